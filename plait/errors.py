@@ -1,0 +1,77 @@
+"""The tree of errors. Every class has a stable `code`; its message is a sentence that says what to do.
+
+PlaitError
+├── InvalidInput            what came from outside is refused; nothing changed
+│   ├── CodecError          bytes are not the canonical encoding of anything
+│   ├── TransactionRefused  a transaction is not admitted (code from the list in docs/errors.md)
+│   ├── ProposalRefused     a proposal is not valid (code names the violated rule)
+│   ├── ConfigurationError  a parameter or file is not usable
+│   └── RequestRefused      an RPC request is not acceptable
+├── Unavailable             right request, not now or not here (state pruned, still starting, limit reached)
+└── InvariantBroken         a bug or a damaged disk: the node stops rather than go on
+
+Level 0: imports nothing of Plait. Bad input is refused; a broken invariant stops the node.
+"""
+
+from typing import Any, ClassVar
+
+
+class PlaitError(Exception):
+    """Root of all errors of Plait. `fields` are the offending values, for logs and `error.data` of RPC answers."""
+
+    code: str = "plait_error"
+    default_code: ClassVar[str] = "plait_error"
+
+    def __init__(self, message: str, *, code: str | None = None, **fields: Any) -> None:
+        super().__init__(message)
+        self.code = code if code is not None else self.default_code
+        self.message = message
+        self.fields = fields
+
+
+class InvalidInput(PlaitError):
+    """Input from outside that is refused; nothing of it remains."""
+
+    default_code = "invalid_input"
+
+
+class CodecError(InvalidInput):
+    """Bytes that are not the one canonical encoding of the expected type."""
+
+    default_code = "codec_invalid"
+
+
+class TransactionRefused(InvalidInput):
+    """A transaction that the pool does not admit."""
+
+    default_code = "transaction_refused"
+
+
+class ProposalRefused(InvalidInput):
+    """A proposal that breaks a rule of the protocol; `code` names the rule."""
+
+    default_code = "proposal_refused"
+
+
+class ConfigurationError(InvalidInput):
+    """A parameter, file or combination of both that cannot be used."""
+
+    default_code = "configuration_invalid"
+
+
+class RequestRefused(InvalidInput):
+    """An RPC request that is not acceptable."""
+
+    default_code = "request_refused"
+
+
+class Unavailable(PlaitError):
+    """A well-formed request for something that is not there, not yet there, or over a limit."""
+
+    default_code = "unavailable"
+
+
+class InvariantBroken(PlaitError):
+    """Something that must never happen did: the node stops so that nothing wrong is signed or stored."""
+
+    default_code = "invariant_broken"

@@ -1,0 +1,83 @@
+"""Every bound of the system: name with unit last, the value, and why it is that value.
+
+Level 0: imports nothing. A queue, cache, list, retry or loop that takes its size from outside has its bound here.
+"""
+
+from typing import Final
+
+# ---------------------------------------------------------------- network parameters
+SLOT_MS_MIN: Final = 1_000
+"""OP Stack timestamps are whole seconds; sub-second confirmation comes from sub-blocks."""
+SLOT_MS_MAX: Final = 60_000
+SUB_BLOCKS_PER_SLOT_MAX: Final = 50
+"""20 ms sub-blocks at a 1 s slot; below that a proposal costs more than it holds."""
+BLOCK_TIME_SLOTS_MAX: Final = 60
+ROLLUPS_MAX: Final = 256
+"""Rollups of one network; the commitment tree and the registry are linear in it."""
+
+# ---------------------------------------------------------------- transactions
+TRANSACTION_BYTES_MAX: Final = 131_072
+"""128 KiB, the limit of op-geth's pool for one transaction."""
+
+# ---------------------------------------------------------------- proposals
+PROPOSAL_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Below CometBFT's default block.max_bytes of 22,020,096 with room for its header and commit."""
+PROPOSAL_ITEMS_MAX: Final = 50_000
+"""Items of one sub-block over all rollups; bounds the work of checking one proposal."""
+CANDIDATES_MAX: Final = 8
+"""Candidate states alive at once (rival proposals of several rounds of one height)."""
+CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX: Final = 600
+"""Missed blocks per rollup that one sub-block fills after a pause; at about 10,000 blocks/s in all that keeps one height well below a second."""
+
+# ---------------------------------------------------------------- pool
+POOL_TRANSACTIONS_MAX: Final = 200_000
+"""All transactions of a node's pool, all rollups together."""
+POOL_BYTES_MAX: Final = 256 * 1024 * 1024
+POOL_TRANSACTIONS_PER_SENDER_MAX: Final = 1_024
+"""Executable and queued, per sender and rollup; a load generator with few keys still fits."""
+POOL_NONCE_GAP_MAX: Final = 1_024
+"""How far beyond the next nonce a queued transaction may lie."""
+POOL_QUEUED_LIFETIME_S: Final = 3 * 3_600
+"""A transaction behind a nonce gap is dropped after this; three hours as in go-ethereum."""
+POOL_PENDING_LIFETIME_S: Final = 24 * 3_600
+POOL_PRICE_BUMP_PERCENT: Final = 10
+"""A replacement must raise both the fee cap and the tip by this share; go-ethereum's pool uses the same."""
+POOL_STATUS_HISTORY_MAX: Final = 100_000
+"""Remembered ends (dropped, replaced, decided) of transactions that left the pool."""
+
+# ---------------------------------------------------------------- reads
+STATE_HISTORY_BLOCKS: Final = 128
+"""Sealed blocks whose state can be read; as a full node of op-geth."""
+RPC_GAS_CAP: Final = 50_000_000
+"""Gas of one eth_call or estimate; op-geth's default."""
+
+# ---------------------------------------------------------------- RPC
+RPC_BODY_BYTES_MAX: Final = 5 * 1024 * 1024
+"""One HTTP request; op-geth's default."""
+RPC_BATCH_ITEMS_MAX: Final = 1_000
+"""Calls of one JSON-RPC batch; op-geth's default."""
+RPC_BATCH_RESPONSE_BYTES_MAX: Final = 25_000_000
+"""op-geth's default."""
+RPC_CALL_TIMEOUT_S: Final = 10
+RPC_LOGS_MAX: Final = 10_000
+"""Logs of one eth_getLogs answer."""
+RPC_LOGS_BLOCK_RANGE_MAX: Final = 100_000
+RPC_FILTERS_MAX: Final = 1_000
+RPC_FILTER_LIFETIME_S: Final = 300
+"""A filter nobody polls is removed; op-geth's default of five minutes."""
+RPC_SUBSCRIPTIONS_PER_CONNECTION_MAX: Final = 100
+RPC_WEBSOCKET_CONNECTIONS_MAX: Final = 1_000
+RPC_WEBSOCKET_QUEUE_MAX: Final = 4_096
+"""Notifications waiting for one slow client; beyond it the connection is closed with the reason."""
+RPC_JSON_DEPTH_MAX: Final = 64
+"""Nesting of a request; deeper ones are refused before they are decoded."""
+RPC_FEE_HISTORY_BLOCKS_MAX: Final = 1_024
+
+# ---------------------------------------------------------------- storage
+LOG_SEGMENT_BYTES_MAX: Final = 64 * 1024 * 1024
+LOG_RECORD_BYTES_MAX: Final = PROPOSAL_BYTES_MAX + PROPOSAL_ITEMS_MAX * 20 + 4_096
+"""A proposal, its senders (20 bytes each) and a small header."""
+SNAPSHOT_EVERY_TRANSACTIONS: Final = 100_000
+"""Bounds the replay at start to a few seconds."""
+SNAPSHOT_EVERY_HEIGHTS: Final = 20_000
+SNAPSHOTS_KEPT: Final = 2

@@ -1,0 +1,31 @@
+"""Domain types of the protocol: identifiers, amounts, and the records that pass between layers.
+
+Level 0: imports nothing of Plait but `plait.limits` and `plait.errors`.
+"""
+
+from plait.types.identifiers import (
+    Address,
+    BlockNumber,
+    ChainId,
+    Hash32,
+    Height,
+    RollupId,
+    Slot,
+    SubIndex,
+)
+from plait.types.quantities import Gas, Milliseconds, Seconds, Wei
+
+__all__ = [
+    "Address",
+    "BlockNumber",
+    "ChainId",
+    "Gas",
+    "Hash32",
+    "Height",
+    "Milliseconds",
+    "RollupId",
+    "Seconds",
+    "Slot",
+    "SubIndex",
+    "Wei",
+]
