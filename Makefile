@@ -27,3 +27,33 @@ NATIVE_SOURCES := $(shell find native -name '*.rs' -o -name Cargo.toml -o -name 
 native: .venv/.native  ## Compile the native core into the environment
 
 setup: .venv/.native  ## Environment and native core (what every other target needs)
+
+demo: setup  ## The main job: two rollups, contracts, a few hundred transactions, an account of what was sealed
+	$(BIN)/python examples/demo/demo.py
+
+devnet: setup  ## The same network, kept running until Ctrl-C; continues where it was when started again
+	$(BIN)/plait devnet $(ARGS)
+
+.PHONY: peers
+peers: setup  ## Programs the full tests compare with: op-geth (needs Go), client libraries and anvil (need Node.js)
+	$(BIN)/python tools/build_tools.py
+
+test: setup peers  ## Every test: Rust, Python, real clients, op-geth, crashes, simulated seeds
+	tools/test.sh
+
+test-fast: setup  ## The tests without processes, peers and long simulations (a few minutes)
+	$(BIN)/pytest -q -n 2 tests/unit tests/property
+
+bench: setup peers  ## Measure speed and memory as ratios in one run; writes bench/out/*.json
+	$(BIN)/python -m bench $(ARGS)
+
+check: setup  ## Format, lint, types, import contracts, docs
+	tools/check.sh
+
+format: setup  ## Rewrite sources in the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix-only -q .
+	cd native && cargo fmt
+
+clean:  ## Remove the environment and build products of this checkout (the cache stays)
+	rm -rf .venv native/target plait/native/_core*.so

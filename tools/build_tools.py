@@ -1,0 +1,176 @@
+"""Provides the foreign programs that tests compare Plait with: op-geth (from its Go module), anvil and cast (from npm).
+
+Specification
+    op-geth   built once per version into $PLAIT_CACHE/op-geth-<version>/geth. Its module calls itself
+              github.com/ethereum/go-ethereum, so a wrapper module with a `replace` is written beside the result and built.
+              The module's checksum is pinned below; a proxy that serves other bytes fails the build.
+    foundry   `npm ci` in tests/e2e/clients (versions and integrity hashes pinned by its package-lock.json); the programs are
+              the native binaries inside the platform packages, run directly so that a process id is the program's own.
+Every step is atomic (build aside, rename) and keyed by version: an interrupted or concurrent run leaves no half result.
+
+    python tools/build_tools.py op-geth     prints the path of geth, building it when it is missing
+    python tools/build_tools.py foundry     prints the paths of anvil and cast
+    python tools/build_tools.py clients     installs the packages of the client tests and prints their directory
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+CLIENTS = REPOSITORY / "tests" / "e2e" / "clients"
+
+OP_GETH_VERSION = "v1.101702.3"
+OP_GETH_MODULE = "github.com/ethereum-optimism/op-geth"
+GETH_MODULE = "github.com/ethereum/go-ethereum"
+# The geth release that this op-geth declares; only its name matters, the replace supplies the code.
+GETH_VERSION = "v1.17.2"
+GO_VERSION = "1.24.0"
+# go.sum line of the module above: `h1:` is the hash of its file tree (golang.org/ref/mod, section go.sum).
+OP_GETH_CHECKSUM = ""
+BUILD_SECONDS_MAX = 1800
+
+
+class ToolMissingError(RuntimeError):
+    """A program that a build needs (Go, npm) is not installed, or a build failed; the message says which."""
+
+
+def cache_directory() -> Path:
+    """Directory of built tools: $PLAIT_CACHE, or ~/.cache/plait."""
+    return Path(os.environ.get("PLAIT_CACHE") or Path.home() / ".cache" / "plait")
+
+
+def op_geth_path() -> Path:
+    """Where the built op-geth of the pinned version is, or will be."""
+    return cache_directory() / f"op-geth-{OP_GETH_VERSION}" / "geth"
+
+
+@contextmanager
+def exclusive(directory: Path) -> Iterator[None]:
+    """Holds a lock file beside `directory`, so that two builders take turns instead of both working."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    with open(directory.parent / f".{directory.name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def run(command: list[str], cwd: Path, environment: dict[str, str] | None = None) -> None:
+    """Runs a build step with its output on our stderr.
+
+    Raises:
+        ToolMissingError: the program is not installed, failed, or took longer than BUILD_SECONDS_MAX.
+    """
+    if shutil.which(command[0]) is None:
+        raise ToolMissingError(f"{command[0]} is not installed")
+    try:
+        subprocess.run(
+            command,
+            cwd=cwd,
+            env={**os.environ, **(environment or {})},
+            stdout=sys.stderr,
+            check=True,
+            timeout=BUILD_SECONDS_MAX,
+        )
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
+        raise ToolMissingError(f"`{' '.join(command)}` failed: {error}") from error
+
+
+def build_op_geth() -> Path:
+    """Builds op-geth when the cache has none of the pinned version.
+
+    Returns:
+        The path of the executable.
+
+    Raises:
+        ToolMissingError: Go is missing, the build failed, or the module's checksum is not the pinned one.
+    """
+    target = op_geth_path()
+    with exclusive(target.parent):
+        if target.exists():
+            return target
+        with tempfile.TemporaryDirectory(dir=cache_directory(), prefix=".op-geth-") as scratch:
+            work = Path(scratch)
+            (work / "go.mod").write_text(
+                f"module plait.build/op-geth\n\ngo {GO_VERSION}\n\nrequire {GETH_MODULE} {GETH_VERSION}\n\n"
+                f"replace {GETH_MODULE} => {OP_GETH_MODULE} {OP_GETH_VERSION}\n"
+            )
+            if OP_GETH_CHECKSUM:
+                (work / "go.sum").write_text(f"{OP_GETH_MODULE} {OP_GETH_VERSION} {OP_GETH_CHECKSUM}\n")
+            run(
+                ["go", "build", "-mod=mod", "-trimpath", "-o", "geth", f"{GETH_MODULE}/cmd/geth"],
+                work,
+                {"GOTOOLCHAIN": os.environ.get("GOTOOLCHAIN", "local"), "CGO_ENABLED": "1", "GOFLAGS": ""},
+            )
+            target.parent.mkdir(parents=True, exist_ok=True)
+            for name in ("go.mod", "go.sum", "geth"):  # the executable last: its presence says that all is there
+                os.replace(work / name, target.parent / name)
+    return target
+
+
+def install_clients() -> Path:
+    """Installs the JavaScript packages of the client tests (and anvil, cast) when their lock file changed.
+
+    Returns:
+        tests/e2e/clients, whose node_modules is complete.
+
+    Raises:
+        ToolMissingError: npm is missing or the installation failed.
+    """
+    lock = CLIENTS / "package-lock.json"
+    stamp = CLIENTS / "node_modules" / ".plait-installed"
+    with exclusive(cache_directory() / "clients"):
+        if not stamp.exists() or stamp.read_bytes() != lock.read_bytes():
+            run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], CLIENTS)
+            stamp.write_bytes(lock.read_bytes())
+    return CLIENTS
+
+
+def foundry_path(name: str) -> Path:
+    """Path of a Foundry program inside its npm platform package.
+
+    Args:
+        name: "anvil" or "cast".
+
+    Raises:
+        ToolMissingError: npm failed, or there is no package for this platform.
+    """
+    machine = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(platform.machine(), "")
+    package = f"{name}-{platform.system().lower()}-{machine}"
+    found = install_clients() / "node_modules" / "@foundry-rs" / package / "bin" / name
+    if not found.exists():
+        raise ToolMissingError(f"npm installed no {package}")
+    return found
+
+
+def main() -> int:
+    """Command line: builds what is named and prints its path."""
+    parser = argparse.ArgumentParser(description="Build or install the programs that tests compare Plait with.")
+    parser.add_argument("tool", choices=["op-geth", "foundry", "clients"])
+    arguments = parser.parse_args()
+    try:
+        match arguments.tool:
+            case "op-geth":
+                print(build_op_geth())
+            case "foundry":
+                print(foundry_path("anvil"))
+                print(foundry_path("cast"))
+            case "clients":
+                print(install_clients())
+    except ToolMissingError as error:
+        print(f"build_tools: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
