@@ -11,6 +11,7 @@ Every step is atomic (build aside, rename) and keyed by version: an interrupted 
     python tools/build_tools.py op-geth     prints the path of geth, building it when it is missing
     python tools/build_tools.py foundry     prints the paths of anvil and cast
     python tools/build_tools.py clients     installs the packages of the client tests and prints their directory
+    python tools/build_tools.py contracts   the same for the contract compiler
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 CLIENTS = REPOSITORY / "tests" / "e2e" / "clients"
+CONTRACTS = REPOSITORY / "contracts"
 
 OP_GETH_VERSION = "v1.101702.3"
 OP_GETH_MODULE = "github.com/ethereum-optimism/op-geth"
@@ -37,7 +39,7 @@ GETH_MODULE = "github.com/ethereum/go-ethereum"
 GETH_VERSION = "v1.17.2"
 GO_VERSION = "1.24.0"
 # go.sum line of the module above: `h1:` is the hash of its file tree (golang.org/ref/mod, section go.sum).
-OP_GETH_CHECKSUM = ""
+OP_GETH_CHECKSUM = "h1:IIcYQxDh2Qo1j0hjogiE7pMInt60yKXPHgRA/gpG2fM="
 BUILD_SECONDS_MAX = 1800
 
 
@@ -104,8 +106,7 @@ def build_op_geth() -> Path:
                 f"module plait.build/op-geth\n\ngo {GO_VERSION}\n\nrequire {GETH_MODULE} {GETH_VERSION}\n\n"
                 f"replace {GETH_MODULE} => {OP_GETH_MODULE} {OP_GETH_VERSION}\n"
             )
-            if OP_GETH_CHECKSUM:
-                (work / "go.sum").write_text(f"{OP_GETH_MODULE} {OP_GETH_VERSION} {OP_GETH_CHECKSUM}\n")
+            (work / "go.sum").write_text(f"{OP_GETH_MODULE} {OP_GETH_VERSION} {OP_GETH_CHECKSUM}\n")
             run(
                 ["go", "build", "-mod=mod", "-trimpath", "-o", "geth", f"{GETH_MODULE}/cmd/geth"],
                 work,
@@ -117,22 +118,25 @@ def build_op_geth() -> Path:
     return target
 
 
-def install_clients() -> Path:
-    """Installs the JavaScript packages of the client tests (and anvil, cast) when their lock file changed.
+def install_packages(folder: Path) -> Path:
+    """Installs the npm packages of `folder` when its lock file changed since the last time.
+
+    Args:
+        folder: holds package.json and package-lock.json.
 
     Returns:
-        tests/e2e/clients, whose node_modules is complete.
+        `folder`, whose node_modules is complete.
 
     Raises:
         ToolMissingError: npm is missing or the installation failed.
     """
-    lock = CLIENTS / "package-lock.json"
-    stamp = CLIENTS / "node_modules" / ".plait-installed"
-    with exclusive(cache_directory() / "clients"):
+    lock = folder / "package-lock.json"
+    stamp = folder / "node_modules" / ".plait-installed"
+    with exclusive(cache_directory() / f"npm-{folder.name}"):
         if not stamp.exists() or stamp.read_bytes() != lock.read_bytes():
-            run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], CLIENTS)
+            run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"], folder)
             stamp.write_bytes(lock.read_bytes())
-    return CLIENTS
+    return folder
 
 
 def foundry_path(name: str) -> Path:
@@ -146,7 +150,7 @@ def foundry_path(name: str) -> Path:
     """
     machine = {"x86_64": "amd64", "AMD64": "amd64", "aarch64": "arm64", "arm64": "arm64"}.get(platform.machine(), "")
     package = f"{name}-{platform.system().lower()}-{machine}"
-    found = install_clients() / "node_modules" / "@foundry-rs" / package / "bin" / name
+    found = install_packages(CLIENTS) / "node_modules" / "@foundry-rs" / package / "bin" / name
     if not found.exists():
         raise ToolMissingError(f"npm installed no {package}")
     return found
@@ -155,7 +159,7 @@ def foundry_path(name: str) -> Path:
 def main() -> int:
     """Command line: builds what is named and prints its path."""
     parser = argparse.ArgumentParser(description="Build or install the programs that tests compare Plait with.")
-    parser.add_argument("tool", choices=["op-geth", "foundry", "clients"])
+    parser.add_argument("tool", choices=["op-geth", "foundry", "clients", "contracts"])
     arguments = parser.parse_args()
     try:
         match arguments.tool:
@@ -165,7 +169,9 @@ def main() -> int:
                 print(foundry_path("anvil"))
                 print(foundry_path("cast"))
             case "clients":
-                print(install_clients())
+                print(install_packages(CLIENTS))
+            case "contracts":
+                print(install_packages(CONTRACTS))
     except ToolMissingError as error:
         print(f"build_tools: {error}", file=sys.stderr)
         return 1
