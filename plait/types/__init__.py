@@ -9,10 +9,12 @@ from plait.types.identifiers import (
     ChainId,
     Hash32,
     Height,
+    NetworkId,
     RollupId,
     Slot,
     SubIndex,
 )
+from plait.types.network import L1Origin, NetworkParameters, OrderingPolicy, RollupParameters
 from plait.types.quantities import Gas, Milliseconds, Seconds, Wei
 
 __all__ = [
@@ -22,8 +24,13 @@ __all__ = [
     "Gas",
     "Hash32",
     "Height",
+    "L1Origin",
     "Milliseconds",
+    "NetworkId",
+    "NetworkParameters",
+    "OrderingPolicy",
     "RollupId",
+    "RollupParameters",
     "Seconds",
     "Slot",
     "SubIndex",

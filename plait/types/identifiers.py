@@ -11,6 +11,9 @@ Hash32 = NewType("Hash32", bytes)
 ChainId = NewType("ChainId", int)
 """EIP-155 chain id, 1 to 2**64 - 1."""
 
+NetworkId = NewType("NetworkId", int)
+"""A sequencer network, 1 to 2**64 - 1; every proposal names it, so that none is valid on two networks."""
+
 RollupId = NewType("RollupId", int)
 """A rollup's identity on the network; equal to its chain id, which every signed transaction already commits to."""
 

@@ -1,0 +1,1 @@
+"""The sequencing protocol: building, checking and applying proposals. Level 4."""

@@ -1,0 +1,48 @@
+"""What a decided sub-block brought about: data that adapters store, stream and count. The protocol itself performs no IO.
+
+Level 4. Storage writes the proposal to the durable log before anything of an effect is answered as decided.
+"""
+
+import msgspec
+
+from plait.crypto.commitments import SubBlockCommitment
+from plait.native import OpenBlock, Outcomes, SealedBlock, Transaction
+from plait.types import Hash32, Height, Milliseconds, RollupId, Slot, SubIndex
+
+
+class RollupEffect(msgspec.Struct, frozen=True, kw_only=True):
+    """One rollup's part of a sub-block. Rollups with neither transactions nor a new block have none."""
+
+    rollup_id: RollupId
+    transactions: tuple[Transaction, ...]
+    """In their decided order; they went into the last block of `opened`, or into the block that was open already."""
+    outcomes: Outcomes | None
+    """Of `transactions`, same order; None when there are none."""
+    sealed: tuple[SealedBlock, ...]
+    opened: tuple[OpenBlock, ...]
+    """The open block after this sub-block when it changed; one entry at most, the current one. Blocks sealed in between are in `sealed`."""
+
+
+class SubBlockDecided(msgspec.Struct, frozen=True, kw_only=True):
+    """A height was finalized."""
+
+    height: Height
+    slot: Slot
+    sub_index: SubIndex
+    time_ms: Milliseconds
+    commitment: SubBlockCommitment
+    app_hash: Hash32
+    proposal: bytes
+    proposal_hash: Hash32
+    rollups: tuple[RollupEffect, ...]
+    """Sorted by rollup id."""
+    transactions: int
+    senders: bytes
+    """20 bytes per transaction in the order of the proposal's items: what the log keeps so that replay needs no recovery."""
+
+
+class Finalized(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of `finalize`: the hash that the next proposal must name, and what happened."""
+
+    app_hash: Hash32
+    effect: SubBlockDecided

@@ -1,0 +1,100 @@
+"""Questions that an engine asks the `Application`, and its answers. Data only.
+
+Level 4. `prepare` and `process` may be asked many times per height (rounds, rival proposers); `finalize` once, then `commit` once.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from plait.limits import PROPOSAL_BYTES_MAX
+from plait.ordering.queues import SenderQueue
+from plait.types import Hash32, Height, Milliseconds, RollupId, Slot, SubIndex
+
+
+class ApplicationInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the committed state stands. Height 0 is genesis."""
+
+    height: Height
+    app_hash: Hash32
+    slot: Slot
+    sub_index: SubIndex
+    time_ms: Milliseconds
+
+
+class PrepareRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Asks for a proposal on top of the committed state."""
+
+    height: Height
+    time_ms: Milliseconds
+    """The agreed time of this height, Unix milliseconds; never below the time of the height before."""
+    candidates: Mapping[RollupId, Sequence[SenderQueue]]
+    proposer: bytes = b""
+    round: int = 0
+    bytes_max: int = PROPOSAL_BYTES_MAX
+
+
+class Dropped(msgspec.Struct, frozen=True):
+    """A candidate that can never be applied as things stand: the pool should forget it."""
+
+    rollup_id: RollupId
+    hash: Hash32
+    code: str
+    sentence: str
+
+
+class PreparedProposal(msgspec.Struct, frozen=True, kw_only=True):
+    """A proposal that this node's own `process` accepts."""
+
+    proposal: bytes
+    proposal_hash: Hash32
+    transactions: int
+    dropped: tuple[Dropped, ...]
+    deferred: int
+    """Candidates that are fine but did not fit (gas, data availability, bytes, items, or a slot that is still catching up)."""
+
+
+class ProcessRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Asks whether a proposal is valid on top of the committed state."""
+
+    height: Height
+    time_ms: Milliseconds
+    proposal: bytes
+    proposer: bytes = b""
+    round: int = 0
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """Every rule holds and every commitment was recomputed."""
+
+    proposal_hash: Hash32
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """The first broken rule: its code (docs/protocol.md lists all), a sentence, and the offending values."""
+
+    code: str
+    sentence: str
+    fields: Mapping[str, object]
+
+
+Verdict = Accepted | Refused
+
+
+class FinalizeRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Says that a proposal was decided. `process` need not have been asked before (replay, block sync)."""
+
+    height: Height
+    time_ms: Milliseconds
+    proposal: bytes
+    senders: bytes | None = None
+    """Senders (20 bytes each) in the order of the proposal's items: only from this node's own log, skips their recovery."""
+
+
+class Committed(msgspec.Struct, frozen=True, kw_only=True):
+    """The finalized candidate is the state now."""
+
+    height: Height
+    app_hash: Hash32
+    retain_height: Height
+    """Heights below this one are not needed by the application any more."""
