@@ -77,6 +77,12 @@ RPC_FEE_HISTORY_BLOCKS_MAX: Final = 1_024
 LOG_SEGMENT_BYTES_MAX: Final = 64 * 1024 * 1024
 LOG_RECORD_BYTES_MAX: Final = PROPOSAL_BYTES_MAX + PROPOSAL_ITEMS_MAX * 20 + 4_096
 """A proposal, its senders (20 bytes each) and a small header."""
+LOG_INDEX_STRIDE_BYTES: Final = 64 * 1024
+"""One height of the index in memory per this many bytes of a segment; a read skips at most so much."""
+LOG_INDEXES_KEPT: Final = 16
+"""Older segments whose index stays in memory; 1,024 heights each at most."""
+MEMORY_LOG_BYTES_MAX: Final = 256 * 1024 * 1024
+"""A node without a data directory forgets its oldest sub-blocks beyond this."""
 SNAPSHOT_EVERY_TRANSACTIONS: Final = 100_000
 """Bounds the replay at start to a few seconds."""
 SNAPSHOT_EVERY_HEIGHTS: Final = 20_000
