@@ -1,0 +1,186 @@
+"""Canonical bytes and root of the ledger.
+
+    ledger    = [version = 1, core, [record, ...]]           records strictly ascending by rollup id
+    core      = [network_id, genesis_time_s, slot_ms, sub_blocks_per_slot, height, slot, sub_index, time_ms]
+    record    = [rollup_id, genesis_hash, block_time_slots, gas_limit, ordering, da_footprint_gas_scalar, eip1559_denominator,
+                 eip1559_elasticity, min_base_fee, operator_fee_scalar, operator_fee_constant, base_fee_scalar, blob_base_fee_scalar,
+                 head_number, head_hash, open]
+    open      = [] | [number, gas_used, da_footprint, transaction_count]
+    ordering  = 0 priority_fee | 1 arrival
+    root      = RFC 6962 tree hash over core, record, record, ...
+
+Level 3, pure. Decoding checks everything that `genesis_state` checks, so decoded bytes are a usable state or a CodecError.
+"""
+
+from plait.codec.rlp import Reader, encode_bytes, encode_list, encode_uint
+from plait.errors import CodecError, ConfigurationError
+from plait.ledger.state import LedgerState, OpenBlockRecord, RollupRecord
+from plait.limits import ROLLUPS_MAX
+from plait.native import merkle_root
+from plait.types import (
+    BlockNumber,
+    Gas,
+    Hash32,
+    Height,
+    Milliseconds,
+    NetworkId,
+    NetworkParameters,
+    OrderingPolicy,
+    RollupId,
+    RollupParameters,
+    Seconds,
+    Slot,
+    SubIndex,
+    Wei,
+)
+
+LEDGER_VERSION = 1
+_ORDERINGS = (OrderingPolicy.PRIORITY_FEE, OrderingPolicy.ARRIVAL)
+
+
+def encode_core(state: LedgerState) -> bytes:
+    """Leaf 0 of the ledger tree: network parameters and position."""
+    parameters = state.parameters
+    values = (
+        parameters.network_id,
+        parameters.genesis_time_s,
+        parameters.slot_ms,
+        parameters.sub_blocks_per_slot,
+        state.height,
+        state.slot,
+        state.sub_index,
+        state.time_ms,
+    )
+    return encode_list(map(encode_uint, values))
+
+
+def encode_record(record: RollupRecord) -> bytes:
+    """A rollup's leaf of the ledger tree."""
+    parameters = record.parameters
+    block = record.open_block
+    numbers_after = (
+        parameters.da_footprint_gas_scalar,
+        parameters.eip1559_denominator,
+        parameters.eip1559_elasticity,
+        parameters.min_base_fee,
+        parameters.operator_fee_scalar,
+        parameters.operator_fee_constant,
+        parameters.base_fee_scalar,
+        parameters.blob_base_fee_scalar,
+        record.head_number,
+    )
+    open_numbers = () if block is None else (block.number, block.gas_used, block.da_footprint, block.transaction_count)
+    return encode_list(
+        (
+            encode_uint(parameters.rollup_id),
+            encode_bytes(parameters.genesis_hash),
+            encode_uint(parameters.block_time_slots),
+            encode_uint(parameters.gas_limit),
+            encode_uint(_ORDERINGS.index(parameters.ordering)),
+            *map(encode_uint, numbers_after),
+            encode_bytes(record.head_hash),
+            encode_list(map(encode_uint, open_numbers)),
+        )
+    )
+
+
+def encode_ledger(state: LedgerState) -> bytes:
+    """Canonical bytes of the whole ledger."""
+    return encode_list((encode_uint(LEDGER_VERSION), encode_core(state), encode_list(map(encode_record, state.rollups))))
+
+
+def ledger_leaves(state: LedgerState) -> list[bytes]:
+    """Leaves of the ledger tree: the core, then every record by ascending rollup id."""
+    return [encode_core(state), *map(encode_record, state.rollups)]
+
+
+def ledger_root(state: LedgerState) -> Hash32:
+    """RFC 6962 tree hash over `ledger_leaves`."""
+    return Hash32(merkle_root(ledger_leaves(state)))
+
+
+def decode_ledger(data: bytes) -> LedgerState:
+    """Reads canonical bytes.
+
+    Raises:
+        CodecError: not canonical, another version, out of range, or rollups not strictly ascending.
+    """
+    outer = Reader(data, what="ledger")
+    reader = outer.list("ledger")
+    outer.end()
+    version = reader.uint(255)
+    if version != LEDGER_VERSION:
+        raise CodecError(f"ledger version {version} is not known here", code="codec_version_unknown", version=version)
+    core = reader.list("ledger core")
+    parameters = NetworkParameters(
+        network_id=NetworkId(core.uint()),
+        genesis_time_s=Seconds(core.uint()),
+        slot_ms=Milliseconds(core.uint()),
+        sub_blocks_per_slot=core.uint(),
+    )
+    height, slot, sub_index, time_ms = core.uint(), core.uint(), core.uint(), core.uint()
+    core.end()
+    listed = reader.list("rollup records")
+    reader.end()
+    records: list[RollupRecord] = []
+    try:
+        parameters.check()
+        while listed.more:
+            if len(records) == ROLLUPS_MAX:
+                raise CodecError(f"more than {ROLLUPS_MAX} rollups")
+            record = _decode_record(listed.list("rollup record"))
+            record.parameters.check(parameters)
+            if records and records[-1].rollup_id >= record.rollup_id:
+                raise CodecError("rollup records are not strictly ascending by id", rollup_id=record.rollup_id)
+            records.append(record)
+    except ConfigurationError as error:
+        raise CodecError(f"the ledger holds an unusable parameter: {error.message}", **error.fields) from error
+    if not records:
+        raise CodecError("a ledger holds at least one rollup")
+    return LedgerState(
+        parameters=parameters,
+        height=Height(height),
+        slot=Slot(slot),
+        sub_index=SubIndex(sub_index),
+        time_ms=Milliseconds(time_ms),
+        rollups=tuple(records),
+    )
+
+
+def _decode_record(reader: Reader) -> RollupRecord:
+    rollup_id = RollupId(reader.uint())
+    genesis_hash = Hash32(reader.bytes(size=32))
+    block_time_slots = reader.uint()
+    gas_limit = Gas(reader.uint())
+    ordering = _ORDERINGS[reader.uint(len(_ORDERINGS) - 1)]
+    parameters = RollupParameters(
+        rollup_id=rollup_id,
+        genesis_hash=genesis_hash,
+        block_time_slots=block_time_slots,
+        gas_limit=gas_limit,
+        ordering=ordering,
+        da_footprint_gas_scalar=reader.uint(),
+        eip1559_denominator=reader.uint(),
+        eip1559_elasticity=reader.uint(),
+        min_base_fee=Wei(reader.uint()),
+        operator_fee_scalar=reader.uint(),
+        operator_fee_constant=reader.uint(),
+        base_fee_scalar=reader.uint(),
+        blob_base_fee_scalar=reader.uint(),
+    )
+    head_number = BlockNumber(reader.uint(2**53))
+    head_hash = Hash32(reader.bytes(size=32))
+    opened = reader.list("open block")
+    reader.end()
+    block = None
+    if opened.more:
+        block = OpenBlockRecord(
+            number=BlockNumber(opened.uint(2**53)),
+            gas_used=Gas(opened.uint()),
+            da_footprint=Gas(opened.uint()),
+            transaction_count=opened.uint(),
+        )
+        opened.end()
+        if block.number != head_number + 1:
+            raise CodecError("an open block does not follow its head", rollup_id=rollup_id)
+    return RollupRecord(parameters=parameters, head_number=head_number, head_hash=head_hash, open_block=block)

@@ -1,0 +1,101 @@
+"""The replicated state of the network itself: where it stands on the grid, and every rollup with its head.
+
+A `LedgerState` is immutable. Its canonical bytes are RLP; its root is the RFC 6962 tree hash over one leaf for the network and the clock
+and one leaf per rollup sorted by id, so that a single rollup's head is provable against it. Rollup execution state is not in the ledger:
+its sealed block hashes and the measures of its open block are.
+
+Level 3, pure.
+"""
+
+import msgspec
+
+from plait.errors import ConfigurationError
+from plait.limits import ROLLUPS_MAX
+from plait.types import (
+    BlockNumber,
+    Gas,
+    Hash32,
+    Height,
+    Milliseconds,
+    NetworkParameters,
+    RollupId,
+    RollupParameters,
+    Slot,
+    SubIndex,
+)
+
+
+class OpenBlockRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """Measures of a rollup's open block; equal on every honest node after the same sub-blocks."""
+
+    number: BlockNumber
+    gas_used: Gas
+    da_footprint: Gas
+    transaction_count: int
+    """Deposits included."""
+
+
+class RollupRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A rollup of the registry."""
+
+    parameters: RollupParameters
+    head_number: BlockNumber
+    """Last sealed block; genesis is 0."""
+    head_hash: Hash32
+    open_block: OpenBlockRecord | None
+    """None only before the rollup's first block time has passed."""
+
+    @property
+    def rollup_id(self) -> RollupId:
+        """Identity, equal to the chain id."""
+        return self.parameters.rollup_id
+
+    @property
+    def newest_number(self) -> BlockNumber:
+        """Number of the open block, or of genesis before there is one."""
+        return self.head_number if self.open_block is None else self.open_block.number
+
+
+class LedgerState(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that consensus remembers besides the rollups' own execution state."""
+
+    parameters: NetworkParameters
+    height: Height
+    slot: Slot
+    sub_index: SubIndex
+    time_ms: Milliseconds
+    rollups: tuple[RollupRecord, ...]
+    """Strictly ascending by rollup id."""
+
+    @property
+    def rollup_ids(self) -> tuple[RollupId, ...]:
+        """Ids of all active rollups, ascending."""
+        return tuple(record.parameters.rollup_id for record in self.rollups)
+
+
+def genesis_state(parameters: NetworkParameters, rollups: tuple[RollupParameters, ...]) -> LedgerState:
+    """State before the first height: slot 0, sub-index 0, every rollup at its genesis block.
+
+    Raises:
+        ConfigurationError: a parameter is out of range, no rollup or more than ROLLUPS_MAX, or an id twice.
+    """
+    parameters.check()
+    if not 1 <= len(rollups) <= ROLLUPS_MAX:
+        raise ConfigurationError(f"a network has 1 to {ROLLUPS_MAX} rollups, not {len(rollups)}", code="rollup_count")
+    ordered = sorted(rollups, key=lambda rollup: rollup.rollup_id)
+    for before, after in zip(ordered, ordered[1:], strict=False):
+        if before.rollup_id == after.rollup_id:
+            raise ConfigurationError(f"rollup id {after.rollup_id} is given twice", code="rollup_duplicate")
+    for rollup in ordered:
+        rollup.check(parameters)
+    return LedgerState(
+        parameters=parameters,
+        height=Height(0),
+        slot=Slot(0),
+        sub_index=SubIndex(0),
+        time_ms=Milliseconds(parameters.genesis_time_s * 1_000),
+        rollups=tuple(
+            RollupRecord(parameters=rollup, head_number=BlockNumber(0), head_hash=rollup.genesis_hash, open_block=None)
+            for rollup in ordered
+        ),
+    )
