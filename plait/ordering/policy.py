@@ -141,7 +141,6 @@ def _check_merge(rollup_id: RollupId, transactions: Sequence[Transaction], keys:
     """One pass: every transaction's running maximum key must not fall, and a sender's nonces must be consecutive."""
     last_key: int = -1 << 256
     last_hash = b""
-    last_sender = b""
     seen: dict[bytes, tuple[int, int, bytes]] = {}
     get = seen.get
     columns = zip(map(_sender, transactions), map(_nonce, transactions), keys, map(_hash, transactions), strict=True)
@@ -153,10 +152,9 @@ def _check_merge(rollup_id: RollupId, transactions: Sequence[Transaction], keys:
                 raise _refused(rollup_id, index, "nonce_order_wrong", f"has nonce {nonce} after its sender's nonce {before[0]}")
             if before[1] > key or (before[1] == key and before[2] > key_hash):
                 key, key_hash = before[1], before[2]
-        falls = key < last_key or (key == last_key and key_hash < last_hash)
-        if falls or (key_hash == last_hash and key == last_key and sender != last_sender):
+        if key < last_key or (key == last_key and key_hash < last_hash):
             raise _refused(rollup_id, index, "order_out_of_policy", "does not stand where the rollup's ordering policy puts it")
-        last_key, last_hash, last_sender = key, key_hash, sender
+        last_key, last_hash = key, key_hash
         seen[sender] = (nonce, key, key_hash)
 
 

@@ -3,6 +3,8 @@
 Level 4. Storage writes the proposal to the durable log before anything of an effect is answered as decided.
 """
 
+from collections.abc import Sequence
+
 import msgspec
 
 from plait.crypto.commitments import SubBlockCommitment
@@ -16,8 +18,12 @@ class RollupEffect(msgspec.Struct, frozen=True, kw_only=True):
     rollup_id: RollupId
     transactions: tuple[Transaction, ...]
     """In their decided order; they went into the last block of `opened`, or into the block that was open already."""
+    statuses: bytes
+    """Per transaction, same order: 1 succeeded, 0 reverted or halted."""
     outcomes: Outcomes | None
-    """Of `transactions`, same order; None when there are none."""
+    """Of the run that executed them; None when there are none. Ask it about transaction i by index `positions[i]`: a run that prepared the
+    sub-block also tried transactions that were left out."""
+    positions: Sequence[int]
     sealed: tuple[SealedBlock, ...]
     opened: tuple[OpenBlock, ...]
     """The open block after this sub-block when it changed; one entry at most, the current one. Blocks sealed in between are in `sealed`."""

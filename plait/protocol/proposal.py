@@ -1,0 +1,256 @@
+"""Proposal v1: what a sub-block's proposer sends, as canonical bytes.
+
+    proposal  = [header, blocks]
+    header    = [version = 1, network_id, height, slot, sub_index, time_ms, parent_app_hash, [l1_number, l1_hash],
+                 [items_root, ...], rollups_root, ids_root, sealed, ledger_root]
+    sealed    = [[rollup_id, [[number, hash], ...]], ...]    rollups with newly sealed blocks, strictly ascending
+    blocks    = [[rollup_id, [item, ...]], ...]              rollups with items, strictly ascending
+    item      = 0x00 || stamp_ms (6 bytes, big-endian) || signed transaction (EIP-2718 bytes)
+
+An item's first byte is its kind; 0x00, a transaction, is the only kind of version 1. The stamp is when the transaction became executable
+at the proposer (arrival policy) and 0 under priority_fee. Items are the leaves of the items tree exactly as they stand here.
+
+    proposal hash = SHA-256(proposal)                header hash = SHA-256(header)
+    app hash      = SHA-256([height, header hash, ledger_root]); at genesis [0, 32 zero bytes, ledger_root]
+
+The header binds everything: items through their roots, sealed blocks by hash, the ledger after this sub-block by its root.
+
+Level 4, pure. Every length is bounded; raises CodecError only.
+"""
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import NamedTuple
+
+import msgspec
+
+from plait.codec.rlp import Reader, encode_bytes, encode_bytes_list, encode_list, encode_uint
+from plait.crypto.commitments import SubBlockCommitment
+from plait.errors import CodecError
+from plait.limits import (
+    CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX,
+    PROPOSAL_BYTES_MAX,
+    PROPOSAL_ITEMS_MAX,
+    ROLLUPS_MAX,
+    TRANSACTION_BYTES_MAX,
+)
+from plait.types import BlockNumber, Hash32, Height, L1Origin, Milliseconds, NetworkId, RollupId, Slot, SubIndex
+
+PROPOSAL_VERSION = 1
+ITEM_HEAD_BYTES = 7
+"""Kind and stamp."""
+ITEM_OVERHEAD_BYTES = ITEM_HEAD_BYTES + 4
+"""Head and RLP prefix of a transaction below 64 KiB; what packing counts per item."""
+STAMP_MS_MAX = 2**48 - 1
+_UNSTAMPED = bytes(ITEM_HEAD_BYTES)
+_ZERO_HASH = bytes(32)
+
+RollupSeals = tuple[RollupId, tuple[tuple[BlockNumber, Hash32], ...]]
+RollupItems = tuple[RollupId, list[bytes]]
+
+
+class SubBlockHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything of a proposal but the items themselves."""
+
+    network_id: NetworkId
+    height: Height
+    slot: Slot
+    sub_index: SubIndex
+    time_ms: Milliseconds
+    parent_app_hash: Hash32
+    l1_origin: L1Origin
+    commitment: SubBlockCommitment
+    sealed: tuple[RollupSeals, ...]
+    ledger_root: Hash32
+
+
+class Proposal(NamedTuple):
+    """A header and the items it commits to, as columns per rollup."""
+
+    header: SubBlockHeader
+    blocks: tuple[RollupItems, ...]
+
+
+def encode_header(header: SubBlockHeader) -> bytes:
+    """Canonical bytes of a header: what a commit certificate signs, by its hash."""
+    numbers = (PROPOSAL_VERSION, header.network_id, header.height, header.slot, header.sub_index, header.time_ms)
+    sealed = encode_list(
+        encode_list(
+            (
+                encode_uint(rollup_id),
+                encode_list(encode_list((encode_uint(number), encode_bytes(block_hash))) for number, block_hash in blocks),
+            )
+        )
+        for rollup_id, blocks in header.sealed
+    )
+    return encode_list(
+        (
+            *map(encode_uint, numbers),
+            encode_bytes(header.parent_app_hash),
+            encode_list((encode_uint(header.l1_origin.number), encode_bytes(header.l1_origin.hash))),
+            encode_bytes_list(header.commitment.items_roots),
+            encode_bytes(header.commitment.rollups_root),
+            encode_bytes(header.commitment.ids_root),
+            sealed,
+            encode_bytes(header.ledger_root),
+        )
+    )
+
+
+def encode_proposal(header: bytes, blocks: Sequence[RollupItems]) -> bytes:
+    """Canonical bytes of a proposal from its encoded header and its items."""
+    items = encode_list(encode_list((encode_uint(rollup_id), encode_bytes_list(items))) for rollup_id, items in blocks)
+    return encode_list((header, items))
+
+
+def decode_proposal(data: bytes) -> Proposal:
+    """Reads a proposal's canonical bytes. Rules beyond the encoding are checked by `process`.
+
+    Raises:
+        CodecError: `codec_too_large`, `codec_version_unknown`, or `codec_invalid` (not canonical, over a bound, rollups not ascending).
+    """
+    if len(data) > PROPOSAL_BYTES_MAX:
+        raise CodecError(
+            f"a proposal has at most {PROPOSAL_BYTES_MAX} bytes, this one {len(data)}", code="codec_too_large", size=len(data)
+        )
+    outer = Reader(data, what="proposal")
+    reader = outer.list("proposal")
+    outer.end()
+    header = _read_header(reader.list("header"))
+    listed = reader.list("blocks")
+    reader.end()
+    blocks: list[RollupItems] = []
+    room = PROPOSAL_ITEMS_MAX
+    while listed.more:
+        block = listed.list("block")
+        rollup_id = _ascending_id(block, blocks[-1][0] if blocks else 0, "blocks")
+        items = block.bytes_list("items", count_max=room, size_max=ITEM_HEAD_BYTES + TRANSACTION_BYTES_MAX)
+        block.end()
+        if not items:
+            raise CodecError(f"rollup {rollup_id} is listed without items", rollup_id=rollup_id)
+        room -= len(items)
+        blocks.append((rollup_id, items))
+    return Proposal(header, tuple(blocks))
+
+
+def decode_header(data: bytes) -> SubBlockHeader:
+    """Reads a header's canonical bytes.
+
+    Raises:
+        CodecError: not the canonical encoding of a header.
+    """
+    outer = Reader(data, what="header")
+    header = _read_header(outer.list("header"))
+    outer.end()
+    return header
+
+
+def _read_header(reader: Reader) -> SubBlockHeader:
+    version = reader.uint(2**32)
+    if version != PROPOSAL_VERSION:
+        raise CodecError(f"proposal version {version} is not known here", code="codec_version_unknown", version=version)
+    network_id, height, slot, sub_index, time_ms = (reader.uint(2**63 - 1 if i else 2**64 - 1) for i in range(5))
+    parent_app_hash = Hash32(reader.bytes(size=32))
+    origin = reader.list("L1 origin")
+    l1_origin = L1Origin(number=BlockNumber(origin.uint()), hash=Hash32(origin.bytes(size=32)))
+    origin.end()
+    items_roots = tuple(Hash32(root) for root in reader.bytes_list("items roots", count_max=ROLLUPS_MAX, size=32))
+    rollups_root = Hash32(reader.bytes(size=32))
+    ids_root = Hash32(reader.bytes(size=32))
+    sealed = _read_sealed(reader.list("sealed blocks"))
+    ledger_root = Hash32(reader.bytes(size=32))
+    reader.end()
+    return SubBlockHeader(
+        network_id=NetworkId(network_id),
+        height=Height(height),
+        slot=Slot(slot),
+        sub_index=SubIndex(sub_index),
+        time_ms=Milliseconds(time_ms),
+        parent_app_hash=parent_app_hash,
+        l1_origin=l1_origin,
+        commitment=SubBlockCommitment(items_roots=items_roots, rollups_root=rollups_root, ids_root=ids_root),
+        sealed=sealed,
+        ledger_root=ledger_root,
+    )
+
+
+def _read_sealed(reader: Reader) -> tuple[RollupSeals, ...]:
+    sealed: list[RollupSeals] = []
+    while reader.more:
+        entry = reader.list("sealed blocks of a rollup")
+        rollup_id = _ascending_id(entry, sealed[-1][0] if sealed else 0, "sealed blocks")
+        listed = entry.list("sealed blocks of a rollup")
+        entry.end()
+        blocks: list[tuple[BlockNumber, Hash32]] = []
+        while listed.more:
+            if len(blocks) == CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX:
+                raise CodecError(f"more than {CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX} sealed blocks of rollup {rollup_id}")
+            block = listed.list("sealed block")
+            blocks.append((BlockNumber(block.uint()), Hash32(block.bytes(size=32))))
+            block.end()
+        if not blocks:
+            raise CodecError(f"rollup {rollup_id} is listed without sealed blocks", rollup_id=rollup_id)
+        sealed.append((rollup_id, tuple(blocks)))
+    return tuple(sealed)
+
+
+def _ascending_id(reader: Reader, before: int, what: str) -> RollupId:
+    rollup_id = RollupId(reader.uint())
+    if rollup_id <= before:
+        raise CodecError(
+            f"{what}: rollup {rollup_id} after {before}; ids go strictly ascending", code="rollups_unsorted", rollup_id=rollup_id
+        )
+    return rollup_id
+
+
+# ---------------------------------------------------------------- items as columns
+class TransactionColumns(NamedTuple):
+    """Items of one rollup, column by column."""
+
+    stamps_ms: list[Milliseconds]
+    raws: list[bytes]
+
+
+def encode_items(raws: Sequence[bytes], stamps_ms: Sequence[Milliseconds]) -> list[bytes]:
+    """Items of transactions in order; a stamp is 0 to STAMP_MS_MAX."""
+    if not any(stamps_ms):
+        return [_UNSTAMPED + raw for raw in raws]
+    return [stamp.to_bytes(ITEM_HEAD_BYTES, "big") + raw for stamp, raw in zip(stamps_ms, raws, strict=True)]
+
+
+def split_items(items: Sequence[bytes]) -> TransactionColumns:
+    """Columns of a rollup's items.
+
+    Raises:
+        CodecError: `item_kind_unknown`, with the item's index.
+    """
+    heads = [item[:ITEM_HEAD_BYTES] for item in items]
+    raws = [item[ITEM_HEAD_BYTES:] for item in items]
+    if heads.count(_UNSTAMPED) == len(heads):
+        return TransactionColumns([Milliseconds(0)] * len(heads), raws)
+    for index, head in enumerate(heads):
+        if len(head) < ITEM_HEAD_BYTES or head[0] != 0:
+            raise CodecError(f"item {index} is not of kind 0, a transaction", code="item_kind_unknown", index=index)
+    from_bytes = int.from_bytes
+    return TransactionColumns([Milliseconds(from_bytes(head, "big")) for head in heads], raws)
+
+
+# ---------------------------------------------------------------- hashes
+def proposal_hash_of(proposal: bytes) -> Hash32:
+    """Identity of a proposal."""
+    return Hash32(sha256(proposal).digest())
+
+
+def header_hash_of(header: bytes) -> Hash32:
+    """What a certificate over the sub-block signs."""
+    return Hash32(sha256(header).digest())
+
+
+def app_hash_of(height: Height, header_hash: Hash32, ledger_root: Hash32) -> Hash32:
+    """Identity of the network's state after a height; the next proposal names it as its parent."""
+    return Hash32(sha256(encode_list((encode_uint(height), encode_bytes(header_hash), encode_bytes(ledger_root)))).digest())
+
+
+def genesis_app_hash(ledger_root: Hash32) -> Hash32:
+    """App hash of height 0."""
+    return app_hash_of(Height(0), Hash32(_ZERO_HASH), ledger_root)
