@@ -1,0 +1,82 @@
+"""The decided log of a node without a data directory: same surface, nothing durable, oldest records forgotten."""
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+
+from plait.errors import InvariantBroken
+from plait.limits import MEMORY_LOG_BYTES_MAX
+from plait.storage.record import FIRST_HEIGHT, DecidedRecord
+from plait.types import Height, Slot
+
+
+class MemoryLog:
+    """Records in memory, at most `bytes_max` of proposals and senders. One thread appends, any thread reads."""
+
+    def __init__(self, *, bytes_max: int = MEMORY_LOG_BYTES_MAX) -> None:
+        self._records: deque[DecidedRecord] = deque()
+        self._bytes = 0
+        self._bytes_max = bytes_max
+        self._lock = threading.Lock()
+
+    @property
+    def height(self) -> Height:
+        """Height of the newest record; 0 when there is none."""
+        return self._records[-1].height if self._records else Height(0)
+
+    @property
+    def last(self) -> DecidedRecord | None:
+        """The newest record."""
+        return self._records[-1] if self._records else None
+
+    @property
+    def first_height(self) -> Height:
+        """The oldest height that can be read."""
+        return self._records[0].height if self._records else Height(1)
+
+    def statistics(self) -> dict[str, int]:
+        """Numbers for metrics and `plait status`."""
+        return {
+            "height": self.height,
+            "segments": 0,
+            "segment_bytes": self._bytes,
+            "index_entries": len(self._records),
+            "cut_bytes": 0,
+        }
+
+    def append(self, record: DecidedRecord) -> None:
+        """Keeps `record`. Raises InvariantBroken (`log_height_gap`) when its height does not follow."""
+        with self._lock:
+            if record.height != self.height + 1:
+                raise InvariantBroken(
+                    f"The log holds height {self.height}; a record of height {record.height} cannot follow.",
+                    code="log_height_gap",
+                    height=record.height,
+                )
+            self._records.append(record)
+            self._bytes += len(record.proposal) + len(record.senders)
+            while self._bytes > self._bytes_max and len(self._records) > 1:
+                oldest = self._records.popleft()
+                self._bytes -= len(oldest.proposal) + len(oldest.senders)
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+    def read(self, height: Height) -> DecidedRecord | None:
+        """The record of `height`, or None when it is not there (yet, or any more)."""
+        with self._lock:
+            at = height - self.first_height
+            return self._records[at] if 0 <= at < len(self._records) else None
+
+    def iterate(self, from_height: Height = FIRST_HEIGHT, to_height: Height | None = None) -> Iterator[DecidedRecord]:
+        """Records from `from_height` to `to_height` (default: the newest at the call), ascending, both inclusive."""
+        with self._lock:
+            top = self.height if to_height is None else to_height
+            records = [record for record in self._records if from_height <= record.height <= top]
+        return iter(records)
+
+    def heights_of_slot(self, slot: Slot) -> range:
+        """Heights of the sub-blocks of `slot`; empty when the slot has none."""
+        with self._lock:
+            heights = [record.height for record in self._records if record.slot == slot]
+        return range(heights[0], heights[-1] + 1) if heights else range(self.height + 1, self.height + 1)
