@@ -2,9 +2,10 @@
 
 Specification
     op-geth   built once per version into $PLAIT_CACHE/op-geth-<version>/geth. Its module calls itself
-              github.com/ethereum/go-ethereum, so a wrapper module with a `replace` is written beside the result and built.
-              The module's checksum is pinned below; a proxy that serves other bytes fails the build.
-    foundry   `npm ci` in tests/e2e/clients (versions and integrity hashes pinned by its package-lock.json); the programs are
+              github.com/ethereum/go-ethereum, so a wrapper module with a `replace` is written beside the result and
+              built. The module's checksum is pinned below; a proxy that serves other bytes fails the build.
+    foundry   `npm ci` in tests/e2e/clients (versions and integrity hashes pinned by its package-lock.json); the
+    programs are
               the native binaries inside the platform packages, run directly so that a process id is the program's own.
 Every step is atomic (build aside, rename) and keyed by version: an interrupted or concurrent run leaves no half result.
 

@@ -1,4 +1,4 @@
-"""The checked-in contract artifacts are exactly what the sources compile to, and their shape is what consensus code reads."""
+"""The checked-in contract artifacts are exactly what the sources compile to, and usable as they are."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_every_artifact_names_an_existing_source_and_has_no_unlinked_code() -> N
 
 
 def test_no_predeploy_uses_immutables() -> None:
-    """Genesis places runtime code as it is; a zeroed immutable would be a silent fault. Only DemoExchange, deployed by its constructor, has them."""
+    """Genesis places runtime code as it is, where an immutable would read zero; only DemoExchange is always deployed."""
     for path in sorted(ARTIFACTS.glob("*.json")):
         source = (REPOSITORY / json.loads(path.read_text())["source"]).read_text()
         assert "immutable" not in source or path.stem == "DemoExchange"
