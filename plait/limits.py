@@ -87,3 +87,9 @@ SNAPSHOT_EVERY_TRANSACTIONS: Final = 100_000
 """Bounds the replay at start to a few seconds."""
 SNAPSHOT_EVERY_HEIGHTS: Final = 20_000
 SNAPSHOTS_KEPT: Final = 2
+
+# ---------------------------------------------------------------- node
+BUS_QUEUE_MAX: Final = 1_024
+"""Decided sub-blocks waiting for one subscriber within the process; minutes at four per second."""
+BUS_SUBSCRIBERS_MAX: Final = 64
+"""Parts of one process that follow decided sub-blocks; clients share the server's."""
