@@ -75,32 +75,17 @@ pub struct AccountChange {
 impl AccountChange {
     /// The account has these fields from now on.
     pub fn set(address: impl Into<Key>, info: AccountInfo) -> Self {
-        Self {
-            address: address.into(),
-            fate: AccountFate::Set(info),
-            storage_wiped: false,
-            slots: Vec::new(),
-        }
+        Self { address: address.into(), fate: AccountFate::Set(info), storage_wiped: false, slots: Vec::new() }
     }
 
     /// The account's fields stay; slots follow with [`Self::with_slot`].
     pub fn keep(address: impl Into<Key>) -> Self {
-        Self {
-            address: address.into(),
-            fate: AccountFate::Keep,
-            storage_wiped: false,
-            slots: Vec::new(),
-        }
+        Self { address: address.into(), fate: AccountFate::Keep, storage_wiped: false, slots: Vec::new() }
     }
 
     /// The account and its storage are gone.
     pub fn delete(address: impl Into<Key>) -> Self {
-        Self {
-            address: address.into(),
-            fate: AccountFate::Delete,
-            storage_wiped: true,
-            slots: Vec::new(),
-        }
+        Self { address: address.into(), fate: AccountFate::Delete, storage_wiped: true, slots: Vec::new() }
     }
 
     /// Drops the storage from before; slots given here are all that remain.
@@ -125,9 +110,7 @@ pub struct StateChanges {
 impl StateChanges {
     /// An empty batch with room for `accounts` entries.
     pub fn with_capacity(accounts: usize) -> Self {
-        Self {
-            accounts: Vec::with_capacity(accounts),
-        }
+        Self { accounts: Vec::with_capacity(accounts) }
     }
 
     /// Adds one account's changes.
@@ -140,6 +123,11 @@ impl StateChanges {
         self.accounts.len()
     }
 
+    /// The entries as they were pushed.
+    pub fn iter(&self) -> std::slice::Iter<'_, AccountChange> {
+        self.accounts.iter()
+    }
+
     /// True when nothing changes.
     pub fn is_empty(&self) -> bool {
         self.accounts.is_empty()
@@ -148,8 +136,6 @@ impl StateChanges {
 
 impl FromIterator<AccountChange> for StateChanges {
     fn from_iter<I: IntoIterator<Item = AccountChange>>(iter: I) -> Self {
-        Self {
-            accounts: iter.into_iter().collect(),
-        }
+        Self { accounts: iter.into_iter().collect() }
     }
 }

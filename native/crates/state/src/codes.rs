@@ -34,10 +34,7 @@ impl CodeStore {
             return;
         }
         debug_assert_eq!(keccak256(&code), code_hash);
-        self.codes
-            .write()
-            .unwrap_or_else(|poison| poison.into_inner())
-            .insert(code_hash, code);
+        self.codes.write().unwrap_or_else(|poison| poison.into_inner()).insert(code_hash, code);
     }
 
     /// Number of codes kept, the empty one not counted.
@@ -52,8 +49,6 @@ impl CodeStore {
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, HashMap<B256, Bytes, FbBuildHasher<32>>> {
         // A panic while inserting cannot leave the map half-changed in a way a reader could see.
-        self.codes
-            .read()
-            .unwrap_or_else(|poison| poison.into_inner())
+        self.codes.read().unwrap_or_else(|poison| poison.into_inner())
     }
 }

@@ -44,6 +44,7 @@ mod codes;
 mod error;
 mod state;
 mod store;
+mod trie;
 
 pub mod snapshot;
 

@@ -7,12 +7,7 @@ use alloy_primitives::Bytes;
 use crate::{CodeStore, SnapshotError, StateTrie};
 
 /// Writes `state`, the codes its accounts refer to and `header` to `path`: temporary file, fsync, rename, fsync of the folder.
-pub fn write(
-    _path: &Path,
-    _state: &StateTrie,
-    _codes: &CodeStore,
-    _header: &[u8],
-) -> Result<u64, SnapshotError> {
+pub fn write(_path: &Path, _state: &StateTrie, _codes: &CodeStore, _header: &[u8]) -> Result<u64, SnapshotError> {
     todo!()
 }
 

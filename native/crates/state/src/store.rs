@@ -66,11 +66,7 @@ impl Store {
         todo!()
     }
     /// Block number and index in the block of a transaction.
-    pub fn transaction_location(
-        &self,
-        _rollup: u64,
-        _hash: B256,
-    ) -> Result<Option<(u64, u32)>, StoreError> {
+    pub fn transaction_location(&self, _rollup: u64, _hash: B256) -> Result<Option<(u64, u32)>, StoreError> {
         todo!()
     }
     /// Greatest block number of a rollup.

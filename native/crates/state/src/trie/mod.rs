@@ -1,0 +1,117 @@
+//! The persistent Merkle-Patricia trie under both the account and the storage tries.
+//!
+//! A [`Trie`] is an optional root node; nodes are immutable and reference-counted, so versions share what they have in common.
+//! Leaves hold their whole 32-byte key, which makes iteration, splitting and reading independent of the path walked.
+//! A node's hash depends on its depth, hence a leaf or extension that moves to another depth is always a new node.
+//!
+//! Source: Yellow Paper appendix D (tries), appendix C (hex-prefix encoding), appendix B (RLP).
+
+mod hash;
+mod iterate;
+mod node;
+mod prove;
+mod update;
+
+use alloy_primitives::Bytes;
+use alloy_primitives::B256;
+
+pub(crate) use hash::{encode_integer, encode_list_header, EncodeBuffer};
+pub(crate) use iterate::Leaves;
+pub(crate) use node::Value;
+use node::{Leaf, Node};
+pub(crate) use update::{Resolved, Update};
+
+use triomphe::Arc;
+
+/// keccak-256 of the RLP of the empty string: the root of a trie without entries (Yellow Paper appendix D).
+pub(crate) const EMPTY_ROOT: B256 =
+    alloy_primitives::b256!("56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421");
+
+/// A map from 32-byte keys to values with a Merkle root.
+#[derive(Debug)]
+pub(crate) struct Trie<V> {
+    root: Option<Node<V>>,
+}
+
+impl<V> Clone for Trie<V> {
+    fn clone(&self) -> Self {
+        Self { root: self.root.clone() }
+    }
+}
+
+impl<V> Default for Trie<V> {
+    fn default() -> Self {
+        Self { root: None }
+    }
+}
+
+impl<V: Value> Trie<V> {
+    /// Builds a trie from entries in strictly rising order of keys; in parallel when there are many.
+    pub(crate) fn from_sorted(entries: Vec<(B256, V)>) -> Self {
+        debug_assert!(entries.windows(2).all(|pair| pair[0].0 < pair[1].0));
+        let mut leaves: Vec<Option<Arc<Leaf<V>>>> =
+            entries.into_iter().map(|(key, value)| Some(Leaf::new(key, value))).collect();
+        Self { root: update::build(&mut leaves, 0) }
+    }
+
+    /// The value of a key.
+    #[inline]
+    pub(crate) fn get(&self, key: &B256) -> Option<&V> {
+        self.root.as_ref()?.get(key)
+    }
+
+    /// The trie after the updates, which must be sorted by key without repetition; `None` when nothing differs.
+    pub(crate) fn update<U: Update<V>>(&self, updates: &mut [U]) -> Option<Self> {
+        match update::update(self.root.as_ref(), updates, 0) {
+            update::Change::Unchanged => None,
+            update::Change::Changed(root) => Some(Self { root }),
+        }
+    }
+
+    /// Merkle root; hashes every node that was never hashed, in parallel where that pays.
+    pub(crate) fn root(&self) -> B256 {
+        match &self.root {
+            None => EMPTY_ROOT,
+            Some(node) => hash::root_hash(node),
+        }
+    }
+
+    /// RLP of the nodes on the way to `key`, from the root; nodes inlined into their parent are not listed on their own.
+    pub(crate) fn prove(&self, key: &B256) -> Vec<Bytes> {
+        self.root.as_ref().map(|root| prove::prove(root, key)).unwrap_or_default()
+    }
+
+    /// Entries by rising key.
+    pub(crate) fn iter(&self) -> Leaves<'_, V> {
+        Leaves::new(self.root.as_slice())
+    }
+
+    /// Number of entries; constant time.
+    pub(crate) fn len(&self) -> u64 {
+        self.root.as_ref().map_or(0, |root| root.leaf_count())
+    }
+
+    /// Sum of the entries' weights; constant time.
+    pub(crate) fn weight(&self) -> u64 {
+        self.root.as_ref().map_or(0, |root| root.weight())
+    }
+
+    /// True when there is no entry.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.root.is_none()
+    }
+
+    /// Number of nodes and the bytes that they take on the heap; walks all of them.
+    pub(crate) fn nodes_and_bytes(&self) -> (u64, u64) {
+        self.root.as_ref().map_or((0, 0), |root| root.nodes_and_bytes())
+    }
+
+    /// True when both are the same version (the same root node in memory).
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        match (&self.root, &other.root) {
+            (None, None) => true,
+            (Some(left), Some(right)) => left.is_same(right),
+            _ => false,
+        }
+    }
+}
