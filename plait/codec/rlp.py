@@ -1,9 +1,9 @@
 """Strict canonical RLP for Plait's own records: a writer, and a reader that walks a known shape.
 
-RLP is Ethereum's encoding (Yellow Paper, appendix B); each value has exactly one encoding, and the reader refuses every other:
-a single byte below 0x80 with a prefix, a long form for a short length, leading zeros of a length or an integer, bytes left over.
-The reader never recurses and never builds an untyped tree: the caller says what comes next, and every length is checked
-against what is left before anything is copied. Work and memory are linear in the input.
+RLP is Ethereum's encoding (Yellow Paper, appendix B); each value has exactly one encoding, and the reader refuses
+every other: a single byte below 0x80 with a prefix, a long form for a short length, leading zeros of a length or an
+integer, bytes left over. The reader never recurses and never builds an untyped tree: the caller says what comes next,
+and every length is checked against what is left before anything is copied. Work and memory are linear in the input.
 
 Level 0. Raises CodecError only. Checked against the `rlp` library in tests/property/codec.
 """
@@ -89,7 +89,7 @@ class Reader:
             raise self._fail("a single byte below 0x80 has a prefix")
         return is_list, start, stop
 
-    def bytes(self, *, size: int | None = None, size_max: int | None = None) -> bytes:
+    def read_bytes(self, *, size: int | None = None, size_max: int | None = None) -> bytes:
         """Next value as a string of exactly `size` or at most `size_max` bytes.
 
         Raises:
@@ -106,7 +106,7 @@ class Reader:
         self._position = stop
         return self._data[start:stop]
 
-    def uint(self, maximum: int = 2**64 - 1) -> int:
+    def read_uint(self, maximum: int = 2**64 - 1) -> int:
         """Next value as an integer from 0 to `maximum` without leading zeros.
 
         Raises:
@@ -125,7 +125,7 @@ class Reader:
         self._position = stop
         return value
 
-    def list(self, what: str) -> "Reader":
+    def read_list(self, what: str) -> "Reader":
         """Reader over the next value, which must be a list.
 
         Raises:
@@ -137,13 +137,15 @@ class Reader:
         self._position = stop
         return Reader(self._data, start=start, end=stop, what=what)
 
-    def bytes_list(self, what: str, *, count_max: int, size: int | None = None, size_max: int = 2**32) -> "list[bytes]":
+    def read_bytes_list(
+        self, what: str, *, count_max: int, size: int | None = None, size_max: int = 2**32
+    ) -> list[bytes]:
         """Next value as a list of strings: the fast path for many items.
 
         Raises:
             CodecError: not a list of canonical strings, more than `count_max` of them, or one of another size.
         """
-        reader = self.list(what)
+        reader = self.read_list(what)
         data, position, end = reader._data, reader._position, reader._end
         out: list[bytes] = []
         append = out.append
@@ -151,7 +153,9 @@ class Reader:
         while position < end:
             prefix = data[position]
             reader._position = position
-            if 0xB8 <= prefix <= 0xB9 and position + prefix - 0xB6 <= end:  # one or two bytes of length: nearly every transaction
+            if (
+                0xB8 <= prefix <= 0xB9 and position + prefix - 0xB6 <= end
+            ):  # one or two bytes of length: nearly every transaction
                 start = position + prefix - 0xB6
                 length = int.from_bytes(data[position + 1 : start], "big")
                 stop = start + length

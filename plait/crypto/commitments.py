@@ -1,8 +1,11 @@
 """What a sub-block commits to: the ordered items of every rollup, and the set of rollups itself.
 
-- items root of a rollup: RFC 6962 tree hash over its items' bytes in their order; the empty tree's hash when it has none
-- rollups root: RFC 6962 tree hash over `rollup id (8 bytes, big-endian) || items root`, sorted by id, of all active rollups
-- ids root: RFC 6962 tree hash over `rollup id (8 bytes, big-endian)`, sorted: a rollup that is left out is a provable gap
+- items root of a rollup: RFC 6962 tree hash over its items' bytes in their order; the empty tree's hash when it has
+  none
+- rollups root: RFC 6962 tree hash over `rollup id (8 bytes, big-endian) || items root`, sorted by id, of all active
+  rollups
+- ids root: RFC 6962 tree hash over `rollup id (8 bytes, big-endian)`, sorted: a rollup that is left out is a provable
+  gap
 
 Level 1, pure.
 """
@@ -49,7 +52,9 @@ def commit(rollup_ids: Sequence[RollupId], items: Mapping[RollupId, Sequence[byt
         rollup_ids: all active rollups, strictly ascending.
         items: ordered item bytes of the rollups that have any.
     """
-    roots = tuple(items_root_of(items[rollup_id]) if rollup_id in items else EMPTY_ITEMS_ROOT for rollup_id in rollup_ids)
+    roots = tuple(
+        items_root_of(items[rollup_id]) if rollup_id in items else EMPTY_ITEMS_ROOT for rollup_id in rollup_ids
+    )
     return SubBlockCommitment(
         items_roots=roots,
         rollups_root=Hash32(merkle_root([rollup_leaf(i, root) for i, root in zip(rollup_ids, roots, strict=True)])),

@@ -1,11 +1,11 @@
 """RFC 6962 Merkle trees over SHA-256: root, inclusion and consistency proofs, and their verification.
 
-Leaf hash = SHA-256(0x00 || leaf), node hash = SHA-256(0x01 || left || right), split at the largest power of two below the size, empty
-tree = SHA-256 of nothing. Proofs are lists of hashes from the leaf's side to the root (RFC 6962, 2.1.1 and 2.1.2; verification as in
-RFC 9162, 2.1.3.2 and 2.1.4.2, which describes the same trees).
+Leaf hash = SHA-256(0x00 || leaf), node hash = SHA-256(0x01 || left || right), split at the largest power of two below
+the size, empty tree = SHA-256 of nothing. Proofs are lists of hashes from the leaf's side to the root (RFC 6962, 2.1.1
+and 2.1.2; verification as in RFC 9162, 2.1.3.2 and 2.1.4.2, which describes the same trees).
 
-Roots of many leaves come from `plait.native.merkle_root`; this module makes proofs, and verifies them without native code, as a light
-client does. Level 1, pure.
+Roots of many leaves come from `plait.native.merkle_root`; this module makes proofs, and verifies them without native
+code, as a light client does. Level 1, pure.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
 """A candidate continuation of all rollups: one native session per rollup over the decided state.
 
-A candidate that is dropped leaves no trace; one that is adopted becomes the decided state of every rollup. Work on different rollups runs
-in parallel in the native core.
+A candidate that is dropped leaves no trace; one that is adopted becomes the decided state of every rollup. Work on
+different rollups runs in parallel in the native core.
 
 Level 2. Holds no policy: who may run what, and when a block is sealed, is decided by the protocol.
 """
@@ -9,15 +9,27 @@ Level 2. Holds no policy: who may run what, and when a block is sealed, is decid
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
-from plait.native import Attributes, OpenBlock, Outcomes, Rollup, SealedBlock, Session, Transaction, advance_many, run_many
+from plait.native import (
+    Attributes,
+    OpenBlock,
+    Outcomes,
+    Rollup,
+    SealedBlock,
+    Session,
+    Transaction,
+    advance_many,
+    run_many,
+)
 from plait.types import BlockNumber, L1Origin, RollupId, RollupParameters, Seconds
 
 
 class AttributesSource(Protocol):
-    """Where a block's payload attributes come from. A pure function of agreed data: same arguments, same answer, on every node."""
+    """Where a block's payload attributes come from. A pure function of agreed data: same arguments, same answer, on
+    every node."""
 
     def attributes(self, rollup: RollupParameters, number: BlockNumber, timestamp_s: Seconds) -> Attributes:
-        """Attributes that open block `number` with this timestamp: the L1-attributes deposit and the forced deposits of its L1 origin."""
+        """Attributes that open block `number` with this timestamp: the L1-attributes deposit and the forced deposits
+        of its L1 origin."""
         ...
 
     def l1_origin(self, timestamp_s: Seconds) -> L1Origin:
@@ -68,7 +80,8 @@ class Candidate:
         if not work:
             return {}
         outcomes = run_many(
-            [(self._sessions[rollup_id], transactions) for rollup_id, transactions in work.items()], on_invalid=on_invalid
+            [(self._sessions[rollup_id], transactions) for rollup_id, transactions in work.items()],
+            on_invalid=on_invalid,
         )
         return dict(zip(work, outcomes, strict=True))
 

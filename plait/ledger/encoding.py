@@ -2,14 +2,16 @@
 
     ledger    = [version = 1, core, [record, ...]]           records strictly ascending by rollup id
     core      = [network_id, genesis_time_s, slot_ms, sub_blocks_per_slot, height, slot, sub_index, time_ms]
-    record    = [rollup_id, genesis_hash, block_time_slots, gas_limit, ordering, da_footprint_gas_scalar, eip1559_denominator,
-                 eip1559_elasticity, min_base_fee, operator_fee_scalar, operator_fee_constant, base_fee_scalar, blob_base_fee_scalar,
-                 head_number, head_hash, open]
+    record    = [rollup_id, genesis_hash, block_time_slots, gas_limit, ordering, da_footprint_gas_scalar,
+    eip1559_denominator,
+                 eip1559_elasticity, min_base_fee, operator_fee_scalar, operator_fee_constant, base_fee_scalar,
+                 blob_base_fee_scalar, head_number, head_hash, open]
     open      = [] | [number, gas_used, da_footprint, transaction_count]
     ordering  = 0 priority_fee | 1 arrival
     root      = RFC 6962 tree hash over core, record, record, ...
 
-Level 3, pure. Decoding checks everything that `genesis_state` checks, so decoded bytes are a usable state or a CodecError.
+Level 3, pure. Decoding checks everything that `genesis_state` checks, so decoded bytes are a usable state or a
+CodecError.
 """
 
 from plait.codec.rlp import Reader, encode_bytes, encode_list, encode_uint
@@ -86,7 +88,9 @@ def encode_record(record: RollupRecord) -> bytes:
 
 def encode_ledger(state: LedgerState) -> bytes:
     """Canonical bytes of the whole ledger."""
-    return encode_list((encode_uint(LEDGER_VERSION), encode_core(state), encode_list(map(encode_record, state.rollups))))
+    return encode_list(
+        (encode_uint(LEDGER_VERSION), encode_core(state), encode_list(map(encode_record, state.rollups)))
+    )
 
 
 def ledger_leaves(state: LedgerState) -> list[bytes]:
@@ -106,21 +110,21 @@ def decode_ledger(data: bytes) -> LedgerState:
         CodecError: not canonical, another version, out of range, or rollups not strictly ascending.
     """
     outer = Reader(data, what="ledger")
-    reader = outer.list("ledger")
+    reader = outer.read_list("ledger")
     outer.end()
-    version = reader.uint(255)
+    version = reader.read_uint(255)
     if version != LEDGER_VERSION:
         raise CodecError(f"ledger version {version} is not known here", code="codec_version_unknown", version=version)
-    core = reader.list("ledger core")
+    core = reader.read_list("ledger core")
     parameters = NetworkParameters(
-        network_id=NetworkId(core.uint()),
-        genesis_time_s=Seconds(core.uint()),
-        slot_ms=Milliseconds(core.uint()),
-        sub_blocks_per_slot=core.uint(),
+        network_id=NetworkId(core.read_uint()),
+        genesis_time_s=Seconds(core.read_uint()),
+        slot_ms=Milliseconds(core.read_uint()),
+        sub_blocks_per_slot=core.read_uint(),
     )
-    height, slot, sub_index, time_ms = core.uint(), core.uint(), core.uint(), core.uint()
+    height, slot, sub_index, time_ms = core.read_uint(), core.read_uint(), core.read_uint(), core.read_uint()
     core.end()
-    listed = reader.list("rollup records")
+    listed = reader.read_list("rollup records")
     reader.end()
     records: list[RollupRecord] = []
     try:
@@ -128,7 +132,7 @@ def decode_ledger(data: bytes) -> LedgerState:
         while listed.more:
             if len(records) == ROLLUPS_MAX:
                 raise CodecError(f"more than {ROLLUPS_MAX} rollups")
-            record = _decode_record(listed.list("rollup record"))
+            record = _decode_record(listed.read_list("rollup record"))
             record.parameters.check(parameters)
             if records and records[-1].rollup_id >= record.rollup_id:
                 raise CodecError("rollup records are not strictly ascending by id", rollup_id=record.rollup_id)
@@ -148,37 +152,37 @@ def decode_ledger(data: bytes) -> LedgerState:
 
 
 def _decode_record(reader: Reader) -> RollupRecord:
-    rollup_id = RollupId(reader.uint())
-    genesis_hash = Hash32(reader.bytes(size=32))
-    block_time_slots = reader.uint()
-    gas_limit = Gas(reader.uint())
-    ordering = _ORDERINGS[reader.uint(len(_ORDERINGS) - 1)]
+    rollup_id = RollupId(reader.read_uint())
+    genesis_hash = Hash32(reader.read_bytes(size=32))
+    block_time_slots = reader.read_uint()
+    gas_limit = Gas(reader.read_uint())
+    ordering = _ORDERINGS[reader.read_uint(len(_ORDERINGS) - 1)]
     parameters = RollupParameters(
         rollup_id=rollup_id,
         genesis_hash=genesis_hash,
         block_time_slots=block_time_slots,
         gas_limit=gas_limit,
         ordering=ordering,
-        da_footprint_gas_scalar=reader.uint(),
-        eip1559_denominator=reader.uint(),
-        eip1559_elasticity=reader.uint(),
-        min_base_fee=Wei(reader.uint()),
-        operator_fee_scalar=reader.uint(),
-        operator_fee_constant=reader.uint(),
-        base_fee_scalar=reader.uint(),
-        blob_base_fee_scalar=reader.uint(),
+        da_footprint_gas_scalar=reader.read_uint(),
+        eip1559_denominator=reader.read_uint(),
+        eip1559_elasticity=reader.read_uint(),
+        min_base_fee=Wei(reader.read_uint()),
+        operator_fee_scalar=reader.read_uint(),
+        operator_fee_constant=reader.read_uint(),
+        base_fee_scalar=reader.read_uint(),
+        blob_base_fee_scalar=reader.read_uint(),
     )
-    head_number = BlockNumber(reader.uint(2**53))
-    head_hash = Hash32(reader.bytes(size=32))
-    opened = reader.list("open block")
+    head_number = BlockNumber(reader.read_uint(2**53))
+    head_hash = Hash32(reader.read_bytes(size=32))
+    opened = reader.read_list("open block")
     reader.end()
     block = None
     if opened.more:
         block = OpenBlockRecord(
-            number=BlockNumber(opened.uint(2**53)),
-            gas_used=Gas(opened.uint()),
-            da_footprint=Gas(opened.uint()),
-            transaction_count=opened.uint(),
+            number=BlockNumber(opened.read_uint(2**53)),
+            gas_used=Gas(opened.read_uint()),
+            da_footprint=Gas(opened.read_uint()),
+            transaction_count=opened.read_uint(),
         )
         opened.end()
         if block.number != head_number + 1:

@@ -1,11 +1,13 @@
 """The replicated state of the network itself: where it stands on the grid, and every rollup with its head.
 
-A `LedgerState` is immutable. Its canonical bytes are RLP; its root is the RFC 6962 tree hash over one leaf for the network and the clock
-and one leaf per rollup sorted by id, so that a single rollup's head is provable against it. Rollup execution state is not in the ledger:
-its sealed block hashes and the measures of its open block are.
+A `LedgerState` is immutable. Its canonical bytes are RLP; its root is the RFC 6962 tree hash over one leaf for the
+network and the clock and one leaf per rollup sorted by id, so that a single rollup's head is provable against it.
+Rollup execution state is not in the ledger: its sealed block hashes and the measures of its open block are.
 
 Level 3, pure.
 """
+
+from itertools import pairwise
 
 import msgspec
 
@@ -83,7 +85,7 @@ def genesis_state(parameters: NetworkParameters, rollups: tuple[RollupParameters
     if not 1 <= len(rollups) <= ROLLUPS_MAX:
         raise ConfigurationError(f"a network has 1 to {ROLLUPS_MAX} rollups, not {len(rollups)}", code="rollup_count")
     ordered = sorted(rollups, key=lambda rollup: rollup.rollup_id)
-    for before, after in zip(ordered, ordered[1:], strict=False):
+    for before, after in pairwise(ordered):
         if before.rollup_id == after.rollup_id:
             raise ConfigurationError(f"rollup id {after.rollup_id} is given twice", code="rollup_duplicate")
     for rollup in ordered:

@@ -1,9 +1,10 @@
 """`apply(state, input) -> (state, effects)`: the ledger's only way to change.
 
-The input is what one decided sub-block did to the rollups, as execution found it; the transition checks that it fits the state and
-returns the next state. It performs no IO and reads nothing but its arguments.
+The input is what one decided sub-block did to the rollups, as execution found it; the transition checks that it fits
+the state and returns the next state. It performs no IO and reads nothing but its arguments.
 
-Level 3, pure. A mismatch is a bug of the caller (execution and grid fix every value), hence InvariantBroken, never a refusal.
+Level 3, pure. A mismatch is a bug of the caller (execution and grid fix every value), hence InvariantBroken, never a
+refusal.
 """
 
 import msgspec
@@ -52,7 +53,9 @@ def apply(state: LedgerState, sub_block: SubBlockApplied) -> tuple[LedgerState, 
     """
     _require(sub_block.height == state.height + 1, "height", state.height, sub_block.height)
     _require(sub_block.time_ms >= state.time_ms, "time_ms", state.time_ms, sub_block.time_ms)
-    position_grows = sub_block.sub_index == state.sub_index + 1 if sub_block.slot == state.slot else sub_block.sub_index == 0
+    position_grows = (
+        sub_block.sub_index == state.sub_index + 1 if sub_block.slot == state.slot else sub_block.sub_index == 0
+    )
     _require(sub_block.slot >= state.slot and position_grows, "slot", state.slot, sub_block.slot)
     _require(len(sub_block.progress) == len(state.rollups), "rollups", len(state.rollups), len(sub_block.progress))
 
@@ -99,5 +102,8 @@ def apply(state: LedgerState, sub_block: SubBlockApplied) -> tuple[LedgerState, 
 def _require(holds: bool, what: str, before: int, after: int) -> None:
     if not holds:
         raise InvariantBroken(
-            f"the ledger cannot go from {what} {before} to {after}", code="ledger_input_wrong", before=before, after=after
+            f"the ledger cannot go from {what} {before} to {after}",
+            code="ledger_input_wrong",
+            before=before,
+            after=after,
         )

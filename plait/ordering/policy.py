@@ -4,10 +4,11 @@ Every policy is a key per transaction, smaller first:
 - `priority_fee`: (-effective priority fee at the open block's base fee, hash)
 - `arrival`:      (stamp, hash), with stamps that never decrease within a sender
 
-A sender's transactions go in nonce order. The order is the merge that always takes the smallest key among the senders' next transactions.
-That merge equals sorting by each transaction's *running maximum* key within its sender: after a transaction with a large key was taken,
-the sender's following smaller ones are the smallest of all and come at once. So building is one sort, checking is one pass, and the order
-of a given set is unique: hashes make running maxima of different senders differ.
+A sender's transactions go in nonce order. The order is the merge that always takes the smallest key among the senders'
+next transactions. That merge equals sorting by each transaction's *running maximum* key within its sender: after a
+transaction with a large key was taken, the sender's following smaller ones are the smallest of all and come at once.
+So building is one sort, checking is one pass, and the order of a given set is unique: hashes make running maxima of
+different senders differ.
 
 Level 2, pure. Lists in, lists out; nothing is kept between calls.
 """
@@ -33,9 +34,7 @@ class Ordered(NamedTuple):
     stamps_ms: list[Milliseconds]
 
 
-def order(
-    policy: OrderingPolicy, queues: Iterable[SenderQueue], *, base_fee: Wei, time_ms: Milliseconds
-) -> Ordered:
+def order(policy: OrderingPolicy, queues: Iterable[SenderQueue], *, base_fee: Wei, time_ms: Milliseconds) -> Ordered:
     """Orders the executable transactions of many senders.
 
     Args:
@@ -110,15 +109,20 @@ def check_order(
         time_ms: of the sub-block.
 
     Raises:
-        ProposalRefused: `stamp_unused` (a stamp under priority_fee), `stamp_in_future`, `stamps_decrease`, `fee_cap_below_base_fee`,
+        ProposalRefused: `stamp_unused` (a stamp under priority_fee), `stamp_in_future`, `stamps_decrease`,
+        `fee_cap_below_base_fee`,
             `nonce_order_wrong`, or `order_out_of_policy`; fields `rollup_id` and `index`.
     """
     if policy is OrderingPolicy.PRIORITY_FEE:
         if any(stamps_ms):
-            raise _refused(rollup_id, _first(stamps_ms), "stamp_unused", "has a stamp, which the priority_fee policy does not use")
+            raise _refused(
+                rollup_id, _first(stamps_ms), "stamp_unused", "has a stamp, which the priority_fee policy does not use"
+            )
         tips = [transaction.effective_priority_fee(base_fee) for transaction in transactions]
         if None in tips:
-            raise _refused(rollup_id, tips.index(None), "fee_cap_below_base_fee", "has a fee cap below the block's base fee")
+            raise _refused(
+                rollup_id, tips.index(None), "fee_cap_below_base_fee", "has a fee cap below the block's base fee"
+            )
         keys = [-tip for tip in tips if tip is not None]
     else:
         _check_stamps(rollup_id, stamps_ms, time_ms)
@@ -149,11 +153,15 @@ def _check_merge(rollup_id: RollupId, transactions: Sequence[Transaction], keys:
         before = get(sender)
         if before is not None:
             if nonce != before[0] + 1:
-                raise _refused(rollup_id, index, "nonce_order_wrong", f"has nonce {nonce} after its sender's nonce {before[0]}")
+                raise _refused(
+                    rollup_id, index, "nonce_order_wrong", f"has nonce {nonce} after its sender's nonce {before[0]}"
+                )
             if before[1] > key or (before[1] == key and before[2] > key_hash):
                 key, key_hash = before[1], before[2]
         if key < last_key or (key == last_key and key_hash < last_hash):
-            raise _refused(rollup_id, index, "order_out_of_policy", "does not stand where the rollup's ordering policy puts it")
+            raise _refused(
+                rollup_id, index, "order_out_of_policy", "does not stand where the rollup's ordering policy puts it"
+            )
         last_key, last_hash = key, key_hash
         seen[sender] = (nonce, key, key_hash)
 

@@ -1,4 +1,5 @@
-"""What a decided sub-block brought about: data that adapters store, stream and count. The protocol itself performs no IO.
+"""What a decided sub-block brought about: data that adapters store, stream and count. The protocol itself performs no
+IO.
 
 Level 4. Storage writes the proposal to the durable log before anything of an effect is answered as decided.
 """
@@ -21,12 +22,13 @@ class RollupEffect(msgspec.Struct, frozen=True, kw_only=True):
     statuses: bytes
     """Per transaction, same order: 1 succeeded, 0 reverted or halted."""
     outcomes: Outcomes | None
-    """Of the run that executed them; None when there are none. Ask it about transaction i by index `positions[i]`: a run that prepared the
-    sub-block also tried transactions that were left out."""
+    """Of the run that executed them; None when there are none. Ask it about transaction i by index `positions[i]`: a
+    run that prepared the sub-block also tried transactions that were left out."""
     positions: Sequence[int]
     sealed: tuple[SealedBlock, ...]
     opened: tuple[OpenBlock, ...]
-    """The open block after this sub-block when it changed; one entry at most, the current one. Blocks sealed in between are in `sealed`."""
+    """The open block after this sub-block when it changed; one entry at most, the current one. Blocks sealed in
+    between are in `sealed`."""
 
 
 class SubBlockDecided(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +46,8 @@ class SubBlockDecided(msgspec.Struct, frozen=True, kw_only=True):
     """Sorted by rollup id."""
     transactions: int
     senders: bytes
-    """20 bytes per transaction in the order of the proposal's items: what the log keeps so that replay needs no recovery."""
+    """20 bytes per transaction in the order of the proposal's items: what the log keeps so that replay needs no
+    recovery."""
 
 
 class Finalized(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,14 +1,18 @@
-"""The time grid that all rollups share: which slot a time lies in, which block a slot belongs to, and what a sub-block may do.
+"""The time grid that all rollups share: which slot a time lies in, which block a slot belongs to, and what a sub-block
+may do.
 
-Everything here is a pure function of agreed data: network parameters, where the ledger stands, and the engine's time of the height.
+Everything here is a pure function of agreed data: network parameters, where the ledger stands, and the engine's time
+of the height.
 
-- Slot `s` covers [genesis + s*slot_ms, genesis + (s+1)*slot_ms). Block `n` of a rollup covers slots n*k to (n+1)*k - 1, with k its
-  block time in slots; its timestamp is genesis + n*k*slot_ms, as the OP Stack demands of every chain.
-- Genesis counts as sub-block 0 of slot 0. A sub-block in the slot of the one before has the next sub-index; a new slot starts at 0.
-- A pause leaves a debt of blocks. One sub-block pays at most CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX of them per rollup; its slot is the
-  slot of its time, or the last one within reach when that is earlier.
-- A sub-block that has not reached the slot of its time, or whose sub-index is SUB_BLOCKS_PER_SLOT_MAX or above, carries no items. (It is
-  not refused: an agreement engine may have fixed the time of a height, and refusing every proposal of that height would stop the network.)
+- Slot `s` covers [genesis + s*slot_ms, genesis + (s+1)*slot_ms). Block `n` of a rollup covers slots n*k to (n+1)*k -
+  1, with k its block time in slots; its timestamp is genesis + n*k*slot_ms, as the OP Stack demands of every chain.
+- Genesis counts as sub-block 0 of slot 0. A sub-block in the slot of the one before has the next sub-index; a new slot
+  starts at 0.
+- A pause leaves a debt of blocks. One sub-block pays at most CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX of them per rollup; its
+  slot is the slot of its time, or the last one within reach when that is earlier.
+- A sub-block that has not reached the slot of its time, or whose sub-index is SUB_BLOCKS_PER_SLOT_MAX or above,
+  carries no items. (It is not refused: an agreement engine may have fixed the time of a height, and refusing every
+  proposal of that height would stop the network.)
 
 Level 4, pure.
 """

@@ -7,13 +7,15 @@
     blocks    = [[rollup_id, [item, ...]], ...]              rollups with items, strictly ascending
     item      = 0x00 || stamp_ms (6 bytes, big-endian) || signed transaction (EIP-2718 bytes)
 
-An item's first byte is its kind; 0x00, a transaction, is the only kind of version 1. The stamp is when the transaction became executable
-at the proposer (arrival policy) and 0 under priority_fee. Items are the leaves of the items tree exactly as they stand here.
+An item's first byte is its kind; 0x00, a transaction, is the only kind of version 1. The stamp is when the transaction
+became executable at the proposer (arrival policy) and 0 under priority_fee. Items are the leaves of the items tree
+exactly as they stand here.
 
     proposal hash = SHA-256(proposal)                header hash = SHA-256(header)
     app hash      = SHA-256([height, header hash, ledger_root]); at genesis [0, 32 zero bytes, ledger_root]
 
-The header binds everything: items through their roots, sealed blocks by hash, the ledger after this sub-block by its root.
+The header binds everything: items through their roots, sealed blocks by hash, the ledger after this sub-block by its
+root.
 
 Level 4, pure. Every length is bounded; raises CodecError only.
 """
@@ -78,7 +80,9 @@ def encode_header(header: SubBlockHeader) -> bytes:
         encode_list(
             (
                 encode_uint(rollup_id),
-                encode_list(encode_list((encode_uint(number), encode_bytes(block_hash))) for number, block_hash in blocks),
+                encode_list(
+                    encode_list((encode_uint(number), encode_bytes(block_hash))) for number, block_hash in blocks
+                ),
             )
         )
         for rollup_id, blocks in header.sealed
@@ -107,24 +111,27 @@ def decode_proposal(data: bytes) -> Proposal:
     """Reads a proposal's canonical bytes. Rules beyond the encoding are checked by `process`.
 
     Raises:
-        CodecError: `codec_too_large`, `codec_version_unknown`, or `codec_invalid` (not canonical, over a bound, rollups not ascending).
+        CodecError: `codec_too_large`, `codec_version_unknown`, or `codec_invalid` (not canonical, over a bound,
+        rollups not ascending).
     """
     if len(data) > PROPOSAL_BYTES_MAX:
         raise CodecError(
-            f"a proposal has at most {PROPOSAL_BYTES_MAX} bytes, this one {len(data)}", code="codec_too_large", size=len(data)
+            f"a proposal has at most {PROPOSAL_BYTES_MAX} bytes, this one {len(data)}",
+            code="codec_too_large",
+            size=len(data),
         )
     outer = Reader(data, what="proposal")
-    reader = outer.list("proposal")
+    reader = outer.read_list("proposal")
     outer.end()
-    header = _read_header(reader.list("header"))
-    listed = reader.list("blocks")
+    header = _read_header(reader.read_list("header"))
+    listed = reader.read_list("blocks")
     reader.end()
     blocks: list[RollupItems] = []
     room = PROPOSAL_ITEMS_MAX
     while listed.more:
-        block = listed.list("block")
+        block = listed.read_list("block")
         rollup_id = _ascending_id(block, blocks[-1][0] if blocks else 0, "blocks")
-        items = block.bytes_list("items", count_max=room, size_max=ITEM_HEAD_BYTES + TRANSACTION_BYTES_MAX)
+        items = block.read_bytes_list("items", count_max=room, size_max=ITEM_HEAD_BYTES + TRANSACTION_BYTES_MAX)
         block.end()
         if not items:
             raise CodecError(f"rollup {rollup_id} is listed without items", rollup_id=rollup_id)
@@ -140,25 +147,25 @@ def decode_header(data: bytes) -> SubBlockHeader:
         CodecError: not the canonical encoding of a header.
     """
     outer = Reader(data, what="header")
-    header = _read_header(outer.list("header"))
+    header = _read_header(outer.read_list("header"))
     outer.end()
     return header
 
 
 def _read_header(reader: Reader) -> SubBlockHeader:
-    version = reader.uint(2**32)
+    version = reader.read_uint(2**32)
     if version != PROPOSAL_VERSION:
         raise CodecError(f"proposal version {version} is not known here", code="codec_version_unknown", version=version)
-    network_id, height, slot, sub_index, time_ms = (reader.uint(2**63 - 1 if i else 2**64 - 1) for i in range(5))
-    parent_app_hash = Hash32(reader.bytes(size=32))
-    origin = reader.list("L1 origin")
-    l1_origin = L1Origin(number=BlockNumber(origin.uint()), hash=Hash32(origin.bytes(size=32)))
+    network_id, height, slot, sub_index, time_ms = (reader.read_uint(2**63 - 1 if i else 2**64 - 1) for i in range(5))
+    parent_app_hash = Hash32(reader.read_bytes(size=32))
+    origin = reader.read_list("L1 origin")
+    l1_origin = L1Origin(number=BlockNumber(origin.read_uint()), hash=Hash32(origin.read_bytes(size=32)))
     origin.end()
-    items_roots = tuple(Hash32(root) for root in reader.bytes_list("items roots", count_max=ROLLUPS_MAX, size=32))
-    rollups_root = Hash32(reader.bytes(size=32))
-    ids_root = Hash32(reader.bytes(size=32))
-    sealed = _read_sealed(reader.list("sealed blocks"))
-    ledger_root = Hash32(reader.bytes(size=32))
+    items_roots = tuple(Hash32(root) for root in reader.read_bytes_list("items roots", count_max=ROLLUPS_MAX, size=32))
+    rollups_root = Hash32(reader.read_bytes(size=32))
+    ids_root = Hash32(reader.read_bytes(size=32))
+    sealed = _read_sealed(reader.read_list("sealed blocks"))
+    ledger_root = Hash32(reader.read_bytes(size=32))
     reader.end()
     return SubBlockHeader(
         network_id=NetworkId(network_id),
@@ -177,16 +184,16 @@ def _read_header(reader: Reader) -> SubBlockHeader:
 def _read_sealed(reader: Reader) -> tuple[RollupSeals, ...]:
     sealed: list[RollupSeals] = []
     while reader.more:
-        entry = reader.list("sealed blocks of a rollup")
+        entry = reader.read_list("sealed blocks of a rollup")
         rollup_id = _ascending_id(entry, sealed[-1][0] if sealed else 0, "sealed blocks")
-        listed = entry.list("sealed blocks of a rollup")
+        listed = entry.read_list("sealed blocks of a rollup")
         entry.end()
         blocks: list[tuple[BlockNumber, Hash32]] = []
         while listed.more:
             if len(blocks) == CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX:
                 raise CodecError(f"more than {CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX} sealed blocks of rollup {rollup_id}")
-            block = listed.list("sealed block")
-            blocks.append((BlockNumber(block.uint()), Hash32(block.bytes(size=32))))
+            block = listed.read_list("sealed block")
+            blocks.append((BlockNumber(block.read_uint()), Hash32(block.read_bytes(size=32))))
             block.end()
         if not blocks:
             raise CodecError(f"rollup {rollup_id} is listed without sealed blocks", rollup_id=rollup_id)
@@ -195,10 +202,12 @@ def _read_sealed(reader: Reader) -> tuple[RollupSeals, ...]:
 
 
 def _ascending_id(reader: Reader, before: int, what: str) -> RollupId:
-    rollup_id = RollupId(reader.uint())
+    rollup_id = RollupId(reader.read_uint())
     if rollup_id <= before:
         raise CodecError(
-            f"{what}: rollup {rollup_id} after {before}; ids go strictly ascending", code="rollups_unsorted", rollup_id=rollup_id
+            f"{what}: rollup {rollup_id} after {before}; ids go strictly ascending",
+            code="rollups_unsorted",
+            rollup_id=rollup_id,
         )
     return rollup_id
 
@@ -248,7 +257,9 @@ def header_hash_of(header: bytes) -> Hash32:
 
 def app_hash_of(height: Height, header_hash: Hash32, ledger_root: Hash32) -> Hash32:
     """Identity of the network's state after a height; the next proposal names it as its parent."""
-    return Hash32(sha256(encode_list((encode_uint(height), encode_bytes(header_hash), encode_bytes(ledger_root)))).digest())
+    return Hash32(
+        sha256(encode_list((encode_uint(height), encode_bytes(header_hash), encode_bytes(ledger_root)))).digest()
+    )
 
 
 def genesis_app_hash(ledger_root: Hash32) -> Hash32:

@@ -1,6 +1,7 @@
 """Questions that an engine asks the `Application`, and its answers. Data only.
 
-Level 4. `prepare` and `process` may be asked many times per height (rounds, rival proposers); `finalize` once, then `commit` once.
+Level 4. `prepare` and `process` may be asked many times per height (rounds, rival proposers); `finalize` once, then
+`commit` once.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,7 +52,8 @@ class PreparedProposal(msgspec.Struct, frozen=True, kw_only=True):
     transactions: int
     dropped: tuple[Dropped, ...]
     deferred: int
-    """Candidates that are fine but did not fit (gas, data availability, bytes, items, or a slot that is still catching up)."""
+    """Candidates that are fine but did not fit (gas, data availability, bytes, items, or a slot that is still catching
+    up)."""
 
 
 class ProcessRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,7 +90,8 @@ class FinalizeRequest(msgspec.Struct, frozen=True, kw_only=True):
     time_ms: Milliseconds
     proposal: bytes
     senders: bytes | None = None
-    """Senders (20 bytes each) in the order of the proposal's items: only from this node's own log, skips their recovery."""
+    """Senders (20 bytes each) in the order of the proposal's items: only from this node's own log, skips their
+    recovery."""
 
 
 class Committed(msgspec.Struct, frozen=True, kw_only=True):

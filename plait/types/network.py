@@ -93,8 +93,8 @@ class RollupParameters(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigurationError("genesis_hash must be 32 bytes", code="rollup_parameter_out_of_range")
         if self.block_time_slots * network.slot_ms % 1_000:
             raise ConfigurationError(
-                f"rollup {self.rollup_id}: {self.block_time_slots} slots of {network.slot_ms} ms are not whole seconds, "
-                "which OP Stack timestamps need; choose another block_time_slots",
+                f"rollup {self.rollup_id}: {self.block_time_slots} slots of {network.slot_ms} ms are not whole "
+                "seconds, which OP Stack timestamps need; choose another block_time_slots",
                 code="block_time_not_whole_seconds",
                 rollup_id=self.rollup_id,
             )

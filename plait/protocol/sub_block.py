@@ -1,0 +1,215 @@
+"""The part of a sub-block that its position alone decides, and what a fully executed sub-block is. Shared by building
+and checking.
+
+Level 4, pure but for the native sessions it drives.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from plait.crypto.commitments import SubBlockCommitment
+from plait.execution.candidate import AttributesSource, Candidate
+from plait.ledger.encoding import ledger_root
+from plait.ledger.state import LedgerState, OpenBlockRecord
+from plait.ledger.transition import RollupProgress, SubBlockApplied, apply
+from plait.native import Attributes, OpenBlock, Outcomes, Rollup, SealedBlock, Transaction
+from plait.protocol.effects import RollupEffect, SubBlockDecided
+from plait.protocol.grid import Position, block_at, block_timestamp_s, next_position, slot_start_ms
+from plait.protocol.proposal import (
+    RollupSeals,
+    SubBlockHeader,
+    app_hash_of,
+    encode_header,
+    encode_proposal,
+    header_hash_of,
+    proposal_hash_of,
+)
+from plait.types import BlockNumber, Gas, Hash32, Height, L1Origin, Milliseconds, RollupId, Seconds
+
+
+class Base(NamedTuple):
+    """The committed state that everything of a height builds on."""
+
+    ledger: LedgerState
+    app_hash: Hash32
+
+
+class Advanced(NamedTuple):
+    """All rollups moved to the sub-block's slot, nothing of its items run yet."""
+
+    position: Position
+    candidate: Candidate
+    sealed: dict[RollupId, list[SealedBlock]]
+    """Per rollup that opened a block; empty where that was its first."""
+    l1_origin: L1Origin
+
+
+class Run(NamedTuple):
+    """What one rollup executed: `transactions` were applied, and `positions` says where they stand in `outcomes`."""
+
+    items: list[bytes]
+    transactions: list[Transaction]
+    outcomes: Outcomes
+    statuses: bytes
+    positions: Sequence[int]
+
+
+class Executed(NamedTuple):
+    """A sub-block executed to its end: ready to be finalized."""
+
+    header: SubBlockHeader
+    proposal: bytes
+    candidate: Candidate
+    ledger: LedgerState
+    effect: SubBlockDecided
+
+
+def advance(
+    base: Base, rollups: Mapping[RollupId, Rollup], source: AttributesSource, time_ms: Milliseconds
+) -> Advanced:
+    """Moves a new candidate to the slot of this time: blocks whose time has passed are sealed, missed ones filled, the
+    current one opened.
+
+    Raises:
+        ProposalRefused: `time_before_previous`.
+    """
+    ledger = base.ledger
+    parameters = ledger.parameters
+    position = next_position(
+        parameters,
+        time_ms=time_ms,
+        previous_slot=ledger.slot,
+        previous_sub_index=ledger.sub_index,
+        previous_time_ms=ledger.time_ms,
+        blocks=((record.newest_number, record.parameters.block_time_slots) for record in ledger.rollups),
+    )
+    work: dict[RollupId, list[Attributes]] = {}
+    if position.slot > ledger.slot:
+        for record in ledger.rollups:
+            rollup = record.parameters
+            target = block_at(position.slot, rollup.block_time_slots)
+            attributes = [
+                source.attributes(
+                    rollup,
+                    BlockNumber(number),
+                    block_timestamp_s(parameters, BlockNumber(number), rollup.block_time_slots),
+                )
+                for number in range(record.newest_number + 1, target + 1)
+            ]
+            if attributes:
+                work[rollup.rollup_id] = attributes
+    candidate = Candidate.over(rollups)
+    sealed = candidate.advance(work)
+    l1_origin = source.l1_origin(Seconds(slot_start_ms(parameters, position.slot) // 1_000))
+    return Advanced(position, candidate, sealed, l1_origin)
+
+
+def complete(
+    base: Base,
+    advanced: Advanced,
+    runs: Mapping[RollupId, Run],
+    time_ms: Milliseconds,
+    commitment: SubBlockCommitment,
+) -> Executed:
+    """Computes the header of a sub-block whose transactions have run, its canonical bytes, the next ledger and the
+    effect.
+
+    Args:
+        base: the state it builds on.
+        advanced: its rollups, in whose candidate `runs` ran.
+        runs: per rollup with items.
+        time_ms: agreed time of the height.
+        commitment: to the items of `runs`.
+    """
+    before = base.ledger
+    candidate, position = advanced.candidate, advanced.position
+    height = Height(before.height + 1)
+    open_blocks = {record.rollup_id: candidate.open_block(record.rollup_id) for record in before.rollups}
+    ledger, _ = apply(
+        before,
+        SubBlockApplied(
+            height=height,
+            slot=position.slot,
+            sub_index=position.sub_index,
+            time_ms=time_ms,
+            progress=tuple(
+                _progress(candidate, record.rollup_id, open_blocks[record.rollup_id]) for record in before.rollups
+            ),
+        ),
+    )
+    header = SubBlockHeader(
+        network_id=before.parameters.network_id,
+        height=height,
+        slot=position.slot,
+        sub_index=position.sub_index,
+        time_ms=time_ms,
+        parent_app_hash=base.app_hash,
+        l1_origin=advanced.l1_origin,
+        commitment=commitment,
+        sealed=seals_of(advanced.sealed),
+        ledger_root=ledger_root(ledger),
+    )
+    header_bytes = encode_header(header)
+    proposal = encode_proposal(header_bytes, [(rollup_id, run.items) for rollup_id, run in sorted(runs.items())])
+    effect = SubBlockDecided(
+        height=height,
+        slot=position.slot,
+        sub_index=position.sub_index,
+        time_ms=time_ms,
+        commitment=commitment,
+        app_hash=app_hash_of(height, header_hash_of(header_bytes), header.ledger_root),
+        proposal=proposal,
+        proposal_hash=proposal_hash_of(proposal),
+        rollups=tuple(_effects(advanced, runs, open_blocks)),
+        transactions=sum(len(run.transactions) for run in runs.values()),
+        senders=b"".join([transaction.sender for _, run in sorted(runs.items()) for transaction in run.transactions]),
+    )
+    return Executed(header, proposal, candidate, ledger, effect)
+
+
+def seals_of(sealed: Mapping[RollupId, Sequence[SealedBlock]]) -> tuple[RollupSeals, ...]:
+    """Sealed blocks as the header names them."""
+    return tuple(
+        (rollup_id, tuple((BlockNumber(block.number), Hash32(block.hash)) for block in sealed[rollup_id]))
+        for rollup_id in sorted(sealed)
+        if sealed[rollup_id]
+    )
+
+
+def _progress(candidate: Candidate, rollup_id: RollupId, block: OpenBlock | None) -> RollupProgress:
+    session = candidate.session(rollup_id)
+    return RollupProgress(
+        rollup_id=rollup_id,
+        head_number=BlockNumber(session.head_number),
+        head_hash=Hash32(session.head_hash),
+        open_block=None
+        if block is None
+        else OpenBlockRecord(
+            number=BlockNumber(block.number),
+            gas_used=Gas(block.gas_used),
+            da_footprint=Gas(block.da_footprint),
+            transaction_count=block.transaction_count,
+        ),
+    )
+
+
+def _effects(
+    advanced: Advanced, runs: Mapping[RollupId, Run], open_blocks: Mapping[RollupId, OpenBlock | None]
+) -> list[RollupEffect]:
+    effects: list[RollupEffect] = []
+    for rollup_id, block in open_blocks.items():
+        run = runs.get(rollup_id)
+        if run is None and rollup_id not in advanced.sealed:
+            continue
+        effects.append(
+            RollupEffect(
+                rollup_id=rollup_id,
+                transactions=tuple(run.transactions) if run is not None else (),
+                statuses=run.statuses if run is not None else b"",
+                outcomes=run.outcomes if run is not None else None,
+                positions=run.positions if run is not None else (),
+                sealed=tuple(advanced.sealed.get(rollup_id, ())),
+                opened=(block,) if block is not None else (),
+            )
+        )
+    return effects
