@@ -44,6 +44,14 @@ POOL_PRICE_BUMP_PERCENT: Final = 10
 """A replacement must raise both the fee cap and the tip by this share; go-ethereum's pool uses the same."""
 POOL_STATUS_HISTORY_MAX: Final = 100_000
 """Remembered ends (dropped, replaced, decided) of transactions that left the pool."""
+POOL_WAITERS_MAX: Final = 20_000
+"""Calls that wait for a transaction to be decided or sealed, per rollup."""
+POOL_CANDIDATES_PER_SENDER_MAX: Final = 256
+"""Of one sender in one snapshot when not everything fits, so that nobody fills it alone."""
+POOL_SWEEP_ACCOUNTS_MAX: Final = 256
+"""Accounts looked at for expired transactions per sub-block and rollup; all have their turn."""
+POOL_FEE_CAP_SHARE_MIN_PERCENT: Final = 10
+"""A fee cap below this share of the base fee is refused: the base fee needs minutes of empty blocks to fall so far."""
 
 # ---------------------------------------------------------------- reads
 STATE_HISTORY_BLOCKS: Final = 128

@@ -1,0 +1,300 @@
+"""The pool's part for one rollup: accounts, the index by hash, snapshots for the protocol, eviction, expiry.
+
+Invariants
+- every entry of every account is in `by_hash`, and nothing else is; the counters equal what a recount gives (`check` in
+  the tests)
+- an account with executable transactions stands in exactly one tier of `tiers`; the tier follows its first transaction:
+  its price under
+  `priority_fee`, the time it became ready under `arrival`. Within a tier accounts take turns.
+- what is removed is always the tail of an account, unless the removal names one (drop, replacement, expiry); then later
+  ones go back to `queued`
+
+Level 2.
+"""
+
+import heapq
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from plait.limits import (
+    POOL_CANDIDATES_PER_SENDER_MAX,
+    POOL_PENDING_LIFETIME_S,
+    POOL_QUEUED_LIFETIME_S,
+    POOL_SWEEP_ACCOUNTS_MAX,
+)
+from plait.mempool.entries import UNPLACED, Account, Admitted, tier_of
+from plait.mempool.history import Decided, DroppedEnd, History, Waiters
+from plait.mempool.refusals import sentence
+from plait.native import OpenBlock, SealedBlock, Transaction
+from plait.ordering.queues import SenderQueue
+from plait.types import BlockNumber, Gas, Height, Milliseconds, OrderingPolicy, RollupId, RollupParameters, Wei
+
+DA_FOOTPRINT_GAS_SCALAR_DEFAULT = 400
+"""Jovian's default when L1Block holds 0."""
+
+
+class RollupReads(Protocol):
+    """What the pool asks of a rollup; `native.Rollup` has it."""
+
+    chain_id: int
+
+    @property
+    def head(self) -> SealedBlock: ...  # noqa: D102
+    @property
+    def open_block(self) -> OpenBlock | None: ...  # noqa: D102
+    def accounts(self, addresses: Sequence[bytes], at: int) -> list[tuple[int, int, bool]]: ...  # noqa: D102
+    def additional_costs(self, transactions: Sequence[Transaction], at: int) -> list[int]: ...  # noqa: D102
+    def code(self, address: bytes, at: int) -> bytes: ...  # noqa: D102
+    def transaction_location(self, hash: bytes) -> tuple[int, int] | None: ...  # noqa: A002, D102
+
+
+class RollupDecided(Protocol):
+    """One rollup's part of a decided sub-block; `protocol.effects.RollupEffect` has it."""
+
+    @property
+    def rollup_id(self) -> RollupId: ...  # noqa: D102
+    @property
+    def transactions(self) -> Sequence[Transaction]: ...  # noqa: D102
+    @property
+    def sealed(self) -> Sequence[SealedBlock]: ...  # noqa: D102
+    @property
+    def opened(self) -> Sequence[OpenBlock]: ...  # noqa: D102
+
+
+class Lane:
+    """The pooled transactions of one rollup."""
+
+    def __init__(self, rollup: RollupReads, parameters: RollupParameters) -> None:
+        self.rollup = rollup
+        self.parameters = parameters
+        self.by_arrival = parameters.ordering is OrderingPolicy.ARRIVAL
+        self.accounts: dict[bytes, Account] = {}
+        self.by_hash: dict[bytes, Admitted] = {}
+        self.tiers: dict[int, dict[Account, None]] = {}
+        self.history = History()
+        self.waiters = Waiters()
+        self.pending_count = 0
+        self.pending_gas = 0
+        self.pending_bytes = 0
+        self.bytes = 0
+        self.dropped: dict[str, int] = {}
+        self.decided_count = 0
+        self._tails: list[tuple[bool, int, bytes]] | None = None
+        self._tails_base_fee = 0
+        self._sweep: list[Account] = []
+        self.base_fee: Wei
+        self.gas_limit: Gas
+        self.da_bytes_max: int
+        self.open_number: BlockNumber
+        self.sealed_number = BlockNumber(rollup.head.number)
+        self.refresh(rollup.open_block)
+
+    def __len__(self) -> int:
+        return len(self.by_hash)
+
+    def refresh(self, open_block: OpenBlock | None) -> None:
+        """Takes over the rules of the block that is open now."""
+        if open_block is None:
+            head = self.rollup.head
+            self.base_fee, self.gas_limit = Wei(head.base_fee), self.parameters.gas_limit
+            scalar, number = self.parameters.da_footprint_gas_scalar, head.number + 1
+        else:
+            self.base_fee, self.gas_limit = Wei(open_block.base_fee), Gas(open_block.gas_limit)
+            scalar, number = open_block.da_footprint_scalar, open_block.number
+        self.da_bytes_max = self.gas_limit // (scalar or DA_FOOTPRINT_GAS_SCALAR_DEFAULT)
+        self.open_number = BlockNumber(number)
+
+    # ------------------------------------------------------------ counters and tiers
+    def count_pending(self, entries: Iterable[Admitted], sign: int) -> None:
+        """Adds (1) or removes (-1) executable transactions in the counters."""
+        for entry in entries:
+            self.pending_count += sign
+            self.pending_gas += sign * entry.gas_limit
+            self.pending_bytes += sign * entry.size
+
+    def place(self, account: Account) -> None:
+        """Puts an account into the tier of its first executable transaction, at the end of it; forgets an empty
+        account."""
+        if account.pending:
+            if self.by_arrival:
+                tier = account.ready[0].ready_ms >> 8
+            else:
+                head = account.pending[0]
+                tier = tier_of(head.tip if head.tip < head.fee_cap else head.fee_cap)
+        else:
+            tier = UNPLACED
+        before = account.tier
+        if before != UNPLACED:
+            accounts = self.tiers[before]
+            accounts.pop(account, None)
+            if not accounts and tier != before:
+                del self.tiers[before]
+        if tier != UNPLACED:
+            self.tiers.setdefault(tier, {})[account] = None
+        elif not account.queued:
+            self.accounts.pop(account.address, None)
+        account.tier = tier
+
+    # ------------------------------------------------------------ snapshots
+    def candidates(self, gas_max: int, bytes_max: int, items_max: int) -> list[SenderQueue]:
+        """Executable queues, the best first when not all fit. Costs little per account and nothing per transaction when
+        all fit."""
+        base_fee = self.base_fee
+        queues: list[SenderQueue] = []
+        fits = self.pending_gas <= gas_max and self.pending_bytes <= bytes_max and self.pending_count <= items_max
+        if fits:
+            for accounts in self.tiers.values():
+                for account in accounts:
+                    if account.fee_cap_min >= base_fee:
+                        queues.append(tuple(account.ready))
+                    elif payable := self._payable(account, len(account.pending)):
+                        queues.append(tuple(account.ready[:payable]))
+            return queues
+        for tier in sorted(self.tiers, reverse=not self.by_arrival):
+            for account in self.tiers[tier]:
+                taken = 0
+                for entry in account.pending[:POOL_CANDIDATES_PER_SENDER_MAX]:
+                    if entry.fee_cap < base_fee:
+                        break
+                    gas_max -= entry.gas_limit
+                    bytes_max -= entry.size
+                    items_max -= 1
+                    if gas_max < 0 or bytes_max < 0 or items_max < 0:
+                        break
+                    taken += 1
+                if taken:
+                    queues.append(tuple(account.ready[:taken]))
+                if gas_max <= 0 or bytes_max <= 0 or items_max <= 0:
+                    return queues
+        return queues
+
+    def _payable(self, account: Account, most: int) -> int:
+        for place, entry in enumerate(account.pending[:most]):
+            if entry.fee_cap < self.base_fee:
+                return place
+        return most
+
+    # ------------------------------------------------------------ removals
+    def forget(self, entry: Admitted, end: DroppedEnd) -> None:
+        """Removes one transaction of an account that it no longer stands in; says why to those who ask."""
+        if self.by_hash.pop(entry.hash, None) is None:
+            return
+        self.bytes -= entry.size
+        entry.account.cost -= entry.cost
+        self.history.remember((entry.hash,), end)
+        self.waiters.dropped(entry.hash, end)
+        self.dropped[end.code] = self.dropped.get(end.code, 0) + 1
+
+    def remove(self, entry: Admitted, end: DroppedEnd) -> None:
+        """Removes a transaction from wherever it stands; later ones of its sender go back to `queued`."""
+        account = entry.account
+        place = entry.nonce - account.next_nonce
+        if 0 <= place < len(account.pending):
+            self.count_pending(account.cut(place), -1)
+        del account.queued[entry.nonce]
+        self.forget(entry, end)
+        self.place(account)
+        self.added(account)
+
+    def decide(self, part: RollupDecided, height: Height, time_ms: Milliseconds) -> None:
+        """Takes a decided sub-block into account: removes its transactions, promotes what they made executable, tells
+        the waiting."""
+        if part.opened:
+            self.refresh(part.opened[-1])
+            if self._tails is not None and abs(self.base_fee - self._tails_base_fee) * 8 > self._tails_base_fee:
+                self._tails = None
+        if part.transactions:
+            self._decide_transactions(part.transactions, Decided(height, self.open_number), time_ms)
+        if part.sealed:
+            self.sealed_number = BlockNumber(part.sealed[-1].number)
+            self.waiters.sealed(self.sealed_number)
+
+    def _decide_transactions(self, transactions: Sequence[Transaction], end: Decided, time_ms: Milliseconds) -> None:
+        hashes = [transaction.hash for transaction in transactions]
+        self.decided_count += len(hashes)
+        pop, accounts = self.by_hash.pop, self.accounts
+        following: dict[Account, int] = {}
+        for hash_, transaction in zip(hashes, transactions, strict=True):
+            entry = pop(hash_, None)
+            if entry is not None:
+                self.bytes -= entry.size
+                entry.account.cost -= entry.cost
+                following[entry.account] = entry.nonce + 1
+            elif (account := accounts.get(transaction.sender)) is not None:
+                following[account] = transaction.nonce + 1
+        for account, next_nonce in following.items():
+            executable = account.pending[: max(0, next_nonce - account.next_nonce)]
+            self.count_pending(executable, -1)
+            for entry in account.advance(next_nonce):
+                if entry.hash in self.by_hash:
+                    self.forget(entry, DroppedEnd("nonce_used", sentence("nonce_used", f"nonce {entry.nonce}")))
+            self.count_pending(account.promote(time_ms), 1)
+            self.place(account)
+            self.added(account)
+        self.history.remember(hashes, end)
+        self.waiters.decided(hashes, end)
+        self._recheck_balances(following)
+
+    def _recheck_balances(self, touched: Iterable[Account]) -> None:
+        """A sender that spent more than foreseen keeps only what it can still pay one by one; execution decides about
+        sums."""
+        rest = [account for account in touched if len(account)]
+        if not rest:
+            return
+        states = self.rollup.accounts([account.address for account in rest], -1)
+        for account, (_, balance, _) in zip(rest, states, strict=True):
+            account.balance = balance
+            if account.cost <= balance:
+                continue
+            for entry in [entry for entry in account.entries() if entry.cost > balance]:
+                details = f"balance {balance}, tx cost {entry.cost}, overshot {entry.cost - balance}"
+                self.remove(entry, DroppedEnd("insufficient_funds", sentence("insufficient_funds", details)))
+
+    def sweep(self, now_ms: Milliseconds) -> None:
+        """Expires what waited too long, a bounded number of accounts per call, all accounts in turn."""
+        if not self._sweep:
+            self._sweep = list(self.accounts.values())
+        for _ in range(min(POOL_SWEEP_ACCOUNTS_MAX, len(self._sweep))):
+            account = self._sweep.pop()
+            if self.accounts.get(account.address) is not account:
+                continue
+            old = [e for e in account.pending if now_ms - e.arrived_ms >= POOL_PENDING_LIFETIME_S * 1_000]
+            old += [e for e in account.queued.values() if now_ms - e.arrived_ms >= POOL_QUEUED_LIFETIME_S * 1_000]
+            for entry in reversed(old):
+                waited_s = (now_ms - entry.arrived_ms) // 1_000
+                self.remove(entry, DroppedEnd("expired", sentence("expired", f"waited {waited_s} s")))
+
+    # ------------------------------------------------------------ eviction
+    def lowest_tail(self) -> Admitted | None:
+        """The transaction to give up first: among the last nonces of all senders one behind a gap, then the lowest
+        effective tip.
+
+        The heap is built when first asked for and kept up to date from then on; entries that are no tails any more are
+        skipped. It is
+        rebuilt when the base fee has moved by an eighth, or when it has grown beyond twice the accounts.
+        """
+        if self._tails is None:
+            self._tails_base_fee = self.base_fee
+            self._tails = [
+                self._tail_key(tail) for account in self.accounts.values() if (tail := account.tail()) is not None
+            ]
+            heapq.heapify(self._tails)
+        heap = self._tails
+        while heap:
+            entry = self.by_hash.get(heap[0][2])
+            if entry is not None and entry.account.tail() is entry and self._tail_key(entry) == heap[0]:
+                return entry
+            heapq.heappop(heap)
+        return None
+
+    def _tail_key(self, entry: Admitted) -> tuple[bool, int, bytes]:
+        return entry.pending, entry.effective_tip(self._tails_base_fee), entry.hash
+
+    def added(self, account: Account) -> None:
+        """An account's tail, or what is executable of it, may have changed."""
+        if self._tails is None or (tail := account.tail()) is None:
+            return
+        if len(self._tails) > 2 * len(self.accounts) + 64:
+            self._tails = None
+        else:
+            heapq.heappush(self._tails, self._tail_key(tail))
