@@ -49,6 +49,11 @@ class DataDirectory:
         os.pwrite(self._lock_fd, f"{os.getpid()}\n".encode(), 0)
 
     @property
+    def genesis(self) -> Path:
+        """Where the rollups' genesis files lie."""
+        return self.path / "genesis"
+
+    @property
     def log(self) -> Path:
         """Where the decided log lies."""
         return self.path / "log"

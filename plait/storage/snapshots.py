@@ -15,7 +15,6 @@ from pathlib import Path
 
 import msgspec
 
-from plait.errors import ConfigurationError
 from plait.limits import SNAPSHOTS_KEPT
 from plait.storage.files import TEMPORARY_SUFFIX, Files
 from plait.types import Hash32, Height
@@ -139,22 +138,6 @@ class Snapshots:
             return Snapshot(height=height, app_hash=Hash32(bytes.fromhex(manifest.app_hash)), path=path)
         except (OSError, ValueError, msgspec.DecodeError) as error:
             return str(error)
-
-
-def write_network(path: Path, content: bytes, files: Files) -> None:
-    """Writes what a data directory was created with, or checks it.
-
-    Raises ConfigurationError (`network_mismatch`) when the directory was created with something else.
-    """
-    if not path.exists():
-        files.write_whole(path, content)
-    elif path.read_bytes() != content:
-        raise ConfigurationError(
-            f"The data directory {path.parent} was created with other network parameters; "
-            "use the same ones, choose another directory, or start anew with --reset.",
-            code="network_mismatch",
-            path=str(path.parent),
-        )
 
 
 def _describe(path: Path) -> Part:

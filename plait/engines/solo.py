@@ -1,0 +1,224 @@
+"""The solo engine: one node decides alone, with the same checks that a network would make.
+
+Specification
+    - Ticks lie on the sub-block grid: sub_blocks_per_slot per slot, aligned to genesis. A tick that passes while a
+      height is
+      being decided is made up for at once, but only one of them: no backlog of ticks builds up.
+    - A tick begins a height when the pool has candidates or a slot has begun that no sub-block has entered; an
+      empty sub-block
+      beyond the first of its slot is never made. While slots are being caught up, heights follow each other
+      without a pause.
+    - One height is one job of the one worker thread: prepare, process, finalize, append to the durable log, commit. The
+      native core frees the interpreter lock meanwhile, so the event loop goes on admitting transactions.
+    - Nothing is published before the log has it on the disk. Effects are published on the event loop, in height
+      order, and the
+      next height begins only afterwards (back-pressure).
+    - Time comes from the clock passed in and never runs below that of the height before.
+    - Any failure ends `run` with its exception: the node stops rather than go on with a state it cannot vouch for.
+
+Level 5. Imports the protocol and the log; knows no network, pool or server.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from plait.errors import InvariantBroken
+from plait.limits import SUB_BLOCKS_PER_SLOT_MAX
+from plait.ordering.queues import SenderQueue
+from plait.protocol.application import Application
+from plait.protocol.effects import SubBlockDecided
+from plait.protocol.grid import slot_at
+from plait.protocol.requests import Dropped, FinalizeRequest, PrepareRequest, ProcessRequest, Refused
+from plait.storage.record import DecidedRecord
+from plait.types import Height, Milliseconds, NetworkParameters, RollupId
+
+Candidates = Mapping[RollupId, Sequence[SenderQueue]]
+T = TypeVar("T")
+
+
+class Log(Protocol):
+    """What the engine needs of a decided log."""
+
+    def append(self, record: DecidedRecord) -> None:
+        """Returns when the record is durable."""
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """A height that was decided, made durable and committed."""
+
+    effect: SubBlockDecided
+    dropped: tuple[Dropped, ...]
+    deferred: int
+    phases_s: Mapping[str, float]
+    """Seconds per phase: prepare, process, finalize, append, commit. For metrics only."""
+
+
+class SoloStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """Counters since the start."""
+
+    heights: int
+    ticks_idle: int
+    ticks_late: int
+
+
+class SoloEngine:
+    """Drives one `Application`.
+
+    Args:
+        application: restored to the log's height; from now on only this engine calls it.
+        log: where decided sub-blocks are made durable.
+        parameters: of the network; the grid.
+        clock: Unix milliseconds, never falling.
+        candidates: asked on the event loop at the start of a height.
+        publish: told on the event loop about each decided height.
+    """
+
+    def __init__(
+        self,
+        application: Application,
+        log: Log,
+        *,
+        parameters: NetworkParameters,
+        clock: Callable[[], Milliseconds],
+        candidates: Callable[[], Candidates],
+        publish: Callable[[Decision], None],
+    ) -> None:
+        self._application = application
+        self._log = log
+        self._parameters = parameters
+        self._clock = clock
+        self._candidates = candidates
+        self._publish = publish
+        self._info = application.info()
+        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="plait-solo")
+        self._stopping = asyncio.Event()
+        self._last_tick = -1
+        self._heights = 0
+        self._ticks_idle = 0
+        self._ticks_late = 0
+
+    async def run(self) -> None:
+        """Decides heights until `stop`, or until one fails. Raises whatever the failed height raised."""
+        try:
+            while not self._stopping.is_set():
+                await self._wait_for_tick()
+                if self._stopping.is_set():
+                    break
+                await self._tick()
+        finally:
+            await asyncio.to_thread(self._worker.shutdown, wait=True)
+
+    def stop(self) -> None:
+        """Ends `run` after the height in progress."""
+        self._stopping.set()
+
+    async def between_heights(self, work: Callable[[], T]) -> T:
+        """Runs `work` in the engine's worker thread, where no height is in progress. Raises what `work` raises."""
+        return await asyncio.get_running_loop().run_in_executor(self._worker, work)
+
+    def statistics(self) -> SoloStatistics:
+        """Counters since the start."""
+        return SoloStatistics(heights=self._heights, ticks_idle=self._ticks_idle, ticks_late=self._ticks_late)
+
+    async def _wait_for_tick(self) -> None:
+        now_ms = self._clock()
+        if slot_at(self._parameters, now_ms) > self._info.slot + 1:
+            self._last_tick = self._tick_index(now_ms)
+            return
+        index = max(self._last_tick + 1, 0)
+        passed = self._tick_index(now_ms)
+        if self._last_tick < 0 or passed > index:
+            index = max(passed, 0)
+        self._last_tick = index
+        tick_ms = self._tick_time_ms(index)
+        if tick_ms <= now_ms:
+            self._ticks_late += 1
+            await asyncio.sleep(0)
+            return
+        # A timer may fire a little early; entering a slot's first tick before the slot begins would leave it
+        # without one.
+        while (delay_ms := tick_ms - self._clock()) > 0 and not self._stopping.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), delay_ms / 1_000)
+
+    def _tick_index(self, time_ms: Milliseconds) -> int:
+        since_ms = time_ms - self._parameters.genesis_time_s * 1_000
+        return since_ms * self._parameters.sub_blocks_per_slot // self._parameters.slot_ms
+
+    def _tick_time_ms(self, index: int) -> int:
+        """First millisecond that belongs to a tick (the quotient rounded up, so that it has passed when it is
+        reached)."""
+        offset_ms = -(-index * self._parameters.slot_ms // self._parameters.sub_blocks_per_slot)
+        return self._parameters.genesis_time_s * 1_000 + offset_ms
+
+    async def _tick(self) -> None:
+        time_ms = Milliseconds(max(self._clock(), self._info.time_ms))
+        slot = slot_at(self._parameters, time_ms)
+        if slot < 0 or (slot == self._info.slot and self._info.sub_index + 1 >= SUB_BLOCKS_PER_SLOT_MAX):
+            self._ticks_idle += 1
+            return
+        candidates = self._candidates()
+        if slot == self._info.slot and not candidates:
+            self._ticks_idle += 1
+            return
+        height = Height(self._info.height + 1)
+        decision = await asyncio.get_running_loop().run_in_executor(
+            self._worker, self._decide, height, time_ms, candidates
+        )
+        self._info = self._application.info()
+        self._heights += 1
+        self._publish(decision)
+
+    def _decide(self, height: Height, time_ms: Milliseconds, candidates: Candidates) -> Decision:
+        """One height from start to end, in the worker thread."""
+        clock = time.perf_counter
+        started = clock()
+        prepared = self._application.prepare(PrepareRequest(height=height, time_ms=time_ms, candidates=candidates))
+        prepared_at = clock()
+        verdict = self._application.process(ProcessRequest(height=height, time_ms=time_ms, proposal=prepared.proposal))
+        if isinstance(verdict, Refused):
+            raise InvariantBroken(
+                f"The node refuses its own proposal of height {height}: {verdict.sentence}",
+                code="own_proposal_refused",
+                height=height,
+                reason=verdict.code,
+            )
+        processed_at = clock()
+        effect = self._application.finalize(
+            FinalizeRequest(height=height, time_ms=time_ms, proposal=prepared.proposal)
+        ).effect
+        finalized_at = clock()
+        self._log.append(record_of(effect))
+        appended_at = clock()
+        self._application.commit()
+        return Decision(
+            effect=effect,
+            dropped=prepared.dropped,
+            deferred=prepared.deferred,
+            phases_s={
+                "prepare": prepared_at - started,
+                "process": processed_at - prepared_at,
+                "finalize": finalized_at - processed_at,
+                "append": appended_at - finalized_at,
+                "commit": clock() - appended_at,
+            },
+        )
+
+
+def record_of(effect: SubBlockDecided) -> DecidedRecord:
+    """What the log keeps of a decided height."""
+    return DecidedRecord(
+        height=effect.height,
+        slot=effect.slot,
+        sub_index=effect.sub_index,
+        time_ms=effect.time_ms,
+        app_hash=effect.app_hash,
+        proposal=effect.proposal,
+        senders=effect.senders,
+    )

@@ -1,0 +1,232 @@
+"""Configuration of a network and of a node: typed, validated, with errors that say what to write instead.
+
+`NetworkConfig` is what a network is created from; a node keeps it, and each rollup's genesis, in its data
+directory, so a
+second start needs neither. `NodeConfig` is local: addresses, paths, logs. Nothing is read from the environment.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from plait.errors import ConfigurationError
+from plait.limits import ROLLUPS_MAX
+from plait.node.logging import LogFormat, LogLevel
+from plait.rollups.embedded.genesis import FORKS, Fork, GenesisSpecification, genesis_json
+from plait.types import (
+    ChainId,
+    Gas,
+    Hash32,
+    Milliseconds,
+    NetworkId,
+    NetworkParameters,
+    OrderingPolicy,
+    RollupId,
+    RollupParameters,
+    Seconds,
+    Wei,
+)
+
+FIRST_CHAIN_ID = 901
+DEFAULT_PORT = 8545
+DEFAULT_ROLLUP_PORT_BASE = 9545
+DEVNET_NETWORK_ID = 7_901
+
+
+class RollupConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One embedded rollup. Amounts are in wei and gas; `block_time_slots` slots make a block."""
+
+    chain_id: int
+    block_time_slots: int = 1
+    gas_limit: int = 60_000_000
+    ordering: OrderingPolicy = OrderingPolicy.PRIORITY_FEE
+    fork: Fork = "jovian"
+    da_footprint_gas_scalar: int = 0
+    eip1559_denominator: int = 250
+    eip1559_elasticity: int = 6
+    min_base_fee: int = 0
+    operator_fee_scalar: int = 0
+    operator_fee_constant: int = 0
+    base_fee_scalar: int = 1_368
+    blob_base_fee_scalar: int = 810_949
+
+    def parameters(self, genesis_hash: Hash32) -> RollupParameters:
+        """As the ledger registers it."""
+        return RollupParameters(
+            rollup_id=RollupId(self.chain_id),
+            genesis_hash=genesis_hash,
+            block_time_slots=self.block_time_slots,
+            gas_limit=Gas(self.gas_limit),
+            ordering=self.ordering,
+            da_footprint_gas_scalar=self.da_footprint_gas_scalar,
+            eip1559_denominator=self.eip1559_denominator,
+            eip1559_elasticity=self.eip1559_elasticity,
+            min_base_fee=Wei(self.min_base_fee),
+            operator_fee_scalar=self.operator_fee_scalar,
+            operator_fee_constant=self.operator_fee_constant,
+            base_fee_scalar=self.base_fee_scalar,
+            blob_base_fee_scalar=self.blob_base_fee_scalar,
+        )
+
+
+class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A network: its grid and its rollups."""
+
+    genesis_time_s: int
+    slot_ms: int = 1_000
+    sub_blocks_per_slot: int = 4
+    network_id: int = DEVNET_NETWORK_ID
+    rollups: tuple[RollupConfig, ...]
+
+    def parameters(self) -> NetworkParameters:
+        """As the ledger keeps them. Raises ConfigurationError when a value is out of range."""
+        parameters = NetworkParameters(
+            network_id=NetworkId(self.network_id),
+            genesis_time_s=Seconds(self.genesis_time_s),
+            slot_ms=Milliseconds(self.slot_ms),
+            sub_blocks_per_slot=self.sub_blocks_per_slot,
+        )
+        parameters.check()
+        return parameters
+
+    def check(self) -> None:
+        """Raises ConfigurationError with the first thing that cannot be used."""
+        parameters = self.parameters()
+        if not 1 <= len(self.rollups) <= ROLLUPS_MAX:
+            raise ConfigurationError(
+                f"A network has 1 to {ROLLUPS_MAX} rollups, not {len(self.rollups)}.", code="rollup_count"
+            )
+        seen: set[int] = set()
+        for rollup in self.rollups:
+            if rollup.chain_id in seen:
+                raise ConfigurationError(
+                    f"Chain id {rollup.chain_id} is given to two rollups; each needs its own.", code="rollup_duplicate"
+                )
+            seen.add(rollup.chain_id)
+            rollup.parameters(Hash32(bytes(32))).check(parameters)
+
+    def encode(self) -> bytes:
+        """JSON as it lies in the data directory."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+
+
+class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """A node: where it keeps its data and where it listens. `data_dir` None keeps everything in memory."""
+
+    data_dir: Path | None = None
+    host: str = "127.0.0.1"
+    port: int = DEFAULT_PORT
+    rollup_port_base: int | None = DEFAULT_ROLLUP_PORT_BASE
+    """The first rollup's own port, the next one's follows; None for none."""
+    log_format: LogFormat = "console"
+    log_level: LogLevel = "info"
+    recheck_own: bool = False
+    """Execute own proposals a second time, as a validator of a network does with foreign ones."""
+    snapshots: bool = True
+
+    def check(self) -> None:
+        """Raises ConfigurationError (`port_out_of_range`)."""
+        for name, port in (("port", self.port), ("rollup_port_base", self.rollup_port_base)):
+            if port is not None and not 0 <= port <= 65_535:
+                raise ConfigurationError(
+                    f"{name} is {port}; a port lies in 1 to 65535 (0 lets the system choose).", code="port_out_of_range"
+                )
+
+
+def decode_network(data: bytes, name: str) -> NetworkConfig:
+    """Reads a network configuration from JSON. `name` is the file's, for the error.
+
+    Raises:
+        ConfigurationError: `configuration_invalid` with the field that is wrong, or what `NetworkConfig.check` raises.
+    """
+    try:
+        config = msgspec.json.decode(data, type=NetworkConfig)
+    except msgspec.MsgspecError as error:
+        raise ConfigurationError(f"{name} is not a network configuration: {error}.", file=name) from error
+    config.check()
+    return config
+
+
+def embedded_genesis(network: NetworkConfig) -> dict[RollupId, bytes]:
+    """op-geth's genesis JSON of every rollup, funded with the development accounts."""
+    return {
+        RollupId(rollup.chain_id): genesis_json(
+            GenesisSpecification(
+                chain_id=ChainId(rollup.chain_id),
+                timestamp=Seconds(network.genesis_time_s),
+                fork=rollup.fork,
+                gas_limit=Gas(rollup.gas_limit),
+                eip1559_denominator=rollup.eip1559_denominator,
+                eip1559_elasticity=rollup.eip1559_elasticity,
+                min_base_fee=Wei(rollup.min_base_fee),
+            )
+        )
+        for rollup in network.rollups
+    }
+
+
+def rollup_of_genesis(data: bytes, name: str, template: RollupConfig) -> RollupConfig:
+    """The configuration of a rollup with an own genesis: chain id, fork and base fee rule are read from it.
+
+    Args:
+        data: op-geth's genesis JSON.
+        name: of the file, for errors.
+        template: everything that a genesis does not say (block time, ordering, scalars); its gas limit is the blocks'.
+
+    Raises:
+        ConfigurationError: `genesis_malformed`.
+    """
+    document = _document(data, name)
+    config = document["config"]
+    forks = [fork for fork in FORKS if isinstance(config.get(f"{fork}Time"), int)]
+    if not forks:
+        raise ConfigurationError(
+            f"{name} activates none of the forks {', '.join(FORKS)}; Plait needs holoceneTime at least.",
+            code="genesis_malformed",
+            file=name,
+        )
+    optimism = config.get("optimism") or {}
+    return msgspec.structs.replace(
+        template,
+        chain_id=config["chainId"],
+        fork=forks[-1],
+        eip1559_denominator=optimism.get("eip1559DenominatorCanyon", template.eip1559_denominator),
+        eip1559_elasticity=optimism.get("eip1559Elasticity", template.eip1559_elasticity),
+    )
+
+
+def genesis_at(data: bytes, name: str, genesis_time_s: Seconds) -> bytes:
+    """The same genesis with the network's genesis time as its timestamp. Raises ConfigurationError
+    (`genesis_malformed`)."""
+    document = _document(data, name)
+    if document.get("timestamp") == hex(genesis_time_s):
+        return data
+    document["timestamp"] = hex(genesis_time_s)
+    return msgspec.json.encode(document)
+
+
+def fingerprint(network: NetworkConfig, genesis: Mapping[RollupId, bytes]) -> Hash32:
+    """32 bytes that name a network: its configuration and every genesis. What lies in a data directory carries them."""
+    digest = hashlib.sha256(b"plait/network/1")
+    digest.update(hashlib.sha256(network.encode()).digest())
+    for rollup_id in sorted(genesis):
+        digest.update(rollup_id.to_bytes(8, "big") + hashlib.sha256(genesis[rollup_id]).digest())
+    return Hash32(digest.digest())
+
+
+def _document(data: bytes, name: str) -> dict[str, Any]:
+    try:
+        document = msgspec.json.decode(data)
+    except msgspec.MsgspecError as error:
+        raise ConfigurationError(f"{name} is not JSON: {error}.", code="genesis_malformed", file=name) from error
+    config = document.get("config") if isinstance(document, dict) else None
+    if not isinstance(config, dict) or not isinstance(config.get("chainId"), int):
+        raise ConfigurationError(
+            f"{name} is not a genesis as op-geth reads it: it has no config.chainId.",
+            code="genesis_malformed",
+            file=name,
+        )
+    return dict(document)

@@ -1,0 +1,353 @@
+"""A running node: storage, application, pool and engine wired together, started and stopped as one.
+
+Lifecycle
+    start   lock the data directory, open the log (cut a torn append), restore the state, open the pool, start the
+    engine
+    run     the engine decides heights; each is published to the pool, then to subscribers, then counted
+    stop    finish the height in progress, write a snapshot, free the directory
+
+`Node.start` is a context manager around one TaskGroup: whatever fails inside ends everything inside. The node
+knows neither
+RPC nor the command line; they are given the node.
+"""
+
+import asyncio
+import contextlib
+import shutil
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from plait import __version__
+from plait.engines.solo import Decision, SoloEngine
+from plait.errors import ConfigurationError
+from plait.limits import SNAPSHOT_EVERY_HEIGHTS, SNAPSHOT_EVERY_TRANSACTIONS
+from plait.mempool import Pool
+from plait.native import NativeError, Rollup
+from plait.node.bus import EffectBus
+from plait.node.clock import NodeClock
+from plait.node.config import NetworkConfig, NodeConfig, decode_network, embedded_genesis, fingerprint
+from plait.node.health import Health, health_of
+from plait.node.logging import get_logger
+from plait.node.metrics import Metrics
+from plait.node.restore import Restored, restore, write_snapshot
+from plait.protocol.requests import ApplicationInfo
+from plait.rollups.embedded.source import EmbeddedSource
+from plait.storage import DataDirectory, DecidedLog, Files, MemoryLog, Snapshots
+from plait.types import NetworkParameters, RollupId, RollupParameters
+
+SWITCH_INTERVAL_S = 0.0005
+"""How long a Python thread may keep the interpreter while another waits: bounds what the worker adds to a request."""
+
+
+class RollupHandle(msgspec.Struct, frozen=True):
+    """A rollup of a running node."""
+
+    rollup_id: RollupId
+    native: Rollup
+    parameters: RollupParameters
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """What a node's disk, or its memory, holds."""
+
+    directory: DataDirectory | None
+    network: NetworkConfig
+    genesis: Mapping[RollupId, bytes]
+    log: DecidedLog | MemoryLog
+    snapshots: Snapshots | None
+
+
+class Node:
+    """A started node. Make one with `Node.start`."""
+
+    version = __version__
+
+    def __init__(self, config: NodeConfig, stored: Stored, restored: Restored) -> None:
+        self.config = config
+        self.network = stored.network
+        self.genesis = stored.genesis
+        """op-geth's genesis JSON per rollup."""
+        self.parameters: NetworkParameters = stored.network.parameters()
+        self.log = stored.log
+        self.restored = restored
+        self.started_at_s = time.time()
+        self.metrics = Metrics()
+        self.bus = EffectBus()
+        self.pool = Pool()
+        self._application = restored.application
+        self._snapshots = stored.snapshots
+        self.rollups: dict[RollupId, RollupHandle] = {}
+        for record in restored.application.ledger.rollups:
+            native = restored.application.rollups[record.rollup_id]
+            self.rollups[record.rollup_id] = RollupHandle(record.rollup_id, native, record.parameters)
+            self.pool.add_rollup(native, record.parameters)
+        self.clock = NodeClock(not_before_ms=restored.application.info().time_ms)
+        self.engine = SoloEngine(
+            restored.application,
+            stored.log,
+            parameters=self.parameters,
+            clock=self.clock.now_ms,
+            candidates=self.pool.candidates,
+            publish=self._publish,
+        )
+        self._logger = get_logger("node")
+        self._stopping = asyncio.Event()
+        self._snapshot_due = asyncio.Event()
+        self._since_snapshot_heights = restored.replayed_heights
+        self._since_snapshot_transactions = restored.replayed_transactions
+        self._add_statistics()
+
+    # ------------------------------------------------------------ lifecycle
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def start(
+        cls,
+        network: NetworkConfig | None,
+        config: NodeConfig,
+        *,
+        genesis: Mapping[RollupId, bytes] | None = None,
+        files: Files | None = None,
+    ) -> AsyncIterator["Node"]:
+        """Starts a node, hands it out when its state is restored, and stops it at the end of the block.
+
+        Args:
+            network: None to go on with what the data directory holds.
+            config: local settings.
+            genesis: op-geth's genesis JSON per rollup; default: embedded ones funded with the development accounts.
+            files: the disk (tests pass one that fails).
+
+        Raises:
+            ConfigurationError, Unavailable: the configuration or the data directory cannot be used.
+            InvariantBroken: the log is damaged or does not replay.
+            ExceptionGroup: a part failed while running.
+        """
+        config.check()
+        started = time.perf_counter()
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        stored = open_storage(network, config, genesis=genesis, files=files)
+        node: Node | None = None
+        try:
+            node = cls(config, stored, await asyncio.to_thread(_restore, config, stored))
+            node._note_start(time.perf_counter() - started)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(node.engine.run(), name="engine")
+                snapshots = group.create_task(node._write_snapshots(), name="snapshots")
+                try:
+                    yield node
+                finally:
+                    node.stop()
+                    snapshots.cancel()
+            await asyncio.to_thread(node._write_snapshot)
+        finally:
+            if node is not None:
+                node._close()
+            stored.log.close()
+            if stored.directory is not None:
+                stored.directory.close()
+
+    def stop(self) -> None:
+        """Asks the node to stop after the height in progress."""
+        self._stopping.set()
+        self.engine.stop()
+
+    async def stopped(self) -> None:
+        """Returns when `stop` was called."""
+        await self._stopping.wait()
+
+    # ------------------------------------------------------------ reads
+    def info(self) -> ApplicationInfo:
+        """Where the committed state stands."""
+        return self._application.info()
+
+    def health(self) -> Health:
+        """Whether the node makes progress and is ready for traffic."""
+        return health_of(self.info(), self.parameters, self.clock.now_ms(), stopping=self._stopping.is_set())
+
+    # ------------------------------------------------------------ inside
+    def _publish(self, decision: Decision) -> None:
+        effect = decision.effect
+        if decision.dropped:
+            self.pool.drop(decision.dropped, effect.time_ms)
+        self.pool.on_decided(effect)
+        self.bus.publish(effect)
+        self.metrics.decided(decision)
+        self._since_snapshot_heights += 1
+        self._since_snapshot_transactions += effect.transactions
+        if (
+            self._since_snapshot_heights >= SNAPSHOT_EVERY_HEIGHTS
+            or self._since_snapshot_transactions >= SNAPSHOT_EVERY_TRANSACTIONS
+        ):
+            self._snapshot_due.set()
+
+    async def _write_snapshots(self) -> None:
+        while True:
+            await self._snapshot_due.wait()
+            self._snapshot_due.clear()
+            await self.engine.between_heights(self._write_snapshot)
+
+    def _write_snapshot(self) -> None:
+        if self._snapshots is None or not self.config.snapshots or not self._since_snapshot_heights:
+            return
+        started = time.perf_counter()
+        self._since_snapshot_heights = self._since_snapshot_transactions = 0
+        try:
+            snapshot = write_snapshot(self._application, self.restored.store, self._snapshots)
+        except (OSError, NativeError) as error:
+            # The log alone rebuilds everything: a snapshot that fails costs time at the next start, nothing else.
+            self._logger.warning("snapshot_failed", reason=str(error))
+            return
+        seconds = time.perf_counter() - started
+        self.metrics.snapshot_written(seconds)
+        self._logger.info("snapshot_written", height=snapshot.height, seconds=round(seconds, 3))
+
+    def _close(self) -> None:
+        self.bus.close()
+        self.restored.store.close()
+        self._logger.info("stopped", height=self.info().height)
+
+    def _note_start(self, seconds: float) -> None:
+        restored = self.restored
+        self.metrics.ready(seconds)
+        for sentence in restored.skipped:
+            self._logger.warning("snapshot_skipped", reason=sentence)
+        self._logger.info(
+            "started",
+            height=self.info().height,
+            snapshot_height=restored.snapshot_height,
+            replayed_heights=restored.replayed_heights,
+            replayed_transactions=restored.replayed_transactions,
+            cut_bytes=self.log.statistics()["cut_bytes"],
+            seconds=round(seconds, 3),
+        )
+
+    def _add_statistics(self) -> None:
+        add = self.metrics.statistics.add
+        add("log", self.log.statistics)
+        add("bus", self.bus.statistics)
+        add("engine", lambda: msgspec.structs.asdict(self.engine.statistics()))
+        add("store", self.restored.store.statistics)
+        add("pool", lambda: {key: value for key, value in self.pool.statistics().items() if isinstance(value, int)})
+        add("clock", lambda: {"lead_ms": self.clock.lead_ms()})
+
+
+def open_storage(
+    network: NetworkConfig | None,
+    config: NodeConfig,
+    *,
+    genesis: Mapping[RollupId, bytes] | None = None,
+    files: Files | None = None,
+) -> Stored:
+    """Locks and opens the data directory, creating it when it is new; or storage in memory.
+
+    Raises:
+        ConfigurationError: `network_mismatch`, `network_missing`, `data_directory_unusable`.
+        Unavailable: `data_directory_in_use`.
+        InvariantBroken: `log_damaged`.
+    """
+    if network is not None:
+        network.check()
+    if config.data_dir is None:
+        if network is None:
+            raise ConfigurationError("A node in memory needs a network to create.", code="network_missing")
+        return Stored(
+            directory=None,
+            network=network,
+            genesis=genesis or embedded_genesis(network),
+            log=MemoryLog(),
+            snapshots=None,
+        )
+    disk = files if files is not None else Files()
+    directory = DataDirectory(config.data_dir)
+    try:
+        found, found_genesis = _network_of(directory, network, genesis, disk)
+        name = fingerprint(found, found_genesis)
+        return Stored(
+            directory=directory,
+            network=found,
+            genesis=found_genesis,
+            log=DecidedLog(directory.log, name, files=disk),
+            snapshots=Snapshots(directory.snapshots, name, files=disk),
+        )
+    except BaseException:
+        directory.close()
+        raise
+
+
+def _network_of(
+    directory: DataDirectory, network: NetworkConfig | None, genesis: Mapping[RollupId, bytes] | None, files: Files
+) -> tuple[NetworkConfig, Mapping[RollupId, bytes]]:
+    """What the directory was created with; a new directory is created with what was given.
+
+    The configuration is written last: without it the directory counts as new.
+    """
+    if not directory.network.exists():
+        if network is None:
+            raise ConfigurationError(
+                f"{directory.path} holds no network yet; say which one to create.", code="network_missing"
+            )
+        created = genesis or embedded_genesis(network)
+        directory.genesis.mkdir(exist_ok=True)
+        for rollup_id, data in created.items():
+            files.write_whole(directory.genesis / f"{rollup_id}.json", data)
+        files.write_whole(directory.network, network.encode())
+        return network, created
+    found = decode_network(directory.network.read_bytes(), str(directory.network))
+    if network is not None and found != network:
+        raise ConfigurationError(
+            f"{directory.path} was created with other parameters: {_difference(found, network)}. Use the same ones, "
+            "choose another directory, or start anew with --reset.",
+            code="network_mismatch",
+            path=str(directory.path),
+        )
+    return found, {
+        RollupId(rollup.chain_id): (directory.genesis / f"{rollup.chain_id}.json").read_bytes()
+        for rollup in found.rollups
+    }
+
+
+def _difference(found: NetworkConfig, asked: NetworkConfig) -> str:
+    """The first field in which two networks differ, in words."""
+    for name in NetworkConfig.__struct_fields__:
+        if name != "rollups" and getattr(found, name) != getattr(asked, name):
+            return f"{name} is {getattr(found, name)} there, {getattr(asked, name)} was asked for"
+    if len(found.rollups) != len(asked.rollups):
+        return f"it has {len(found.rollups)} rollups, {len(asked.rollups)} were asked for"
+    for one, other in zip(found.rollups, asked.rollups, strict=True):
+        for name in one.__struct_fields__:
+            if getattr(one, name) != getattr(other, name):
+                was, now = getattr(one, name), getattr(other, name)
+                return f"{name} of rollup {one.chain_id} is {was} there, {now} was asked for"
+    return "they are the same"
+
+
+def reset(path: Path) -> None:
+    """Removes the network that a data directory holds, and nothing else in it.
+
+    Raises:
+        Unavailable: `data_directory_in_use`.
+    """
+    with DataDirectory(path) as directory:
+        directory.network.unlink(missing_ok=True)
+        for part in (directory.genesis, directory.log, directory.snapshots, directory.store):
+            shutil.rmtree(part, ignore_errors=True)
+
+
+def _restore(config: NodeConfig, stored: Stored) -> Restored:
+    logger = get_logger("node")
+    return restore(
+        stored.network,
+        stored.genesis,
+        EmbeddedSource.of(stored.network.parameters()),
+        stored.log,
+        snapshots=stored.snapshots if config.snapshots else None,
+        store_path=None if stored.directory is None else stored.directory.store,
+        recheck_own=config.recheck_own,
+        progress=lambda height: logger.debug("replayed", height=height),
+    )
+
+
+__all__ = ["Node", "RollupHandle", "Stored", "open_storage", "reset"]

@@ -1,0 +1,185 @@
+"""The state a node starts with: the newest good snapshot plus the rest of the decided log, or the whole log from
+genesis.
+
+Replay drives the same `Application` as live operation (finalize and commit) with the senders the log kept, and
+compares the
+app hash of every height with the log's. A difference is a broken invariant: the node does not start.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from plait.errors import InvariantBroken, PlaitError
+from plait.execution.candidate import AttributesSource
+from plait.ledger.encoding import decode_ledger, encode_ledger
+from plait.ledger.state import LedgerState, genesis_state
+from plait.native import NativeError, Rollup, Store
+from plait.node.config import NetworkConfig
+from plait.protocol.application import Application
+from plait.protocol.requests import FinalizeRequest
+from plait.storage import DecidedLog, DecidedRecord, MemoryLog, Snapshot, Snapshots
+from plait.types import Hash32, Height, RollupId
+
+LEDGER_PART = "ledger"
+
+
+class Restored(msgspec.Struct, frozen=True, kw_only=True):
+    """A started state and how it came about."""
+
+    application: Application
+    store: Store
+    snapshot_height: Height
+    """0 when the log was replayed from genesis."""
+    replayed_heights: int
+    replayed_transactions: int
+    seconds: float
+    skipped: tuple[str, ...]
+    """Why snapshots were not used, one sentence each."""
+
+
+def rollup_part(rollup_id: RollupId) -> str:
+    """Name of a rollup's file within a snapshot."""
+    return f"rollup-{rollup_id}"
+
+
+def at_genesis(
+    network: NetworkConfig,
+    genesis: Mapping[RollupId, bytes],
+    source: AttributesSource,
+    store: Store,
+    *,
+    recheck_own: bool = False,
+) -> Application:
+    """The application before the first height."""
+    rollups = {rollup_id: Rollup.from_genesis(data, store) for rollup_id, data in sorted(genesis.items())}
+    ledger = genesis_state(
+        network.parameters(),
+        tuple(rollup.parameters(Hash32(rollups[RollupId(rollup.chain_id)].genesis_hash)) for rollup in network.rollups),
+    )
+    return Application(ledger, rollups, source, recheck_own=recheck_own)
+
+
+def restore(
+    network: NetworkConfig,
+    genesis: Mapping[RollupId, bytes],
+    source: AttributesSource,
+    log: DecidedLog | MemoryLog,
+    *,
+    snapshots: Snapshots | None,
+    store_path: Path | None,
+    recheck_own: bool = False,
+    progress: Callable[[Height], None] = lambda _: None,
+) -> Restored:
+    """Brings an application to the log's height.
+
+    Args:
+        snapshots: None to replay from genesis.
+        store_path: the native core's derived data; None keeps it in memory.
+        progress: told now and then which height has been replayed.
+
+    Raises:
+        InvariantBroken: `replay_diverged`, `decided_proposal_invalid` or `log_damaged`.
+    """
+    started = time.perf_counter()
+    store = Store.in_memory() if store_path is None else Store.open(str(store_path))
+    skipped: list[str] = []
+    application: Application | None = None
+    if snapshots is not None:
+        for snapshot in snapshots.good(log.height):
+            try:
+                application = _from_snapshot(snapshot, genesis, source, log, store, recheck_own)
+                break
+            except (NativeError, PlaitError, OSError) as error:
+                skipped.append(f"The snapshot of height {snapshot.height} is not used: {error}")
+        skipped = [*snapshots.skipped, *skipped]
+    if application is None:
+        application = at_genesis(network, genesis, source, store, recheck_own=recheck_own)
+    snapshot_height = application.info().height
+    transactions = replay(application, log, progress)
+    return Restored(
+        application=application,
+        store=store,
+        snapshot_height=snapshot_height,
+        replayed_heights=application.info().height - snapshot_height,
+        replayed_transactions=transactions,
+        seconds=time.perf_counter() - started,
+        skipped=tuple(skipped),
+    )
+
+
+def replay(
+    application: Application, log: DecidedLog | MemoryLog, progress: Callable[[Height], None] = lambda _: None
+) -> int:
+    """Applies every record above the application's height; returns how many transactions they held.
+
+    Raises:
+        InvariantBroken: `replay_diverged` when a height does not give the app hash that the log holds.
+    """
+    transactions = 0
+    for record in log.iterate(Height(application.info().height + 1)):
+        effect = application.finalize(
+            FinalizeRequest(
+                height=record.height, time_ms=record.time_ms, proposal=record.proposal, senders=record.senders
+            )
+        ).effect
+        require_same(record, effect.app_hash)
+        application.commit()
+        transactions += effect.transactions
+        if record.height % 1_000 == 0:
+            progress(record.height)
+    return transactions
+
+
+def require_same(record: DecidedRecord, app_hash: Hash32) -> None:
+    """Raises InvariantBroken (`replay_diverged`) when a replayed height differs from the log."""
+    if app_hash != record.app_hash:
+        raise InvariantBroken(
+            f"Replaying height {record.height} gives app hash 0x{app_hash.hex()}, the log holds "
+            f"0x{record.app_hash.hex()}. "
+            "The log was written by another version, or its files are not all from one node.",
+            code="replay_diverged",
+            height=record.height,
+        )
+
+
+def write_snapshot(application: Application, store: Store, snapshots: Snapshots) -> Snapshot:
+    """Writes the committed state. Not to be called while a height is in progress. Raises OSError, NativeError."""
+    store.sync()
+    ledger = application.ledger
+    parts: dict[str, Callable[[Path], None]] = {LEDGER_PART: _writer(ledger)}
+    for rollup_id, rollup in application.rollups.items():
+        parts[rollup_part(rollup_id)] = _native_writer(rollup)
+    return snapshots.write(ledger.height, application.app_hash, parts)
+
+
+def _writer(ledger: LedgerState) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        path.write_bytes(encode_ledger(ledger))
+
+    return write
+
+
+def _native_writer(rollup: Rollup) -> Callable[[Path], None]:
+    return lambda path: rollup.write_snapshot(str(path))
+
+
+def _from_snapshot(  # noqa: PLR0917 - a helper with one caller
+    snapshot: Snapshot,
+    genesis: Mapping[RollupId, bytes],
+    source: AttributesSource,
+    log: DecidedLog | MemoryLog,
+    store: Store,
+    recheck_own: bool,
+) -> Application:
+    record = log.read(snapshot.height)
+    if record is None or record.app_hash != snapshot.app_hash:
+        raise InvariantBroken("its app hash is not the one in the decided log", code="snapshot_mismatch")
+    ledger = decode_ledger(snapshot.part(LEDGER_PART).read_bytes())
+    rollups = {
+        rollup_id: Rollup.from_snapshot(data, store, str(snapshot.part(rollup_part(rollup_id))))
+        for rollup_id, data in sorted(genesis.items())
+    }
+    return Application(ledger, rollups, source, app_hash=snapshot.app_hash, recheck_own=recheck_own)
