@@ -1,6 +1,7 @@
-"""The Rust core, typed by `_core.pyi`: decoding and sender recovery, execution, hashing, state. It holds no policy.
+"""The native core: OP Stack execution, state and block store, compiled from `native/` by `make native`.
 
-Level 1. This package adds nothing: it names what the rest of Plait may use.
+This module only re-exports `plait.native._core`, whose typed contract with every convention and code is `_core.pyi`. It holds no
+policy. Import from here, never from `_core`, so that there is one place to look.
 """
 
 from plait.native._core import (

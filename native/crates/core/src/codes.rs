@@ -1,0 +1,48 @@
+//! Contract codes as the EVM wants them: the shared code store of the state, with the jump analysis kept beside it.
+//!
+//! Analysing a code on every call would cost more than running it, so each code is analysed once per process.
+
+use std::sync::{Arc, RwLock};
+
+use alloy_primitives::{map::B256Map, Bytes, B256, KECCAK256_EMPTY};
+use plait_state::CodeStore;
+use revm::bytecode::Bytecode;
+
+/// Codes of one rollup. Cloning shares them.
+#[derive(Debug, Clone, Default)]
+pub struct Codes {
+    store: CodeStore,
+    analysed: Arc<RwLock<B256Map<Bytecode>>>,
+}
+
+impl Codes {
+    /// The bytes by hash, for snapshots.
+    pub fn store(&self) -> &CodeStore {
+        &self.store
+    }
+
+    /// Keeps a code that a transaction created.
+    pub fn insert(&self, hash: B256, code: &Bytecode) {
+        if hash != KECCAK256_EMPTY {
+            self.store.insert_hashed(hash, code.original_bytes());
+        }
+    }
+
+    /// The raw bytes; empty when unknown.
+    pub fn bytes(&self, hash: B256) -> Bytes {
+        self.store.get(hash).unwrap_or_default()
+    }
+
+    /// The code ready to run; empty when unknown.
+    pub fn analysed(&self, hash: B256) -> Bytecode {
+        if hash == KECCAK256_EMPTY {
+            return Bytecode::default();
+        }
+        if let Some(code) = self.analysed.read().unwrap_or_else(|poison| poison.into_inner()).get(&hash) {
+            return code.clone();
+        }
+        let code = Bytecode::new_raw(self.bytes(hash));
+        self.analysed.write().unwrap_or_else(|poison| poison.into_inner()).insert(hash, code.clone());
+        code
+    }
+}

@@ -1,0 +1,28 @@
+//! # plait-core
+//! Execution of OP Stack rollups for Plait: transactions in, blocks bit-exact with op-geth v1.101702.3 out. Pure Rust, no policy.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`transaction`] | strict decoding and sender recovery of user transactions |
+//! | [`chain`], [`genesis`] | a rollup's rules; op-geth's genesis format |
+//! | [`overlay`], [`codes`] | changes over an immutable state with an undo log; contract codes |
+//! | [`block`], [`execute`], [`seal`] | growing blocks, running transactions, headers |
+//! | [`session`], [`rollup`] | candidate continuations; the decided rollup with its history and store |
+//!
+//! Invariant of the whole: everything is a pure function of genesis, attributes and transactions; no clock, randomness or float.
+
+pub mod block;
+pub mod chain;
+pub mod codes;
+pub mod error;
+pub mod execute;
+pub mod genesis;
+pub mod merkle;
+pub mod overlay;
+pub mod records;
+pub mod rollup;
+pub mod seal;
+pub mod session;
+pub mod transaction;
+
+pub use plait_state::{AccountInfo, Store};

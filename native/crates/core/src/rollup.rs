@@ -1,0 +1,349 @@
+//! The decided rollup: one immutable [`Decided`] at a time, swapped by commit, with the last 128 states and the block store.
+//!
+//! Invariants: readers take the decided state as a whole and never wait for execution; a session is accepted only when the rollup
+//! did not move since the session began; blocks reach the store before they become visible; the store may hold later blocks of an
+//! earlier run (they are rebuilt by replay), so reads never look above the decided head.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
+use std::sync::{Arc, Mutex, RwLock};
+
+use alloy_consensus::Header;
+use alloy_primitives::B256;
+use alloy_rlp::{Decodable, Encodable};
+use plait_state::{AccountChange, AccountInfo, BlockRecord, StateChanges, StateTrie, Store, StoreError};
+
+use crate::block::{Chunk, Included, OpenBlock, Sealed};
+use crate::chain::Chain;
+use crate::codes::Codes;
+use crate::error::{CoreError, Result};
+use crate::genesis::Genesis;
+use crate::records;
+use crate::seal::withdrawals_root;
+use crate::session::{Session, View};
+
+/// Sealed blocks whose state stays readable.
+pub const STATES_KEPT: usize = 128;
+/// Sealed blocks whose transactions stay in memory.
+const BODIES_KEPT: usize = 8;
+/// Selects the open block (or the head while none is open).
+pub const PENDING: i64 = -1;
+
+/// The decided state of a rollup at one version.
+#[derive(Debug, Clone)]
+pub struct Decided {
+    /// Head, open block and states.
+    pub view: View,
+    /// Grows by one with every commit.
+    pub version: u64,
+    /// The last sealed blocks, oldest first, the head last.
+    pub history: VecDeque<Arc<Sealed>>,
+}
+
+/// A rollup: decided state, history and store.
+#[derive(Debug)]
+pub struct Rollup {
+    /// Hash of block 0.
+    pub genesis_hash: B256,
+    /// The rules.
+    pub chain: Arc<Chain>,
+    /// Block store, shared by all rollups of the node.
+    pub store: Store,
+    decided: RwLock<Arc<Decided>>,
+    committing: Mutex<()>,
+}
+
+/// A block as reads see it.
+#[derive(Debug, Clone)]
+pub enum AnyBlock {
+    /// Sealed: header, hash, content.
+    Sealed(Arc<Header>, B256, Arc<Chunk>),
+    /// Still open.
+    Open(Arc<OpenBlock>),
+}
+
+impl From<StoreError> for CoreError {
+    fn from(error: StoreError) -> Self {
+        Self::new(error.code(), error.to_string())
+    }
+}
+
+/// The sealed genesis block: header with roots, state, codes.
+///
+/// # Errors
+/// `genesis_malformed`, `genesis_fork_unsupported`.
+pub fn build_genesis(json: &[u8], codes: &Codes) -> Result<(Chain, Sealed)> {
+    let Genesis { chain, mut header, accounts } = Genesis::parse(json)?;
+    let mut changes = StateChanges::with_capacity(accounts.len());
+    for account in accounts {
+        let code_hash = codes.store().insert(account.code);
+        let info = AccountInfo { nonce: account.nonce, balance: account.balance, code_hash };
+        let mut change = AccountChange::set(account.address, info);
+        for (slot, value) in account.storage {
+            change = change.with_slot(slot, value);
+        }
+        changes.push(change);
+    }
+    let state = StateTrie::default().apply(changes);
+    header.state_root = state.root();
+    header.withdrawals_root = Some(withdrawals_root(&chain, &state));
+    Ok((chain, Sealed { hash: header.hash_slow(), header, state, body: Some(Arc::default()) }))
+}
+
+impl Rollup {
+    /// A rollup at its genesis.
+    ///
+    /// # Errors
+    /// `genesis_malformed`, `genesis_fork_unsupported`, `store_genesis_mismatch`, store errors.
+    pub fn from_genesis(json: &[u8], store: Store) -> Result<Self> {
+        let codes = Codes::default();
+        let (chain, genesis) = build_genesis(json, &codes)?;
+        let rollup = Self::start(chain, genesis.hash, codes, Arc::new(genesis), BTreeMap::new(), store)?;
+        rollup.write_genesis()?;
+        Ok(rollup)
+    }
+
+    /// A rollup whose head is `head`; `hashes` are the recent hashes below and with it.
+    ///
+    /// # Errors
+    /// None today; store errors later.
+    pub fn start(
+        chain: Chain,
+        genesis_hash: B256,
+        codes: Codes,
+        head: Arc<Sealed>,
+        mut hashes: BTreeMap<u64, B256>,
+        store: Store,
+    ) -> Result<Self> {
+        hashes.insert(head.header.number, head.hash);
+        let chain = Arc::new(chain);
+        let view = View { chain: chain.clone(), codes, head: head.clone(), hashes: Arc::new(hashes), open: None };
+        let decided = Decided { view, version: 0, history: VecDeque::from([head]) };
+        Ok(Self {
+            genesis_hash,
+            chain,
+            store,
+            decided: RwLock::new(Arc::new(decided)),
+            committing: Mutex::new(()),
+        })
+    }
+
+    fn write_genesis(&self) -> Result<()> {
+        match self.store.header(self.chain.chain_id, 0)? {
+            None => self.write_block(&self.decided().view.head),
+            Some(bytes) if alloy_primitives::keccak256(&bytes) == self.genesis_hash => Ok(()),
+            Some(_) => Err(CoreError::new(
+                "store_genesis_mismatch",
+                format!("the store holds another genesis of chain {}; use an empty folder", self.chain.chain_id),
+            )),
+        }
+    }
+
+    /// The decided state now; it never changes under the caller.
+    pub fn decided(&self) -> Arc<Decided> {
+        self.decided.read().unwrap_or_else(|poison| poison.into_inner()).clone()
+    }
+
+    /// A session that continues the decided state.
+    pub fn session(&self) -> Session {
+        let decided = self.decided();
+        Session::new(&decided.view, decided.version)
+    }
+
+    /// The session becomes the decided state; its sealed blocks go to the store first.
+    ///
+    /// # Errors
+    /// `session_stale` when the rollup moved since the session began; store errors, then nothing has changed.
+    pub fn commit(&self, session: &mut Session) -> Result<()> {
+        let _turn = self.committing.lock().unwrap_or_else(|poison| poison.into_inner());
+        let decided = self.decided();
+        if session.version != decided.version || session.chain_id() != self.chain.chain_id {
+            return Err(CoreError::new(
+                "session_stale",
+                format!("the rollup is at version {}, the session continues version {}", decided.version, session.version),
+            ));
+        }
+        for sealed in &session.sealed {
+            self.write_block(sealed)?;
+        }
+        let mut history = decided.history.clone();
+        history.extend(session.sealed.drain(..));
+        while history.len() > STATES_KEPT {
+            history.pop_front();
+        }
+        let first_kept = history.len().saturating_sub(BODIES_KEPT);
+        for sealed in history.iter_mut().take(first_kept).filter(|sealed| sealed.body.is_some()) {
+            *sealed = Arc::new(Sealed { body: None, ..Sealed::clone(sealed) });
+        }
+        let version = decided.version + 1;
+        session.version = version;
+        let next = Arc::new(Decided { view: session.view(), version, history });
+        *self.decided.write().unwrap_or_else(|poison| poison.into_inner()) = next;
+        Ok(())
+    }
+
+    fn write_block(&self, sealed: &Sealed) -> Result<()> {
+        let body = sealed.body.as_ref().ok_or_else(|| CoreError::internal("a block to be stored has no content"))?;
+        let mut header = Vec::with_capacity(700);
+        sealed.header.encode(&mut header);
+        let hashes: Vec<B256> = body.items.iter().map(|item| item.transaction.hash).collect();
+        self.store.write_block(
+            self.chain.chain_id,
+            BlockRecord {
+                number: sealed.header.number,
+                hash: sealed.hash,
+                header: &header,
+                body: &records::encode_body(body),
+                receipts: &records::encode_receipts(body),
+                transaction_hashes: &hashes,
+            },
+        )?;
+        Ok(())
+    }
+
+    /// Makes the store's content survive a power cut.
+    ///
+    /// # Errors
+    /// Store errors.
+    pub fn sync(&self) -> Result<()> {
+        Ok(self.store.sync()?)
+    }
+}
+
+impl Decided {
+    /// The sealed block `number` if its state is still kept.
+    pub fn recent(&self, number: u64) -> Option<&Arc<Sealed>> {
+        let first = self.history.front()?.header.number;
+        self.history.get(usize::try_from(number.checked_sub(first)?).ok()?)
+    }
+
+    /// The state at a block selector.
+    ///
+    /// # Errors
+    /// `state_unavailable`.
+    pub fn state_at(&self, at: i64) -> Result<&StateTrie> {
+        if at == PENDING {
+            return Ok(self.view.state());
+        }
+        u64::try_from(at).ok().and_then(|number| self.recent(number)).map(|sealed| &sealed.state).ok_or_else(|| {
+            let head = self.view.head.header.number;
+            CoreError::new(
+                "state_unavailable",
+                format!("the state of block {at} is not kept; the head is {head} and the last {STATES_KEPT} states are"),
+            )
+        })
+    }
+}
+
+impl Rollup {
+    /// Header and hash of a sealed block at most as high as the decided head.
+    ///
+    /// # Errors
+    /// Store errors.
+    pub fn header(&self, decided: &Decided, number: u64) -> Result<Option<(Arc<Header>, B256)>> {
+        if let Some(sealed) = decided.recent(number) {
+            return Ok(Some((Arc::new(sealed.header.clone()), sealed.hash)));
+        }
+        if number > decided.view.head.header.number {
+            return Ok(None);
+        }
+        let Some(bytes) = self.store.header(self.chain.chain_id, number)? else { return Ok(None) };
+        let header = Header::decode(&mut &bytes[..])
+            .map_err(|_| CoreError::new("store_corrupt", format!("the stored header of block {number} is malformed")))?;
+        Ok(Some((Arc::new(header), alloy_primitives::keccak256(&bytes))))
+    }
+
+    /// The transactions and receipts of a sealed block.
+    ///
+    /// # Errors
+    /// Store errors.
+    pub fn content(&self, decided: &Decided, number: u64) -> Result<Option<Arc<Chunk>>> {
+        if let Some(body) = decided.recent(number).and_then(|sealed| sealed.body.clone()) {
+            return Ok(Some(body));
+        }
+        if number > decided.view.head.header.number {
+            return Ok(None);
+        }
+        let id = self.chain.chain_id;
+        let (Some(body), Some(receipts)) = (self.store.body(id, number)?, self.store.receipts(id, number)?) else {
+            return Ok(None);
+        };
+        records::decode(&body, &receipts, id).map(|chunk| Some(Arc::new(chunk)))
+    }
+
+    /// A block by selector; PENDING is the open block, or the head while none is open.
+    ///
+    /// # Errors
+    /// Store errors.
+    pub fn block(&self, decided: &Decided, at: i64) -> Result<Option<AnyBlock>> {
+        let number = match (at, &decided.view.open) {
+            (PENDING, Some((open, _))) => return Ok(Some(AnyBlock::Open(open.clone()))),
+            (PENDING, None) => decided.view.head.header.number,
+            (number, _) => match u64::try_from(number) {
+                Ok(number) => number,
+                Err(_) => return Ok(None),
+            },
+        };
+        let Some((header, hash)) = self.header(decided, number)? else { return Ok(None) };
+        Ok(self.content(decided, number)?.map(|content| AnyBlock::Sealed(header, hash, content)))
+    }
+
+    /// Number of a sealed block by its hash.
+    ///
+    /// # Errors
+    /// Store errors.
+    pub fn number_by_hash(&self, decided: &Decided, hash: B256) -> Result<Option<u64>> {
+        if let Some(sealed) = decided.history.iter().rev().find(|sealed| sealed.hash == hash) {
+            return Ok(Some(sealed.header.number));
+        }
+        let number = self.store.number_by_hash(self.chain.chain_id, hash)?;
+        Ok(number.filter(|number| *number <= decided.view.head.header.number))
+    }
+
+    /// Block number and index of a transaction: sealed, or in the open block.
+    ///
+    /// # Errors
+    /// Store errors.
+    pub fn location(&self, decided: &Decided, hash: B256) -> Result<Option<(u64, usize)>> {
+        if let Some((open, _)) = &decided.view.open {
+            if let Some((index, _)) = open.find(&hash) {
+                return Ok(Some((open.number, index)));
+            }
+        }
+        for sealed in decided.history.iter().rev() {
+            if let Some(index) = sealed.body.as_ref().and_then(|body| body.by_hash.get(&hash)) {
+                return Ok(Some((sealed.header.number, *index as usize)));
+            }
+        }
+        let found = self.store.transaction_location(self.chain.chain_id, hash)?;
+        Ok(found
+            .filter(|(number, _)| *number <= decided.view.head.header.number)
+            .map(|(number, index)| (number, index as usize)))
+    }
+}
+
+impl AnyBlock {
+    /// The included transactions in order.
+    pub fn items(&self) -> Box<dyn Iterator<Item = &Included> + '_> {
+        match self {
+            Self::Sealed(_, _, content) => Box::new(content.items.iter()),
+            Self::Open(open) => Box::new(open.iter()),
+        }
+    }
+
+    /// Its number.
+    pub fn number(&self) -> u64 {
+        match self {
+            Self::Sealed(header, _, _) => header.number,
+            Self::Open(open) => open.number,
+        }
+    }
+}
+
+/// Opens a store folder.
+///
+/// # Errors
+/// Store errors.
+pub fn open_store(path: &Path) -> Result<Store> {
+    Ok(Store::open(path)?)
+}

@@ -1,0 +1,111 @@
+//! Stores and rollups.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use plait_core::rollup as core;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyBytes, PyDict, PyList};
+
+use crate::convert::{address, detached, word};
+use crate::records::{OpenBlock, SealedBlock};
+use crate::session::{account_list, Session};
+
+/// Blocks, receipts and indexes of all rollups of a node.
+#[pyclass(frozen, module = "plait.native._core")]
+pub struct Store(pub plait_core::Store);
+
+#[pymethods]
+impl Store {
+    #[staticmethod]
+    fn open(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        detached(py, || core::open_store(&path).map(Self))
+    }
+    #[staticmethod]
+    fn in_memory(py: Python<'_>) -> PyResult<Self> {
+        detached(py, || Ok(Self(plait_core::Store::in_memory())))
+    }
+    fn sync(&self, py: Python<'_>) -> PyResult<()> {
+        detached(py, || Ok(self.0.sync()?))
+    }
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        detached(py, || Ok(self.0.close()?))
+    }
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let statistics = detached(py, || Ok(self.0.statistics()?))?;
+        let dict = PyDict::new(py);
+        dict.set_item("disk_bytes", statistics.disk_bytes)?;
+        dict.set_item("write_buffer_bytes", statistics.write_buffer_bytes)?;
+        Ok(dict)
+    }
+}
+
+/// A rollup: decided state, history and store.
+#[pyclass(frozen, module = "plait.native._core")]
+pub struct Rollup(pub Arc<core::Rollup>);
+
+#[pymethods]
+impl Rollup {
+    #[staticmethod]
+    fn from_genesis(py: Python<'_>, genesis_json: &[u8], store: &Bound<'_, Store>) -> PyResult<Self> {
+        let store = store.get().0.clone();
+        let rollup = detached(py, || core::Rollup::from_genesis(genesis_json, store))?;
+        Ok(Self(Arc::new(rollup)))
+    }
+    #[getter]
+    fn chain_id(&self) -> u64 {
+        self.0.chain.chain_id
+    }
+    #[getter]
+    fn genesis_hash<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.0.genesis_hash.as_slice())
+    }
+    #[getter]
+    fn head(&self, py: Python<'_>) -> PyResult<SealedBlock> {
+        let (head, count) = detached(py, || {
+            let decided = self.0.decided();
+            let head = decided.view.head.clone();
+            let count = self.0.content(&decided, head.header.number)?.map_or(0, |content| content.items.len());
+            Ok((head, count))
+        })?;
+        Ok(SealedBlock::new(py, &head, count))
+    }
+    #[getter]
+    fn open_block(&self, py: Python<'_>) -> Option<OpenBlock> {
+        self.0.decided().view.open.as_ref().map(|(block, _)| OpenBlock::new(py, block))
+    }
+    fn session(&self, py: Python<'_>) -> PyResult<Session> {
+        detached(py, || Ok(Session(Mutex::new(self.0.session()))))
+    }
+    fn commit(&self, py: Python<'_>, session: &Bound<'_, Session>) -> PyResult<()> {
+        let session = session.get();
+        detached(py, || self.0.commit(&mut session.lock()))
+    }
+    fn accounts<'py>(&self, py: Python<'py>, addresses: Vec<PyBackedBytes>, at: i64) -> PyResult<Bound<'py, PyList>> {
+        let addresses = addresses.iter().map(|bytes| address(bytes)).collect::<PyResult<Vec<_>>>()?;
+        let accounts = detached(py, || {
+            let decided = self.0.decided();
+            let state = decided.state_at(at)?;
+            Ok(addresses.iter().map(|address| state.account(*address)).collect::<Vec<_>>())
+        })?;
+        account_list(py, &accounts)
+    }
+    fn code<'py>(&self, py: Python<'py>, address: &[u8], at: i64) -> PyResult<Bound<'py, PyBytes>> {
+        let address = crate::convert::address(address)?;
+        let code = detached(py, || {
+            let decided = self.0.decided();
+            let account = decided.state_at(at)?.account(address);
+            Ok(account.map(|account| decided.view.codes.bytes(account.code_hash)).unwrap_or_default())
+        })?;
+        Ok(PyBytes::new(py, &code))
+    }
+    fn storage<'py>(&self, py: Python<'py>, address: &[u8], slot: &[u8], at: i64) -> PyResult<Bound<'py, PyBytes>> {
+        let (address, slot) = (crate::convert::address(address)?, word(slot)?);
+        let value = detached(py, || {
+            let decided = self.0.decided();
+            Ok(decided.state_at(at)?.storage(address, alloy_primitives::U256::from_be_bytes(slot.0)))
+        })?;
+        Ok(PyBytes::new(py, &value.to_be_bytes::<32>()))
+    }
+}

@@ -1,0 +1,161 @@
+//! Decoding and hashing.
+
+use std::sync::Arc;
+
+use alloy_consensus::{Transaction as _, Typed2718};
+use alloy_primitives::{Address, U256};
+use plait_core::transaction as core;
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyBytes, PyList};
+use rayon::prelude::*;
+
+use crate::convert::{detached, int};
+
+/// One signed, decoded user transaction with its recovered sender. Immutable.
+#[pyclass(frozen, module = "plait.native._core")]
+pub struct Transaction(pub Arc<core::Transaction>);
+
+#[pymethods]
+impl Transaction {
+    #[getter]
+    fn raw<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &self.0.raw)
+    }
+    #[getter]
+    fn hash<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.0.hash.as_slice())
+    }
+    #[getter]
+    fn sender<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.0.sender.as_slice())
+    }
+    #[getter]
+    fn r#type(&self) -> u8 {
+        self.0.envelope.ty()
+    }
+    #[getter]
+    fn nonce(&self) -> u64 {
+        self.0.envelope.nonce()
+    }
+    #[getter]
+    fn gas_limit(&self) -> u64 {
+        self.0.envelope.gas_limit()
+    }
+    #[getter]
+    fn max_fee_per_gas(&self) -> u128 {
+        self.0.envelope.max_fee_per_gas()
+    }
+    #[getter]
+    fn max_priority_fee_per_gas(&self) -> u128 {
+        let envelope = &self.0.envelope;
+        envelope.max_priority_fee_per_gas().unwrap_or_else(|| envelope.max_fee_per_gas())
+    }
+    #[getter]
+    fn value<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        int(py, self.0.envelope.value())
+    }
+    #[getter]
+    fn to<'py>(&self, py: Python<'py>) -> Option<Bound<'py, PyBytes>> {
+        self.0.envelope.to().map(|to| PyBytes::new(py, to.as_slice()))
+    }
+    #[getter]
+    fn input_bytes(&self) -> usize {
+        self.0.envelope.input().len()
+    }
+    #[getter]
+    fn size(&self) -> usize {
+        self.0.raw.len()
+    }
+    #[getter]
+    fn da_size(&self) -> u64 {
+        self.0.da_size
+    }
+    #[getter]
+    fn intrinsic_gas(&self) -> u64 {
+        self.0.intrinsic_gas
+    }
+    fn effective_priority_fee(&self, base_fee: u128) -> Option<u128> {
+        self.0.effective_priority_fee(base_fee)
+    }
+    fn max_cost<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        match self.0.max_cost() {
+            (cost, false) => int(py, cost),
+            (low, true) => int(py, U256::MAX)?.add(1)?.add(int(py, low)?),
+        }
+    }
+    fn __eq__(&self, other: &Self) -> bool {
+        self.0.hash == other.0.hash
+    }
+    fn __hash__(&self) -> u64 {
+        u64::from_be_bytes(self.0.hash[..8].try_into().expect("a hash has 32 bytes"))
+    }
+    fn __repr__(&self) -> String {
+        format!("<Transaction {} from {} nonce {}>", self.0.hash, self.0.sender, self.0.envelope.nonce())
+    }
+}
+
+/// Why raw bytes are not an acceptable user transaction.
+#[pyclass(frozen, get_all, module = "plait.native._core")]
+pub struct Refusal {
+    code: &'static str,
+    message: String,
+}
+
+#[pymethods]
+impl Refusal {
+    fn __repr__(&self) -> String {
+        format!("<Refusal {}: {}>", self.code, self.message)
+    }
+}
+
+/// Decodes and recovers senders in parallel.
+#[pyfunction]
+#[pyo3(signature = (raws, chain_id, *, size_max = 131_072, senders = None))]
+pub fn decode_transactions<'py>(
+    py: Python<'py>,
+    raws: Vec<PyBackedBytes>,
+    chain_id: u64,
+    size_max: usize,
+    senders: Option<PyBackedBytes>,
+) -> PyResult<Bound<'py, PyList>> {
+    let senders: Option<Vec<Address>> = match senders {
+        None => None,
+        Some(packed) if packed.len() == 20 * raws.len() => Some(packed.chunks(20).map(Address::from_slice).collect()),
+        Some(packed) => {
+            let message = format!("senders must hold 20 bytes for each of {} transactions, not {}", raws.len(), packed.len());
+            return Err(PyValueError::new_err(message));
+        }
+    };
+    let decoded = detached(py, || Ok(core::decode_transactions(&raws, chain_id, size_max, senders.as_deref())))?;
+    let list = PyList::empty(py);
+    for item in decoded {
+        match item {
+            Ok(transaction) => list.append(Transaction(transaction))?,
+            Err(core::Refusal { code, message }) => list.append(Refusal { code, message })?,
+        }
+    }
+    Ok(list)
+}
+
+/// keccak-256 of the data.
+#[pyfunction]
+pub fn keccak256<'py>(py: Python<'py>, data: &[u8]) -> Bound<'py, PyBytes> {
+    PyBytes::new(py, alloy_primitives::keccak256(data).as_slice())
+}
+
+/// keccak-256 of each item.
+#[pyfunction]
+pub fn keccak256_many<'py>(py: Python<'py>, items: Vec<PyBackedBytes>) -> PyResult<Bound<'py, PyList>> {
+    let hashes: Vec<_> =
+        py.detach(|| items.par_iter().with_min_len(256).map(alloy_primitives::keccak256).collect());
+    PyList::new(py, hashes.iter().map(|hash| PyBytes::new(py, hash.as_slice())))
+}
+
+/// RFC 6962 tree hash (SHA-256) over the items.
+#[pyfunction]
+pub fn merkle_root<'py>(py: Python<'py>, items: Vec<PyBackedBytes>) -> Bound<'py, PyBytes> {
+    let root = py.detach(|| plait_core::merkle::merkle_root(&items));
+    PyBytes::new(py, &root)
+}
