@@ -1,0 +1,36 @@
+"""The attributes of embedded rollups over the synthetic L1, as the protocol asks for them.
+
+A pure function of its parameters: every node that is given the same network parameters opens the same blocks.
+Imports: plait.types, plait.l1, plait.native (the Attributes record), the deposit builder beside it.
+"""
+
+import msgspec
+
+from plait.l1.synthetic import SYNTHETIC_BLOCK_TIME_S, SyntheticL1
+from plait.native import Attributes
+from plait.rollups.embedded.attributes import block_attributes
+from plait.types import BlockNumber, L1Origin, NetworkParameters, RollupParameters, Seconds
+
+
+class EmbeddedSource(msgspec.Struct, frozen=True):
+    """`plait.execution.candidate.AttributesSource` over a synthetic L1."""
+
+    network: NetworkParameters
+    l1: SyntheticL1
+
+    @classmethod
+    def of(cls, network: NetworkParameters) -> "EmbeddedSource":
+        """The source of a network with its own synthetic L1."""
+        return cls(network, SyntheticL1(network.genesis_time_s, network.network_id))
+
+    def attributes(self, rollup: RollupParameters, number: BlockNumber, timestamp_s: Seconds) -> Attributes:
+        """Attributes that open block `number`, 1 or above, at its grid timestamp."""
+        block_time_s = Seconds(rollup.block_time_slots * self.network.slot_ms // 1_000)
+        origin, sequence_number = self.l1.origin(number, block_time_s)
+        return block_attributes(timestamp_s, origin, sequence_number, rollup)
+
+    def l1_origin(self, timestamp_s: Seconds) -> L1Origin:
+        """The newest synthetic L1 block that is not younger than this time; block 0 before its genesis."""
+        number = max(0, timestamp_s - self.network.genesis_time_s) // SYNTHETIC_BLOCK_TIME_S
+        block = self.l1.block(BlockNumber(number))
+        return L1Origin(number=block.number, hash=block.hash)
