@@ -80,6 +80,31 @@ RPC_WEBSOCKET_QUEUE_MAX: Final = 4_096
 RPC_JSON_DEPTH_MAX: Final = 64
 """Nesting of a request; deeper ones are refused before they are decoded."""
 RPC_FEE_HISTORY_BLOCKS_MAX: Final = 1_024
+RPC_JSON_ELEMENTS_MAX: Final = 100_000
+"""Commas of one request body; a body of five million tiny elements would take a hundred megabytes once decoded."""
+RPC_READ_THREADS: Final = 4
+"""Threads for calls, traces and scans; the native core releases the GIL in them."""
+RPC_READS_WAITING_MAX: Final = 512
+"""Reads waiting for a thread; beyond it a call is refused at once rather than late."""
+RPC_BODY_TIMEOUT_S: Final = 30
+"""For a client to send the body of one request."""
+RPC_SEND_TIMEOUT_S: Final = 30
+"""For a client to take one message; a slower one is disconnected."""
+RPC_KEEPALIVE_S: Final = 75
+"""An idle connection, and one that does not finish its first headers, is closed after this."""
+RPC_WEBSOCKET_CALLS_MAX: Final = 64
+"""Calls of one WebSocket connection in progress; further messages are not read until one is answered."""
+RPC_TRANSACTION_WAIT_MS: Final = 20_000
+"""How long eth_sendRawTransactionSync waits when the call does not say; op-geth's default."""
+RPC_TRANSACTION_WAIT_MS_MAX: Final = 60_000
+RPC_ADDRESSES_MAX: Final = 1_000
+"""Addresses, or topics of one position, of a log filter; op-geth's default."""
+RPC_PROOF_SLOTS_MAX: Final = 1_024
+"""Storage slots of one eth_getProof; op-geth's limit."""
+RPC_TXPOOL_ENTRIES_MAX: Final = 10_000
+"""Transactions of one txpool_content or txpool_inspect answer."""
+RPC_FILTER_ENTRIES_MAX: Final = 10_000
+"""Hashes that a polled filter keeps between two polls; older ones are forgotten."""
 
 # ---------------------------------------------------------------- storage
 LOG_SEGMENT_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -101,3 +126,9 @@ BUS_QUEUE_MAX: Final = 1_024
 """Decided sub-blocks waiting for one subscriber within the process; minutes at four per second."""
 BUS_SUBSCRIBERS_MAX: Final = 64
 """Parts of one process that follow decided sub-blocks; clients share the server's."""
+
+# ---------------------------------------------------------------- client
+CLIENT_TIMEOUT_S: Final = 15
+"""One request of Plait's own client; longer than the server's own limit."""
+CLIENT_RESPONSE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""One answer or notification that the client reads."""
