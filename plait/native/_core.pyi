@@ -164,7 +164,9 @@ class Session:
     def head_hash(self) -> bytes: ...
     @property
     def head_timestamp(self) -> int: ...
-    def open(self, attributes: Attributes) -> Outcomes: ...  # executes pre-block system calls and the deposits; error code `block_already_open`
+    def open(
+        self, attributes: Attributes
+    ) -> Outcomes: ...  # executes pre-block system calls and the deposits; error code `block_already_open`
     def run(self, transactions: Sequence[Transaction], *, on_invalid: Literal["skip", "stop"] = "skip") -> Outcomes:
         """Appends transactions to the open block. A status-2 transaction is left out; with "stop" the run ends after it (Outcomes then has fewer entries)."""
     def checkpoint(self) -> int: ...
@@ -172,7 +174,9 @@ class Session:
     def seal(self) -> SealedBlock: ...
     def accounts(self, addresses: Sequence[bytes]) -> list[tuple[int, int, bool]]: ...  # (nonce, balance, has_code)
 
-def run_many(work: Sequence[tuple[Session, Sequence[Transaction]]], *, on_invalid: Literal["skip", "stop"] = "skip") -> list[Outcomes]:
+def run_many(
+    work: Sequence[tuple[Session, Sequence[Transaction]]], *, on_invalid: Literal["skip", "stop"] = "skip"
+) -> list[Outcomes]:
     """Runs disjoint sessions in parallel."""
 
 def advance_many(work: Sequence[tuple[Session, Sequence[Attributes]]]) -> list[list[SealedBlock]]:
@@ -214,11 +218,20 @@ class Rollup:
     def code(self, address: bytes, at: int) -> bytes: ...
     def storage(self, address: bytes, slot: bytes, at: int) -> bytes: ...
     def proof_json(self, address: bytes, slots: Sequence[bytes], at: int) -> bytes: ...
-    def call(self, request_json: bytes, at: int, overrides_json: bytes | None, block_overrides_json: bytes | None, gas_cap: int) -> CallResult: ...
+    def call(
+        self,
+        request_json: bytes,
+        at: int,
+        overrides_json: bytes | None,
+        block_overrides_json: bytes | None,
+        gas_cap: int,
+    ) -> CallResult: ...
     def estimate_gas(self, request_json: bytes, at: int, overrides_json: bytes | None, gas_cap: int) -> int:
         """Raises NativeError code `execution_reverted` with attribute `data: bytes`, `gas_required_exceeds_allowance`, ..."""
     def access_list_json(self, request_json: bytes, at: int, gas_cap: int) -> bytes: ...
-    def trace_transaction_json(self, hash: bytes, options_json: bytes) -> bytes | None: ...  # callTracer (default), prestateTracer if cheap, structLog refused
+    def trace_transaction_json(
+        self, hash: bytes, options_json: bytes
+    ) -> bytes | None: ...  # callTracer (default), prestateTracer if cheap, structLog refused
     def trace_call_json(self, request_json: bytes, at: int, options_json: bytes, gas_cap: int) -> bytes: ...
     def block_json(self, at: int, full: bool) -> bytes | None: ...
     def block_number_by_hash(self, hash: bytes) -> int | None: ...
@@ -227,14 +240,27 @@ class Rollup:
     def receipt_json(self, hash: bytes) -> bytes | None: ...  # sealed only
     def transaction_json(self, hash: bytes) -> bytes | None: ...  # sealed, or in the open block (block fields null)
     def transaction_by_index_json(self, at: int, index: int) -> bytes | None: ...
-    def transaction_location(self, hash: bytes) -> tuple[int, int] | None: ...  # (block number, index); number = open block's while open
-    def pending_outcome(self, hash: bytes) -> tuple[int, int, list[tuple[bytes, list[bytes], bytes]]] | None: ...  # (status, gas_used, logs) in the open block
+    def transaction_location(
+        self, hash: bytes
+    ) -> tuple[int, int] | None: ...  # (block number, index); number = open block's while open
+    def pending_outcome(
+        self, hash: bytes
+    ) -> (
+        tuple[int, int, list[tuple[bytes, list[bytes], bytes]]] | None
+    ): ...  # (status, gas_used, logs) in the open block
     def raw_transaction(self, hash: bytes) -> bytes | None: ...
     def raw_block(self, at: int) -> bytes | None: ...
     def raw_header(self, at: int) -> bytes | None: ...
     def raw_receipts(self, at: int) -> list[bytes] | None: ...
     def block_transaction_count(self, at: int) -> int | None: ...
-    def logs_json(self, from_block: int, to_block: int, addresses: Sequence[bytes], topics: Sequence[Sequence[bytes] | None], logs_max: int) -> bytes:
+    def logs_json(
+        self,
+        from_block: int,
+        to_block: int,
+        addresses: Sequence[bytes],
+        topics: Sequence[Sequence[bytes] | None],
+        logs_max: int,
+    ) -> bytes:
         """JSON array, blocks inclusive; blooms skip blocks. Code `too_many_logs` past logs_max."""
     def fee_history_json(self, block_count: int, newest: int, percentiles: Sequence[float]) -> bytes: ...
     def execution_payload_json(self, at: int) -> tuple[bytes, bytes]:
