@@ -1,8 +1,8 @@
 """Keys of simulated users, and signing fast enough for thousands of transactions per second in pure Python.
 
-A wallet signs every transaction with one fixed nonce point, so that signing is two multiplications modulo the group order. Anyone who
-sees two such signatures can compute the key: that is fine for worlds without value, and for nothing else. Signatures are ordinary
-secp256k1 signatures with low s (SEC 1; EIP-2), which every client accepts.
+A wallet signs every transaction with one fixed nonce point, so that signing is two multiplications modulo the group
+order. Anyone who sees two such signatures can compute the key: that is fine for worlds without value, and for nothing
+else. Signatures are ordinary secp256k1 signatures with low s (SEC 1; EIP-2), which every client accepts.
 """
 
 from collections.abc import Sequence
@@ -102,14 +102,23 @@ class Wallet:
             encode_uint(value),
             encode_bytes(data),
             encode_list(
-                encode_list((encode_bytes(address), encode_list(map(encode_bytes, keys)))) for address, keys in access_list
+                encode_list((encode_bytes(address), encode_list(map(encode_bytes, keys))))
+                for address, keys in access_list
             ),
         ]
         signature = self._sign(keccak256(b"\x02" + encode_list(fields)))
         return b"\x02" + encode_list([*fields, *map(encode_uint, signature)])
 
     def sign_legacy(
-        self, chain_id: int, nonce: int, *, to: bytes, value: int = 0, data: bytes = b"", gas_limit: int = 21_000, gas_price: int = 2 * 10**9
+        self,
+        chain_id: int,
+        nonce: int,
+        *,
+        to: bytes,
+        value: int = 0,
+        data: bytes = b"",
+        gas_limit: int = 21_000,
+        gas_price: int = 2 * 10**9,
     ) -> bytes:
         """Raw legacy transaction with EIP-155 replay protection."""
         fields = [

@@ -1,12 +1,13 @@
 """A deterministic engine for tests: agreement without a network, with everything that agreement does to an application.
 
-It drives N nodes height by height. Per height it fixes the agreed time, then plays rounds: a proposer's honest proposal or rivals of it
-are shown to nodes, some nodes are not asked at all, and the round ends undecided or decides one proposal that every asked node
-accepted. Decided proposals go to the durable log first; then every live node finalizes and commits, in any order, and a node may crash
-between the two. A node that was down is brought back by a new application over empty state that replays the log.
+It drives N nodes height by height. Per height it fixes the agreed time, then plays rounds: a proposer's honest
+proposal or rivals of it are shown to nodes, some nodes are not asked at all, and the round ends undecided or decides
+one proposal that every asked node accepted. Decided proposals go to the durable log first; then every live node
+finalizes and commits, in any order, and a node may crash between the two. A node that was down is brought back by a
+new application over empty state that replays the log.
 
-What it asserts itself: honest nodes at the same height give the same verdict on the same bytes. Everything else is for independent
-checkers, which see every step through `observe`.
+What it asserts itself: honest nodes at the same height give the same verdict on the same bytes. Everything else is for
+independent checkers, which see every step through `observe`.
 
 All choices come from the `random.Random` passed in. Level 5.
 """
@@ -243,7 +244,8 @@ class SimulatedEngine:
         return back
 
     def restart(self, index: int) -> None:
-        """Brings a node back: a new application over genesis replays the decided log, with or without stored senders."""
+        """Brings a node back: a new application over genesis replays the decided log, with or without stored
+        senders."""
         node = self.nodes[index]
         with_senders = _happens(self._random, self._chances.replay_with_senders)
         node.application = replay(node.start(), self.log, with_senders=with_senders)

@@ -1,0 +1,27 @@
+"""Lies about arrival: a stamp of the future, or a stamp where the policy has none."""
+
+from random import Random
+
+from plait.engines.simulated import Forgery
+from plait.protocol.application import Application
+from plait.protocol.proposal import encode_items, split_items
+from plait.types import Milliseconds, OrderingPolicy
+from sim.byzantine import garbage
+from sim.forging import largest_block, opened, with_blocks
+
+
+def forge(random: Random, application: Application, time_ms: Milliseconds, honest: bytes) -> Forgery:
+    """The last item's stamp moved; garbage when there are no items."""
+    proposal = opened(honest)
+    largest = largest_block(proposal)
+    if largest is None:
+        return garbage.forge(random, application, time_ms, honest)
+    place, (rollup_id, items) = largest
+    columns = split_items(items)
+    policies = {record.rollup_id: record.parameters.ordering for record in application.ledger.rollups}
+    arrival = policies[rollup_id] is OrderingPolicy.ARRIVAL
+    stamps = list(columns.stamps_ms)
+    stamps[-1] = Milliseconds(time_ms + 1) if arrival else time_ms
+    blocks = list(proposal.blocks)
+    blocks[place] = (rollup_id, encode_items(columns.raws, stamps))
+    return Forgery("stamp of the future" if arrival else "stamp unused", with_blocks(application, honest, blocks))

@@ -1,0 +1,60 @@
+"""Tools of byzantine proposers: take an honest proposal apart, change it, and put it together with commitments that
+fit the change.
+
+A forgery that only broke its own commitments would always be caught by the first rule; these reach the deeper ones.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from plait.crypto.commitments import commit
+from plait.protocol.application import Application
+from plait.protocol.proposal import (
+    Proposal,
+    RollupItems,
+    SubBlockHeader,
+    decode_proposal,
+    encode_header,
+    encode_items,
+    encode_proposal,
+)
+from plait.types import Milliseconds, RollupId
+
+
+def opened(proposal: bytes) -> Proposal:
+    """The parts of an honest proposal."""
+    return decode_proposal(proposal)
+
+
+def with_header(proposal: bytes, **changes: object) -> bytes:
+    """The proposal with header fields replaced and nothing else."""
+    parts = decode_proposal(proposal)
+    return encode_proposal(encode_header(msgspec.structs.replace(parts.header, **changes)), parts.blocks)
+
+
+def with_blocks(application: Application, proposal: bytes, blocks: Sequence[RollupItems]) -> bytes:
+    """The proposal with other items and the commitments that fit them; the ledger root stays."""
+    header = decode_proposal(proposal).header
+    kept = tuple((rollup_id, items) for rollup_id, items in blocks if items)
+    commitment = commit(application.ledger.rollup_ids, dict(kept))
+    changed: SubBlockHeader = msgspec.structs.replace(header, commitment=commitment)
+    return encode_proposal(encode_header(changed), kept)
+
+
+def with_transactions(
+    application: Application, proposal: bytes, raws: Mapping[RollupId, Sequence[bytes]], stamp_ms: Milliseconds
+) -> bytes:
+    """The proposal with only these transactions, stamped alike, and fitting commitments."""
+    blocks = [
+        (rollup_id, encode_items(raws[rollup_id], [stamp_ms] * len(raws[rollup_id]))) for rollup_id in sorted(raws)
+    ]
+    return with_blocks(application, proposal, blocks)
+
+
+def largest_block(proposal: Proposal) -> tuple[int, RollupItems] | None:
+    """Place and content of the block with most items; None when there is none."""
+    if not proposal.blocks:
+        return None
+    place = max(range(len(proposal.blocks)), key=lambda index: len(proposal.blocks[index][1]))
+    return place, proposal.blocks[place]
