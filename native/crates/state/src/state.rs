@@ -157,10 +157,24 @@ impl StateTrie {
     }
 
     /// A state from accounts in strictly rising order of hashed addresses; built in parallel.
-    pub(crate) fn from_sorted(accounts: Vec<(B256, AccountInfo, StorageTrie)>) -> Self {
-        let entries =
-            accounts.into_iter().map(|(key, info, storage)| (key, AccountValue::new(info, storage))).collect();
-        Self { accounts: Trie::from_sorted(entries) }
+    pub(crate) fn from_sorted(accounts: Vec<AccountEntry>) -> Self {
+        Self { accounts: Trie::from_sorted(accounts.into_iter().map(|entry| (entry.key, entry.value))) }
+    }
+}
+
+/// An account on its way into a state that is being built.
+pub(crate) struct AccountEntry {
+    key: B256,
+    value: AccountValue,
+}
+
+impl AccountEntry {
+    pub(crate) fn new(key: B256, info: AccountInfo, storage: StorageTrie) -> Self {
+        Self { key, value: AccountValue::new(info, storage) }
+    }
+
+    pub(crate) fn key(&self) -> B256 {
+        self.key
     }
 }
 
@@ -200,7 +214,7 @@ impl StorageTrie {
     /// Storage from slots in strictly rising order of hashed numbers, none of them zero.
     pub(crate) fn from_sorted(slots: Vec<(B256, U256)>) -> Self {
         debug_assert!(slots.iter().all(|(_, value)| !value.is_zero()));
-        Self { slots: Trie::from_sorted(slots) }
+        Self { slots: Trie::from_sorted(slots.into_iter()) }
     }
 }
 

@@ -8,9 +8,6 @@ use rayon::prelude::*;
 
 use super::node::{nibble, Node, Value, KEY_NIBBLES};
 
-/// The longest value: an account, 4 header bytes, 9 nonce, 33 balance, 2 * 33 hashes.
-pub(crate) const VALUE_BYTES_MAX: usize = 112;
-
 /// The longest node: a branch of 16 hashes, an empty value and the list header.
 const NODE_BYTES_MAX: usize = 3 + 16 * 33 + 1;
 

@@ -47,10 +47,8 @@ impl<V> Default for Trie<V> {
 
 impl<V: Value> Trie<V> {
     /// Builds a trie from entries in strictly rising order of keys; in parallel when there are many.
-    pub(crate) fn from_sorted(entries: Vec<(B256, V)>) -> Self {
-        debug_assert!(entries.windows(2).all(|pair| pair[0].0 < pair[1].0));
-        let mut leaves: Vec<Option<Arc<Leaf<V>>>> =
-            entries.into_iter().map(|(key, value)| Some(Leaf::new(key, value))).collect();
+    pub(crate) fn from_sorted(entries: impl Iterator<Item = (B256, V)>) -> Self {
+        let mut leaves: Vec<Option<Arc<Leaf<V>>>> = entries.map(|(key, value)| Some(Leaf::new(key, value))).collect();
         Self { root: update::build(&mut leaves, 0) }
     }
 

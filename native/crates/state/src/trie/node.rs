@@ -16,7 +16,7 @@ pub(crate) const KEY_NIBBLES: usize = 64;
 
 /// What a leaf holds.
 pub(crate) trait Value: Clone + Send + Sync {
-    /// Appends the value's RLP, at most [`super::hash::VALUE_BYTES_MAX`] bytes.
+    /// Appends the value's RLP, fewer than 256 bytes (an account has at most 110).
     fn encode(&self, out: &mut EncodeBuffer);
 
     /// What the value adds to [`super::Trie::weight`].
