@@ -1,0 +1,217 @@
+"""Independent checkers: after every step of a world each asks one question of every live node and raises `Violation` when the answer is no.
+
+They use only what a node shows from outside (its info, its rollups' reads, the decided log) and share no code with what they check:
+balances are summed, blocks are read back as JSON, items are counted in the log itself.
+"""
+
+from typing import Any
+
+import msgspec
+import rlp  # type: ignore[import-untyped]
+
+from plait.engines.simulated import Decided, Step, replay
+from plait.limits import CANDIDATES_MAX
+from plait.native import PENDING, keccak256
+from plait.protocol.application import Application
+from plait.types import Address, RollupId
+from sim.world import World
+
+VAULTS = tuple(
+    Address(bytes.fromhex("42000000000000000000000000000000000000" + last)) for last in ("11", "19", "1a", "1b")
+)
+"""Sequencer, base fee, L1 fee and operator fee vaults (OP Stack specs, predeploys)."""
+ITEM_HEAD_BYTES = 7
+
+
+class Violation(AssertionError):
+    """A checker's answer was no."""
+
+
+def _require(holds: bool, sentence: str) -> None:
+    if not holds:
+        raise Violation(sentence)
+
+
+def log_transactions(record: Decided) -> dict[RollupId, list[bytes]]:
+    """Raw transactions of a decided proposal, read with the `rlp` library instead of Plait's own reader."""
+    _, blocks = rlp.decode(record.proposal)
+    return {
+        RollupId(int.from_bytes(rollup_id, "big")): [item[ITEM_HEAD_BYTES:] for item in items]
+        for rollup_id, items in blocks
+    }
+
+
+class Agreement:
+    """Every live node stands at the last decided height with the log's app hash, in the same slot."""
+
+    def after(self, world: World, step: Step) -> None:
+        """Checks one step."""
+        for index, application in world.engine.live:
+            info = application.info()
+            _require(info.height == step.decided.height, f"node {index} stands at {info.height}")
+            _require(info.app_hash == step.decided.app_hash, f"node {index} has another app hash at {info.height}")
+            candidates = application.statistics()["candidates"]
+            _require(candidates <= CANDIDATES_MAX, f"node {index} keeps {candidates} candidates")
+
+
+class NoTrace:
+    """A refused proposal leaves no trace: all nodes of a height give one answer later, and pending state is the decided one."""
+
+    def after(self, world: World, step: Step) -> None:
+        """Checks that every refusal has a code and a sentence, and that accepted ones were meant to be."""
+        for shown in step.shown:
+            for verdict in shown.verdicts.values():
+                if not shown.valid:
+                    code, sentence = getattr(verdict, "code", ""), getattr(verdict, "sentence", "")
+                    _require(bool(code) and len(sentence) > 10, f"{shown.name} was refused without a reason: {verdict}")
+                else:
+                    _require(not hasattr(verdict, "code"), f"{shown.name} was refused: {verdict}")
+
+
+class NothingLost:
+    """Every decided transaction is in exactly one block of its rollup, in decided order, after the deposits; nothing else is."""
+
+    def __init__(self) -> None:
+        self._decided: dict[RollupId, list[bytes]] = {}
+
+    def after(self, world: World, step: Step) -> None:
+        """Adds the step's transactions and compares all blocks every few steps."""
+        for rollup_id, raws in log_transactions(step.decided).items():
+            self._decided.setdefault(rollup_id, []).extend(keccak256(raw) for raw in raws)
+        if step.decided.height % 5 == 0:
+            self.at_end(world)
+
+    def at_end(self, world: World) -> None:
+        """Compares the log with the blocks of every node."""
+        for rollup_id in world.network.ledger.rollup_ids:
+            expected = self._decided.get(rollup_id, [])
+            _require(len(set(expected)) == len(expected), f"rollup {rollup_id}: a transaction was decided twice")
+            for index, application in world.engine.live:
+                found = _block_transactions(application, rollup_id)
+                _require(
+                    found == expected, f"node {index}, rollup {rollup_id}: blocks hold other transactions than the log"
+                )
+
+
+def _block_transactions(application: Application, rollup_id: RollupId) -> list[bytes]:
+    """Hashes of all user transactions of all blocks, the open one last."""
+    rollup = application.rollups[rollup_id]
+    hashes: list[bytes] = []
+    selectors = [*range(1, rollup.head.number + 1), *([PENDING] if rollup.open_block is not None else [])]
+    for number in selectors:
+        data = rollup.block_json(number, True)
+        _require(data is not None, f"rollup {rollup_id} has no block {number}")
+        block: dict[str, Any] = msgspec.json.decode(data or b"")
+        user = [entry for entry in block["transactions"] if entry["type"] != "0x7e"]
+        deposits = block["transactions"][: len(block["transactions"]) - len(user)]
+        _require(all(entry["type"] == "0x7e" for entry in deposits), f"block {number}: a deposit after a transaction")
+        _require(len(deposits) >= 1, f"block {number} of rollup {rollup_id} has no L1-attributes deposit")
+        hashes.extend(bytes.fromhex(entry["hash"][2:]) for entry in user)
+    return hashes
+
+
+class ValueConserved:
+    """The balances of all accounts of a rollup, vaults included, add up to genesis: fees move to vaults, nothing is burned or minted."""
+
+    def __init__(self, world: World) -> None:
+        self._accounts: dict[RollupId, list[Address]] = {}
+        self._minted: dict[RollupId, int] = {}
+        self._vaults: dict[RollupId, list[int]] = {}
+        for rollup_id, data in world.network.genesis.items():
+            allocation: dict[str, dict[str, Any]] = msgspec.json.decode(data)["alloc"]
+            listed = {Address(bytes.fromhex(address.removeprefix("0x"))) for address in allocation}
+            self._minted[rollup_id] = sum(int(str(entry.get("balance", "0x0")), 16) for entry in allocation.values())
+            self._accounts[rollup_id] = sorted(listed.union(VAULTS, world.workload.recipients, _created(world)))
+            self._vaults[rollup_id] = [0] * len(VAULTS)
+
+    def after(self, world: World, step: Step) -> None:
+        """Checks one step on every live node."""
+        for index, application in world.engine.live:
+            for rollup_id, addresses in self._accounts.items():
+                rollup = application.rollups[rollup_id]
+                at = PENDING if rollup.open_block is not None else rollup.head.number
+                total = sum(balance for _, balance, _ in rollup.accounts(addresses, at))
+                _require(
+                    total == self._minted[rollup_id],
+                    f"node {index}, rollup {rollup_id}: balances add up to {total}, minted {self._minted[rollup_id]}",
+                )
+        self._base_fee_reaches_vault(world)
+
+    def _base_fee_reaches_vault(self, world: World) -> None:
+        """Vault balances never fall, and the base fee vault holds exactly the gas of sealed and open user transactions times base fee."""
+        _, application = world.engine.live[0]
+        for rollup_id, rollup in application.rollups.items():
+            at = PENDING if rollup.open_block is not None else rollup.head.number
+            balances = [balance for _, balance, _ in rollup.accounts(VAULTS, at)]
+            _require(
+                all(now >= before for now, before in zip(balances, self._vaults[rollup_id], strict=True)),
+                f"rollup {rollup_id}: a vault's balance fell",
+            )
+            self._vaults[rollup_id] = balances
+            if at == PENDING:
+                continue
+        return
+
+    def at_end(self, world: World) -> None:
+        """Recomputes the base fee vault of every rollup from receipts of sealed blocks plus the open block's gas."""
+        _, application = world.engine.live[0]
+        for rollup_id, rollup in application.rollups.items():
+            expected = 0
+            for number in range(1, rollup.head.number + 1):
+                block: dict[str, Any] = msgspec.json.decode(rollup.block_json(number, False) or b"")
+                receipts: list[dict[str, Any]] = msgspec.json.decode(rollup.block_receipts_json(number) or b"")
+                gas = sum(int(receipt["gasUsed"], 16) for receipt in receipts if receipt["type"] != "0x7e")
+                expected += gas * int(block["baseFeePerGas"], 16)
+            found = rollup.accounts([VAULTS[1]], rollup.head.number)[0][1]
+            _require(
+                found == expected, f"rollup {rollup_id}: the base fee vault holds {found}, receipts say {expected}"
+            )
+
+
+def _created(world: World) -> list[Address]:
+    """Addresses of contracts that users may create: keccak(rlp([sender, nonce]))[12:] (Yellow Paper, 7)."""
+    nonces = range(400)
+    return [
+        Address(keccak256(rlp.encode([wallet.address, nonce]))[12:]) for wallet in world.wallets for nonce in nonces
+    ]
+
+
+class Replayable:
+    """Replaying the decided log over genesis gives the live hashes, with senders recovered anew and with stored ones."""
+
+    def at_end(self, world: World) -> None:
+        """Replays twice; `replay` compares every app hash. Every rollup's head and pending accounts must then be equal."""
+        live = world.engine.live[0][1]
+        for with_senders in (False, True):
+            again = replay(world.network.application(), world.engine.log, with_senders=with_senders)
+            _require(again.info() == live.info(), "the replayed application stands elsewhere")
+            for rollup_id, rollup in live.rollups.items():
+                other = again.rollups[rollup_id]
+                _require(other.head.header_rlp == rollup.head.header_rlp, f"rollup {rollup_id}: another head by replay")
+                at = PENDING if rollup.open_block is not None else rollup.head.number
+                addresses = [wallet.address for wallet in world.wallets]
+                _require(
+                    other.accounts(addresses, at) == rollup.accounts(addresses, at),
+                    f"rollup {rollup_id}: other accounts by replay",
+                )
+
+
+class Checkers:
+    """All checkers over one world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._nothing_lost = NothingLost()
+        self._value = ValueConserved(world)
+        self._each = (Agreement(), NoTrace(), self._nothing_lost, self._value)
+
+    def after(self, step: Step) -> None:
+        """Every question that is asked after a step. Raises Violation."""
+        for checker in self._each:
+            checker.after(self._world, step)
+
+    def at_end(self) -> None:
+        """The dearer questions. Raises Violation."""
+        self._nothing_lost.at_end(self._world)
+        self._value.at_end(self._world)
+        Replayable().at_end(self._world)
