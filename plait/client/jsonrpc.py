@@ -165,7 +165,7 @@ class Client:
         )
 
 
-_CLOSE = aiohttp.ClientWSTimeout(ws_close=1.0)  # type: ignore[call-arg]
+_CLOSE = aiohttp.ClientWSTimeout(ws_close=1.0)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

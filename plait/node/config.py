@@ -15,7 +15,14 @@ import msgspec
 from plait.errors import ConfigurationError
 from plait.limits import ROLLUPS_MAX
 from plait.node.logging import LogFormat, LogLevel
-from plait.rollups.embedded.genesis import FORKS, Fork, GenesisSpecification, genesis_json
+from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
+from plait.rollups.embedded.genesis import (
+    DEVELOPMENT_BALANCE_WEI,
+    FORKS,
+    Fork,
+    GenesisSpecification,
+    genesis_json,
+)
 from plait.types import (
     ChainId,
     Gas,
@@ -79,6 +86,8 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     slot_ms: int = 1_000
     sub_blocks_per_slot: int = 4
     network_id: int = DEVNET_NETWORK_ID
+    development_accounts: int = 10
+    """How many of the public development accounts an embedded genesis funds, 0 to 10."""
     rollups: tuple[RollupConfig, ...]
 
     def parameters(self) -> NetworkParameters:
@@ -98,6 +107,11 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         if not 1 <= len(self.rollups) <= ROLLUPS_MAX:
             raise ConfigurationError(
                 f"A network has 1 to {ROLLUPS_MAX} rollups, not {len(self.rollups)}.", code="rollup_count"
+            )
+        if not 0 <= self.development_accounts <= len(DEVELOPMENT_ACCOUNTS):
+            raise ConfigurationError(
+                f"There are {len(DEVELOPMENT_ACCOUNTS)} development accounts, not {self.development_accounts}.",
+                code="development_accounts",
             )
         seen: set[int] = set()
         for rollup in self.rollups:
@@ -125,7 +139,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     log_level: LogLevel = "info"
     recheck_own: bool = False
     """Execute own proposals a second time, as a validator of a network does with foreign ones."""
-    snapshots: bool = True
+    snapshots: bool = False
 
     def check(self) -> None:
         """Raises ConfigurationError (`port_out_of_range`)."""
@@ -152,6 +166,7 @@ def decode_network(data: bytes, name: str) -> NetworkConfig:
 
 def embedded_genesis(network: NetworkConfig) -> dict[RollupId, bytes]:
     """op-geth's genesis JSON of every rollup, funded with the development accounts."""
+    funded = DEVELOPMENT_ACCOUNTS[: network.development_accounts]
     return {
         RollupId(rollup.chain_id): genesis_json(
             GenesisSpecification(
@@ -162,6 +177,7 @@ def embedded_genesis(network: NetworkConfig) -> dict[RollupId, bytes]:
                 eip1559_denominator=rollup.eip1559_denominator,
                 eip1559_elasticity=rollup.eip1559_elasticity,
                 min_base_fee=Wei(rollup.min_base_fee),
+                balances={account.address: DEVELOPMENT_BALANCE_WEI for account in funded},
             )
         )
         for rollup in network.rollups
