@@ -123,7 +123,7 @@ class Node:
         Raises:
             ConfigurationError, Unavailable: the configuration or the data directory cannot be used.
             InvariantBroken: the log is damaged or does not replay.
-            ExceptionGroup: a part failed while running.
+            Exception: whatever a part failed with while running; an ExceptionGroup when several did.
         """
         config.check()
         started = time.perf_counter()
@@ -133,14 +133,20 @@ class Node:
         try:
             node = cls(config, stored, await asyncio.to_thread(_restore, config, stored))
             node._note_start(time.perf_counter() - started)
-            async with asyncio.TaskGroup() as group:
-                group.create_task(node.engine.run(), name="engine")
-                snapshots = group.create_task(node._write_snapshots(), name="snapshots")
-                try:
-                    yield node
-                finally:
-                    node.stop()
-                    snapshots.cancel()
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(node.engine.run(), name="engine")
+                    snapshots = group.create_task(node._write_snapshots(), name="snapshots")
+                    try:
+                        yield node
+                    finally:
+                        node.stop()
+                        snapshots.cancel()
+            except BaseExceptionGroup as failed:
+                # One failure is raised as it is; only several at once stay a group.
+                if len(failed.exceptions) > 1:
+                    raise
+                raise failed.exceptions[0] from None
             await asyncio.to_thread(node._write_snapshot)
         finally:
             if node is not None:
