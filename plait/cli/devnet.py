@@ -39,7 +39,7 @@ DEFAULT_DATA_DIR = Path(".plait") / "devnet"
 T = TypeVar("T")
 
 
-class PerRollup(click.ParamType):
+class PerRollup(click.ParamType[Any]):
     """One value for all rollups, or one per rollup separated by commas."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:

@@ -1,0 +1,137 @@
+"""Verification of a data directory: the decided log is replayed from genesis with every check, and everything is
+compared.
+
+Unlike a start, nothing is taken on trust: senders are recovered anew, every proposal goes through `process`, every
+app hash
+(which covers ledger, commitments and sealed block hashes) is compared with the log's, and every snapshot's ledger and
+rollups are compared with the replayed state of their height. The replay uses memory only; the directory stays as it is,
+except that an interrupted append at the log's end is cut off as at any start.
+"""
+
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from plait.errors import PlaitError
+from plait.ledger.encoding import encode_ledger
+from plait.native import NativeError, Rollup, Store
+from plait.node.node import Stored
+from plait.node.restore import LEDGER_PART, at_genesis, rollup_part
+from plait.protocol.application import Application
+from plait.protocol.requests import FinalizeRequest, ProcessRequest, Refused
+from plait.rollups.embedded.source import EmbeddedSource
+from plait.storage import DecidedRecord, Snapshot
+from plait.types import Height
+
+
+class VerifiedRollup(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a rollup stands after the replay."""
+
+    chain_id: int
+    block_number: int
+    block_hash: str
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """What a verification found. `difference` None means that everything is as it should be."""
+
+    heights: int
+    transactions: int
+    app_hash: str
+    rollups: tuple[VerifiedRollup, ...]
+    snapshots: tuple[int, ...]
+    """Heights of the snapshots that were compared."""
+    cut_bytes: int
+    seconds: float
+    difference: str | None
+    code: str | None
+
+
+def verify(stored: Stored, progress: Callable[[Height], None] = lambda _: None) -> Verification:
+    """Replays and compares everything that `stored` holds; never raises for a difference."""
+    started = time.perf_counter()
+    source = EmbeddedSource.of(stored.network.parameters())
+    application = at_genesis(stored.network, stored.genesis, source, Store.in_memory(), recheck_own=True)
+    snapshots = (
+        {} if stored.snapshots is None else {one.height: one for one in stored.snapshots.good(stored.log.height)}
+    )
+    compared: list[int] = []
+    transactions = 0
+    difference: tuple[str, str] | None = None
+    try:
+        for record in stored.log.iterate():
+            found, count = _check_height(application, record)
+            transactions += count
+            snapshot = snapshots.get(record.height)
+            if found is None and snapshot is not None:
+                found = _check_snapshot(application, snapshot, stored)
+                compared.append(record.height)
+            if found is not None:
+                difference = found
+                break
+            if record.height % 1_000 == 0:
+                progress(record.height)
+        if difference is None and stored.snapshots is not None and stored.snapshots.skipped:
+            difference = ("snapshot_differs", stored.snapshots.skipped[0])
+    except (PlaitError, NativeError) as error:
+        difference = (error.code, str(error))
+    info = application.info()
+    return Verification(
+        heights=info.height,
+        transactions=transactions,
+        app_hash="0x" + info.app_hash.hex(),
+        rollups=tuple(
+            VerifiedRollup(
+                chain_id=rollup_id, block_number=rollup.head.number, block_hash="0x" + rollup.head.hash.hex()
+            )
+            for rollup_id, rollup in application.rollups.items()
+        ),
+        snapshots=tuple(compared),
+        cut_bytes=stored.log.statistics()["cut_bytes"],
+        seconds=round(time.perf_counter() - started, 3),
+        difference=None if difference is None else difference[1],
+        code=None if difference is None else difference[0],
+    )
+
+
+def _check_height(application: Application, record: DecidedRecord) -> tuple[tuple[str, str] | None, int]:
+    """One height; ((code, sentence) of a difference, or None; transactions)."""
+    verdict = application.process(
+        ProcessRequest(height=record.height, time_ms=record.time_ms, proposal=record.proposal)
+    )
+    if isinstance(verdict, Refused):
+        return (verdict.code, f"The proposal of height {record.height} is not valid: {verdict.sentence}"), 0
+    effect = application.finalize(
+        FinalizeRequest(height=record.height, time_ms=record.time_ms, proposal=record.proposal)
+    ).effect
+    for name, replayed, logged in (
+        ("app hash", effect.app_hash, record.app_hash),
+        ("senders", effect.senders, record.senders),
+        ("slot", effect.slot, record.slot),
+        ("sub-index", effect.sub_index, record.sub_index),
+    ):
+        if replayed != logged:
+            return ("replay_diverged", f"Height {record.height}: the replayed {name} is not the one in the log."), 0
+    application.commit()
+    return None, effect.transactions
+
+
+def _check_snapshot(application: Application, snapshot: Snapshot, stored: Stored) -> tuple[str, str] | None:
+    """Compares a snapshot with the replayed state of its height."""
+    where = f"The snapshot of height {snapshot.height}"
+    if snapshot.app_hash != application.app_hash:
+        return "snapshot_differs", f"{where} has another app hash than the log."
+    if snapshot.part(LEDGER_PART).read_bytes() != encode_ledger(application.ledger):
+        return "snapshot_differs", f"{where} holds another ledger than the replay gives."
+    for rollup_id, rollup in application.rollups.items():
+        path = snapshot.part(rollup_part(rollup_id))
+        restored = Rollup.from_snapshot(stored.genesis[rollup_id], Store.in_memory(), str(path))
+        if restored.head.hash != rollup.head.hash or _open_of(restored) != _open_of(rollup):
+            return "snapshot_differs", f"{where} holds another state of rollup {rollup_id} than the replay gives."
+    return None
+
+
+def _open_of(rollup: Rollup) -> tuple[int, ...] | None:
+    block = rollup.open_block
+    return None if block is None else (block.number, block.gas_used, block.da_footprint, block.transaction_count)
