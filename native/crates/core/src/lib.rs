@@ -8,6 +8,7 @@
 //! | [`overlay`], [`codes`] | changes over an immutable state with an undo log; contract codes |
 //! | [`block`], [`execute`], [`seal`] | growing blocks, running transactions, headers |
 //! | [`session`], [`rollup`] | candidate continuations; the decided rollup with its history and store |
+//! | [`reads`], [`fees`], [`json`], [`records`] | what JSON-RPC answers; fee parameters and history; how blocks lie in the store |
 //!
 //! Invariant of the whole: everything is a pure function of genesis, attributes and transactions; no clock, randomness or float.
 
@@ -16,9 +17,12 @@ pub mod chain;
 pub mod codes;
 pub mod error;
 pub mod execute;
+pub mod fees;
 pub mod genesis;
+pub mod json;
 pub mod merkle;
 pub mod overlay;
+pub mod reads;
 pub mod records;
 pub mod rollup;
 pub mod seal;

@@ -4,6 +4,7 @@
 //! the interpreter; a panic becomes `NativeError` with code `internal`, never a crash of the process.
 
 mod convert;
+mod reads;
 mod records;
 mod rollup;
 mod session;
@@ -17,7 +18,6 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The module `plait.native._core`.
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    // Panics are answered as NativeError; the default hook would also print a backtrace to standard error.
     module.add("PENDING", plait_core::rollup::PENDING)?;
     module.add("NativeError", module.py().get_type::<convert::NativeError>())?;
     module.add_class::<transactions::Transaction>()?;

@@ -108,4 +108,18 @@ impl Rollup {
         })?;
         Ok(PyBytes::new(py, &value.to_be_bytes::<32>()))
     }
+    fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let (states, version, accounts, slots) = detached(py, || {
+            let decided = self.0.decided();
+            let state = decided.view.state();
+            Ok((decided.history.len(), decided.version, state.account_count(), state.slot_count()))
+        })?;
+        let dict = PyDict::new(py);
+        dict.set_item("states_kept", states)?;
+        dict.set_item("version", version)?;
+        dict.set_item("accounts", accounts)?;
+        dict.set_item("slots", slots)?;
+        dict.set_item("codes", self.0.decided().view.codes.store().len())?;
+        Ok(dict)
+    }
 }
