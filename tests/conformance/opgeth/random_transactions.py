@@ -24,7 +24,7 @@ from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
 
 TRANSFER_GAS = 21_000
 
-# (precompile, input bytes): OP Stack specs, precompile input limits of Granite (8), Isthmus and Jovian (all), each also exceeded
+# (precompile, input bytes) at and just above the limits that the OP Stack specs set in Granite (8), Isthmus and Jovian
 INPUT_LIMITS = [
     (0x08, 81_984), (0x08, 82_176), (0x08, 112_512), (0x08, 112_704),
     (0x0C, 288_960), (0x0C, 289_120), (0x0C, 513_760), (0x0C, 513_920),
