@@ -57,8 +57,9 @@ class Reader:
         self._end = len(data) if end is None else end
         self._what = what
 
-    def _fail(self, problem: str) -> CodecError:
-        return CodecError(f"{self._what}: {problem} at byte {self._position}", what=self._what, offset=self._position)
+    def _fail(self, problem: str, code: str | None = None) -> CodecError:
+        sentence = f"{self._what}: {problem} at byte {self._position}"
+        return CodecError(sentence, code=code, what=self._what, offset=self._position)
 
     def _header(self) -> tuple[bool, int, int]:
         """Returns (is a list, start, end) of the next value's payload; the position is left where it is."""
@@ -143,7 +144,7 @@ class Reader:
         """Next value as a list of strings: the fast path for many items.
 
         Raises:
-            CodecError: not a list of canonical strings, more than `count_max` of them, or one of another size.
+            CodecError: `codec_too_many` for more than `count_max`; not a list of canonical strings, or one of another size.
         """
         reader = self.read_list(what)
         data, position, end = reader._data, reader._position, reader._end
@@ -168,7 +169,7 @@ class Reader:
                 length = stop - start
             count += 1
             if count > count_max:
-                raise reader._fail(f"more than {count_max} entries")
+                raise reader._fail(f"more than {count_max} entries", code="codec_too_many")
             if length > size_max or (size is not None and length != size):
                 raise reader._fail(f"an entry of {length} bytes is not allowed")
             append(data[start:stop])
