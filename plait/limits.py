@@ -77,6 +77,8 @@ RPC_SUBSCRIPTIONS_PER_CONNECTION_MAX: Final = 100
 RPC_WEBSOCKET_CONNECTIONS_MAX: Final = 1_000
 RPC_WEBSOCKET_QUEUE_MAX: Final = 4_096
 """Notifications waiting for one slow client; beyond it the connection is closed with the reason."""
+RPC_WEBSOCKET_QUEUE_BYTES_MAX: Final = 32 * 1024 * 1024
+"""The same in bytes: a notification of a full sub-block is megabytes."""
 RPC_JSON_DEPTH_MAX: Final = 64
 """Nesting of a request; deeper ones are refused before they are decoded."""
 RPC_FEE_HISTORY_BLOCKS_MAX: Final = 1_024

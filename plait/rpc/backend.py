@@ -1,0 +1,184 @@
+"""What the server needs of a node, and nothing more; `plait.node.Node` has it.
+
+Level 7.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Protocol
+
+from plait.mempool import Pool
+from plait.native import Rollup
+from plait.protocol.effects import SubBlockDecided
+from plait.protocol.requests import ApplicationInfo
+from plait.storage.record import DecidedRecord
+from plait.types import Height, Milliseconds, NetworkParameters, RollupId, RollupParameters, Slot
+
+
+class RollupHandle(Protocol):
+    """A rollup of the node."""
+
+    @property
+    def rollup_id(self) -> RollupId:
+        """Its id; equal to its chain id."""
+        ...
+
+    @property
+    def native(self) -> Rollup:
+        """Its state and blocks."""
+        ...
+
+    @property
+    def parameters(self) -> RollupParameters:
+        """As registered in the ledger."""
+        ...
+
+
+class Log(Protocol):
+    """The decided log, for reading."""
+
+    @property
+    def height(self) -> Height:
+        """The last one."""
+        ...
+
+    @property
+    def first_height(self) -> Height:
+        """The first one kept."""
+        ...
+
+    def read(self, height: Height) -> DecidedRecord | None:
+        """One sub-block."""
+        ...
+
+    def iterate(self, from_height: Height = ..., to_height: Height | None = None) -> Iterator[DecidedRecord]:
+        """Sub-blocks in order."""
+        ...
+
+    def heights_of_slot(self, slot: Slot) -> range:
+        """The sub-blocks of a slot."""
+        ...
+
+
+class Effects(Protocol):
+    """A subscription to decided sub-blocks."""
+
+    @property
+    def lagged(self) -> bool:
+        """True when it ended because it fell behind."""
+        ...
+
+    def close(self) -> None:
+        """Ends it."""
+        ...
+
+    async def __anext__(self) -> SubBlockDecided:
+        """The next one; StopAsyncIteration after `close`."""
+        ...
+
+
+class Bus(Protocol):
+    """Where subscriptions come from."""
+
+    def subscribe(self) -> Effects:
+        """A new subscription."""
+        ...
+
+
+class Clock(Protocol):
+    """The node's clock."""
+
+    def now_ms(self) -> Milliseconds:
+        """Unix milliseconds, never decreasing."""
+        ...
+
+
+class Statistics(Protocol):
+    """Where parts of the node register their counters."""
+
+    def add(self, prefix: str, read: Callable[[], Mapping[str, int | float]]) -> None:
+        """Exposes every number of `read()` as `plait_<prefix>_<name>`."""
+        ...
+
+
+class Metrics(Protocol):
+    """The node's metrics."""
+
+    @property
+    def statistics(self) -> Statistics:
+        """Where the server's own counters go."""
+        ...
+
+    def render(self) -> bytes:
+        """In Prometheus' text format."""
+        ...
+
+
+class Health(Protocol):
+    """Whether the node does its work."""
+
+    @property
+    def ok(self) -> bool:
+        """Nothing is wrong."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """It decides sub-blocks."""
+        ...
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """What is wrong, one sentence each."""
+        ...
+
+
+class Backend(Protocol):
+    """A node as the server sees it. All methods belong to the event loop's thread."""
+
+    @property
+    def version(self) -> str:
+        """Of Plait."""
+        ...
+
+    @property
+    def parameters(self) -> NetworkParameters:
+        """Of the network."""
+        ...
+
+    @property
+    def rollups(self) -> Mapping[RollupId, RollupHandle]:
+        """All rollups."""
+        ...
+
+    @property
+    def pool(self) -> Pool:
+        """The transactions that are not decided yet."""
+        ...
+
+    @property
+    def log(self) -> Log:
+        """The decided log."""
+        ...
+
+    @property
+    def bus(self) -> Bus:
+        """Decided sub-blocks as they come."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The node's clock."""
+        ...
+
+    @property
+    def metrics(self) -> Metrics:
+        """Metrics in text form."""
+        ...
+
+    def info(self) -> ApplicationInfo:
+        """Where the committed state stands."""
+        ...
+
+    def health(self) -> Health:
+        """Whether the node does its work."""
+        ...

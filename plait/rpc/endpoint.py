@@ -1,0 +1,78 @@
+"""What a URL stands for: one rollup, or the network as a whole; the first argument of every handler.
+
+Block references are resolved here, once for all methods: `latest`, `safe` and `finalized` are the last sealed block
+(without an L1 there is nothing that could undo it), `pending` is the open block as decided so far, `earliest` is
+genesis.
+
+Level 7.
+"""
+
+from typing import Final
+
+from plait.native import PENDING, Rollup
+from plait.rpc.backend import Backend, RollupHandle
+from plait.rpc.errors import METHOD_NOT_FOUND, SERVER_ERROR, RpcError
+from plait.rpc.filters import Filters
+from plait.rpc.parameters import BlockRef
+from plait.rpc.readers import Readers
+from plait.rpc.streams import Streams
+from plait.types import RollupId
+
+HEADER_NOT_FOUND: Final = RpcError(SERVER_ERROR, "header not found", {"code": "block_unknown"})
+
+
+class Endpoint:
+    """The node through one URL."""
+
+    def __init__(self, backend: Backend, readers: Readers, streams: Streams, rollup: RollupHandle | None) -> None:
+        self.backend = backend
+        self.readers = readers
+        self.streams = streams
+        self._rollup = rollup
+        self.filters = Filters()
+
+    @property
+    def is_rollup(self) -> bool:
+        """Whether `eth_` methods have a chain to talk about."""
+        return self._rollup is not None
+
+    @property
+    def rollup(self) -> RollupHandle:
+        """The rollup. Raises RpcError at the network's endpoint."""
+        if self._rollup is None:
+            raise RpcError(METHOD_NOT_FOUND, "this endpoint is the network's; use /<chain id> for a rollup")
+        return self._rollup
+
+    @property
+    def native(self) -> Rollup:
+        """The rollup's state and blocks."""
+        return self.rollup.native
+
+    @property
+    def rollup_id(self) -> RollupId:
+        """The rollup's id."""
+        return self.rollup.rollup_id
+
+    def head_number(self) -> int:
+        """Number of the last sealed block."""
+        return self.native.head.number
+
+    def block(self, ref: BlockRef) -> int | None:
+        """The block selector of the native core, or None when there is no such block."""
+        if ref.hash is not None:
+            return self.native.block_number_by_hash(ref.hash)
+        head = self.native.head.number
+        if ref.number is not None:
+            return ref.number if ref.number <= head else None
+        if ref.tag == "earliest":
+            return 0
+        if ref.tag == "pending" and self.native.open_block is not None:
+            return PENDING
+        return head
+
+    def state(self, ref: BlockRef) -> int:
+        """The selector of a state. Raises RpcError `header not found`."""
+        at = self.block(ref)
+        if at is None:
+            raise HEADER_NOT_FOUND
+        return at

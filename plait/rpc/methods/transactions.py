@@ -1,0 +1,109 @@
+"""Transactions: sending, waiting, looking up. Sending answers as soon as the pool has admitted; the receipt appears
+when the block is sealed.
+
+Level 7.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+
+from plait.errors import TransactionRefused
+from plait.limits import RPC_TRANSACTION_WAIT_MS, RPC_TRANSACTION_WAIT_MS_MAX
+from plait.mempool import Admitted, DroppedEnd
+from plait.rpc.encoding import hex_of, pooled_transaction
+from plait.rpc.endpoint import Endpoint
+from plait.rpc.errors import SERVER_ERROR, WAIT_DROPPED, WAIT_TIMEOUT, RpcError, data_of
+from plait.rpc.methods.blocks import nullable, raw_or_null
+from plait.rpc.parameters import DATA, DATA_SCHEMA, HASH, HASH_SCHEMA, OBJECT_SCHEMA, WAIT_MS
+from plait.rpc.table import Param, method
+
+_DECODE_INLINE_MAX: Final = 2
+"""Recovering a sender takes 40 microseconds: one or two do not pay the way to another thread."""
+_HASH_EXAMPLE: Final = "0x" + "11" * 32
+_TRANSACTION: Final = Param("transaction", DATA)
+
+
+async def submit(endpoint: Endpoint, raws: Sequence[bytes]) -> list[bytes | RpcError]:
+    """Admits a batch of signed transactions: per transaction its hash or why it was refused."""
+    if not raws:
+        return []
+    pool, rollup_id = endpoint.backend.pool, endpoint.rollup_id
+    if len(raws) <= _DECODE_INLINE_MAX:
+        decoded = pool.decode(rollup_id, raws)
+    else:
+        decoded = await endpoint.readers.run(pool.decode, rollup_id, raws)
+    results = pool.admit(rollup_id, decoded, endpoint.backend.clock.now_ms())
+    if endpoint.filters.wants_transactions or endpoint.streams.wants_transactions(rollup_id):
+        executable = [item for item in results if isinstance(item, Admitted) and item.pending]
+        endpoint.filters.pending_transactions([hex_of(item.hash) for item in executable])
+        endpoint.streams.admitted(rollup_id, executable)
+    return [item.hash if type(item) is Admitted else _refusal(item) for item in results]
+
+
+def _refusal(refused: Admitted | TransactionRefused) -> RpcError:
+    assert isinstance(refused, TransactionRefused)
+    return RpcError(SERVER_ERROR, refused.message, data_of(refused))
+
+
+async def _submit_one(endpoint: Endpoint, raw: bytes) -> bytes:
+    (result,) = await submit(endpoint, [raw])
+    if isinstance(result, RpcError):
+        raise result
+    return result
+
+
+@method("eth_sendRawTransaction", _TRANSACTION, mode="coroutine", result=HASH_SCHEMA)
+async def send_raw_transaction(endpoint: Endpoint, raw: bytes) -> str:
+    """Puts a signed transaction into the pool and returns its hash."""
+    return hex_of(await _submit_one(endpoint, raw))
+
+
+@method(
+    "eth_sendRawTransactionSync",
+    _TRANSACTION,
+    Param("timeoutMs", WAIT_MS, optional=True, default=0),
+    mode="coroutine",
+    result=OBJECT_SCHEMA,
+)
+async def send_raw_transaction_sync(endpoint: Endpoint, raw: bytes, timeout_ms: int) -> msgspec.Raw:
+    """Sends a signed transaction and answers with its receipt once it is sealed (EIP-7966)."""
+    hash_ = await _submit_one(endpoint, raw)
+    wait_ms = min(timeout_ms or RPC_TRANSACTION_WAIT_MS, RPC_TRANSACTION_WAIT_MS_MAX)
+    try:
+        async with asyncio.timeout(wait_ms / 1_000):
+            status = await endpoint.backend.pool.wait(endpoint.rollup_id, hash_, "sealed")
+    except TimeoutError:
+        problem = f"The transaction was added to the transaction pool but wasn't processed in {wait_ms} ms"
+        raise RpcError(WAIT_TIMEOUT, problem, hex_of(hash_)) from None
+    if isinstance(status, DroppedEnd):
+        raise RpcError(WAIT_DROPPED, status.sentence, {"code": status.code, "hash": hex_of(hash_)})
+    return raw_or_null(endpoint.native.receipt_json(hash_))
+
+
+@method("eth_getTransactionByHash", Param("hash", HASH), result=nullable(OBJECT_SCHEMA), example=(_HASH_EXAMPLE,))
+def transaction_by_hash(endpoint: Endpoint, hash_: bytes) -> Any:
+    """A transaction in a block, in the open block, or in the pool (block fields null)."""
+    json = endpoint.native.transaction_json(hash_)
+    if json is not None:
+        return msgspec.Raw(json)
+    entry = endpoint.backend.pool.get(endpoint.rollup_id, hash_)
+    return None if entry is None else pooled_transaction(entry.transaction)
+
+
+@method("eth_getTransactionReceipt", Param("hash", HASH), result=nullable(OBJECT_SCHEMA), example=(_HASH_EXAMPLE,))
+def transaction_receipt(endpoint: Endpoint, hash_: bytes) -> msgspec.Raw:
+    """A transaction's receipt, as soon as its block is sealed."""
+    return raw_or_null(endpoint.native.receipt_json(hash_))
+
+
+@method("eth_getRawTransactionByHash", Param("hash", HASH), result=nullable(DATA_SCHEMA), example=(_HASH_EXAMPLE,))
+def raw_transaction_by_hash(endpoint: Endpoint, hash_: bytes) -> str | None:
+    """A transaction's signed bytes, from a block or the pool."""
+    raw = endpoint.native.raw_transaction(hash_)
+    if raw is None:
+        entry = endpoint.backend.pool.get(endpoint.rollup_id, hash_)
+        raw = None if entry is None else entry.transaction.raw
+    return None if raw is None else hex_of(raw)
