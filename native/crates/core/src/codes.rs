@@ -13,6 +13,7 @@ use revm::bytecode::Bytecode;
 pub struct Codes {
     store: CodeStore,
     analysed: Arc<RwLock<B256Map<Bytecode>>>,
+    overrides: Arc<RwLock<B256Map<Bytecode>>>,
 }
 
 impl Codes {
@@ -28,6 +29,18 @@ impl Codes {
         }
     }
 
+    /// Makes a code runnable for a call with overrides without keeping it for snapshots.
+    pub fn insert_temporary(&self, hash: B256, code: Bytecode) {
+        if hash != KECCAK256_EMPTY {
+            self.overrides.write().unwrap_or_else(|poison| poison.into_inner()).insert(hash, code);
+        }
+    }
+
+    /// The same codes with room of its own for the codes of one call's overrides.
+    pub fn for_call(&self) -> Self {
+        Self { overrides: Arc::default(), ..self.clone() }
+    }
+
     /// The raw bytes; empty when unknown.
     pub fn bytes(&self, hash: B256) -> Bytes {
         self.store.get(hash).unwrap_or_default()
@@ -39,6 +52,9 @@ impl Codes {
             return Bytecode::default();
         }
         if let Some(code) = self.analysed.read().unwrap_or_else(|poison| poison.into_inner()).get(&hash) {
+            return code.clone();
+        }
+        if let Some(code) = self.overrides.read().unwrap_or_else(|poison| poison.into_inner()).get(&hash) {
             return code.clone();
         }
         let code = Bytecode::new_raw(self.bytes(hash));

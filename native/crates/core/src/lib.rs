@@ -9,13 +9,16 @@
 //! | [`block`], [`execute`], [`seal`] | growing blocks, running transactions, headers |
 //! | [`session`], [`rollup`] | candidate continuations; the decided rollup with its history and store |
 //! | [`reads`], [`fees`], [`json`], [`records`] | what JSON-RPC answers; fee parameters and history; how blocks lie in the store |
+//! | [`calls`], [`estimate`], [`trace`] | calls that change nothing, gas estimates and access lists, tracers |
 //!
 //! Invariant of the whole: everything is a pure function of genesis, attributes and transactions; no clock, randomness or float.
 
 pub mod block;
+pub mod calls;
 pub mod chain;
 pub mod codes;
 pub mod error;
+pub mod estimate;
 pub mod execute;
 pub mod fees;
 pub mod genesis;
@@ -27,6 +30,7 @@ pub mod records;
 pub mod rollup;
 pub mod seal;
 pub mod session;
+pub mod trace;
 pub mod transaction;
 
 pub use plait_state::{AccountInfo, Store};

@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use alloy_primitives::{keccak256, map::AddressMap, map::HashMap, Address, B256, U256};
 use plait_state::{AccountChange, AccountFate, AccountInfo, Key, StateChanges, StateTrie, StorageTrie};
-use revm::{bytecode::Bytecode, state::Account as EvmAccount, Database, DatabaseCommit};
+use revm::{bytecode::Bytecode, state::Account as EvmAccount, Database, DatabaseCommit, DatabaseRef};
 
 use crate::codes::Codes;
 
-/// Hashes of recent blocks by number, at most 256 (BLOCKHASH, EIP-2935 start-up).
+/// Hashes of recent blocks by number, enough for BLOCKHASH at every kept state.
 pub type RecentHashes = Arc<std::collections::BTreeMap<u64, B256>>;
 
 #[derive(Debug, Clone)]
@@ -199,6 +199,23 @@ impl Overlay {
         self.undo.push(undo);
     }
 
+    /// Sets fields of an account for a call (state overrides); not meant for sessions.
+    pub fn override_account(&mut self, address: Address, info: AccountInfo) {
+        self.set_account(address, Some(info));
+    }
+
+    /// Sets one slot for a call.
+    pub fn override_slot(&mut self, address: Address, slot: U256, value: U256) {
+        self.set_slot(address, slot, value);
+    }
+
+    /// Empties an account's storage for a call.
+    pub fn override_storage_empty(&mut self, address: Address) {
+        let entry = self.cached(address);
+        entry.slots.clear();
+        entry.storage = Some(StorageTrie::default());
+    }
+
     fn commit_account(&mut self, address: Address, changed: EvmAccount) {
         if !changed.is_touched() {
             return;
@@ -247,6 +264,37 @@ impl Database for Overlay {
     }
 
     fn block_hash(&mut self, number: u64) -> Result<B256, Self::Error> {
+        Ok(self.hashes.get(&number).copied().unwrap_or_default())
+    }
+}
+
+impl DatabaseRef for Overlay {
+    type Error = std::convert::Infallible;
+
+    fn basic_ref(&self, address: Address) -> Result<Option<revm::state::AccountInfo>, Self::Error> {
+        let info = match self.accounts.get(&address) {
+            Some(cached) => cached.info,
+            None => self.base.account(address),
+        };
+        Ok(info.map(evm_account))
+    }
+
+    fn code_by_hash_ref(&self, code_hash: B256) -> Result<Bytecode, Self::Error> {
+        Ok(self.codes.analysed(code_hash))
+    }
+
+    fn storage_ref(&self, address: Address, slot: U256) -> Result<U256, Self::Error> {
+        let cached = self.accounts.get(&address);
+        Ok(match cached.and_then(|cached| cached.slots.get(&slot)) {
+            Some(known) => known.value,
+            None => match cached.and_then(|cached| cached.storage.as_ref()) {
+                Some(storage) => storage.get(slot),
+                None => self.base.storage(address, slot),
+            },
+        })
+    }
+
+    fn block_hash_ref(&self, number: u64) -> Result<B256, Self::Error> {
         Ok(self.hashes.get(&number).copied().unwrap_or_default())
     }
 }

@@ -20,8 +20,8 @@ use crate::overlay::{Overlay, RecentHashes, Stash};
 use crate::seal::seal_block;
 use crate::transaction::Transaction;
 
-/// Ancestors that BLOCKHASH can name.
-const RECENT_HASHES: u64 = 256;
+/// Block hashes kept: the 256 ancestors that BLOCKHASH can name, below every one of the 128 states that calls can start from.
+const RECENT_HASHES: u64 = 256 + 128;
 
 /// A rollup at one moment.
 #[derive(Debug, Clone)]

@@ -3,6 +3,7 @@
 //! Conventions: bytes in, bytes and small integers out; every call that may take more than a few microseconds runs detached from
 //! the interpreter; a panic becomes `NativeError` with code `internal`, never a crash of the process.
 
+mod calls;
 mod convert;
 mod reads;
 mod records;

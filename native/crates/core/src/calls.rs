@@ -1,0 +1,350 @@
+//! Calls that change nothing: `eth_call` with state and block overrides, as op-geth runs it.
+//!
+//! Rules taken from op-geth v1.101702.3 `internal/ethapi` and `core/state_transition.go`: nonce, sender code and block gas limit
+//! are not checked; without any fee field the base fee is taken as zero and nothing is charged; the L1 and operator fees are never
+//! charged to a call. Messages are worded as op-geth words them, because clients match on them.
+
+use alloy_consensus::Header;
+use alloy_evm::{Evm, EvmEnv, EvmFactory};
+use alloy_op_evm::{OpEvmContext, OpEvmFactory, OpTx};
+use alloy_primitives::{Address, Bytes, TxKind, U256};
+use alloy_rpc_types_eth::{state::StateOverride, BlockOverrides, TransactionRequest};
+use op_revm::{OpHaltReason, OpSpecId, OpTransaction, OpTransactionError};
+use plait_state::AccountInfo;
+use revm::bytecode::Bytecode;
+use revm::context::result::{EVMError, ExecutionResult, HaltReason, InvalidTransaction, ResultAndState};
+use revm::context::{either::Either, BlockEnv, TxEnv};
+use revm::context_interface::block::BlobExcessGasAndPrice;
+use revm::inspector::NoOpInspector;
+use revm::Inspector;
+
+use crate::error::{CoreError, Result};
+use crate::execute::{block_env, cfg_env, revert_sentence};
+use crate::overlay::Overlay;
+use crate::rollup::{Decided, Rollup, PENDING};
+
+/// Gas of a call when neither the request nor the caller bounds it.
+const GAS_UNBOUNDED: u64 = u64::MAX / 2;
+
+/// Result of a call.
+#[derive(Debug, Clone)]
+pub struct CallResult {
+    /// True when it returned.
+    pub success: bool,
+    /// Gas used after refunds.
+    pub gas_used: u64,
+    /// Return or revert data.
+    pub output: Bytes,
+    /// op-geth's words for the failure.
+    pub error: Option<String>,
+}
+
+/// A call about to run: the state it sees, the block it is in, the transaction it stands for.
+#[derive(Debug)]
+pub struct Call {
+    /// State with overrides; caches what was read between runs.
+    pub overlay: Overlay,
+    /// Rules and block.
+    pub env: EvmEnv<OpSpecId>,
+    /// The transaction.
+    pub transaction: OpTx,
+    /// Gas the request asked for; 0 when it did not say.
+    pub gas_asked: u64,
+}
+
+fn invalid<T>(message: impl Into<String>) -> Result<T> {
+    Err(CoreError::new("invalid_params", message))
+}
+
+/// The block that a call at `at` is in, with the state it starts from.
+///
+/// # Errors
+/// `state_unavailable`.
+pub fn environment(rollup: &Rollup, decided: &Decided, at: i64) -> Result<(Overlay, BlockEnv)> {
+    let state = decided.state_at(at)?.clone();
+    let block = match (&decided.view.open, at) {
+        (Some((open, _)), PENDING) => block_env(open),
+        (None, PENDING) => header_env(&decided.view.head.header),
+        (_, number) => {
+            let number = u64::try_from(number).unwrap_or(u64::MAX);
+            let sealed = decided.recent(number).ok_or_else(|| CoreError::internal("a kept state without its header"))?;
+            header_env(&sealed.header)
+        }
+    };
+    debug_assert_eq!(rollup.chain.chain_id, decided.view.chain.chain_id);
+    Ok((Overlay::new(state, decided.view.codes.for_call(), decided.view.hashes.clone()), block))
+}
+
+fn header_env(header: &Header) -> BlockEnv {
+    BlockEnv {
+        number: U256::from(header.number),
+        beneficiary: header.beneficiary,
+        timestamp: U256::from(header.timestamp),
+        gas_limit: header.gas_limit,
+        basefee: header.base_fee_per_gas.unwrap_or(0),
+        difficulty: U256::ZERO,
+        prevrandao: Some(header.mix_hash),
+        blob_excess_gas_and_price: Some(BlobExcessGasAndPrice { excess_blob_gas: 0, blob_gasprice: 1 }),
+        slot_num: 0,
+    }
+}
+
+impl Call {
+    /// Prepares a call from its JSON request, overrides and gas cap (0 means unbounded).
+    ///
+    /// # Errors
+    /// `invalid_params`, `state_unavailable`.
+    pub fn prepare(
+        rollup: &Rollup,
+        decided: &Decided,
+        request: &[u8],
+        at: i64,
+        overrides: Option<&[u8]>,
+        block_overrides: Option<&[u8]>,
+        gas_cap: u64,
+    ) -> Result<Self> {
+        let request: TransactionRequest = parse("transaction", request)?;
+        let (mut overlay, mut block) = environment(rollup, decided, at)?;
+        if let Some(json) = block_overrides {
+            apply_block_overrides(&mut block, parse("block overrides", json)?)?;
+        }
+        if let Some(json) = overrides {
+            apply_state_overrides(&mut overlay, parse("state overrides", json)?)?;
+        }
+        let gas_asked = request.gas.unwrap_or(0);
+        let transaction = transaction_env(rollup.chain.chain_id, request, gas_cap)?;
+        let free = transaction.base.gas_price == 0;
+        let mut cfg = cfg_env(&rollup.chain);
+        cfg.disable_nonce_check = true;
+        cfg.disable_eip3607 = true;
+        cfg.disable_block_gas_limit = true;
+        cfg.disable_base_fee = free;
+        cfg.disable_fee_charge = free;
+        if free {
+            block.basefee = 0;
+        }
+        Ok(Self { overlay, env: EvmEnv { cfg_env: cfg, block_env: block }, transaction, gas_asked })
+    }
+
+    /// Runs the call with this gas limit. The outer error is a refusal before execution, worded as op-geth does.
+    ///
+    /// # Errors
+    /// `insufficient_funds`, `intrinsic_gas_too_low`, `fee_cap_too_low`, `transaction_not_applicable`.
+    pub fn run(&mut self, gas_limit: u64) -> Result<ResultAndState<OpHaltReason>> {
+        self.run_inspected(gas_limit, &mut NoOpInspector {})
+    }
+
+    /// Runs the call under an inspector.
+    ///
+    /// # Errors
+    /// As [`Call::run`].
+    pub fn run_inspected<'a, I>(&'a mut self, gas_limit: u64, inspector: &mut I) -> Result<ResultAndState<OpHaltReason>>
+    where
+        I: Inspector<OpEvmContext<&'a mut Overlay>>,
+    {
+        self.check_funds(gas_limit)?;
+        let Self { overlay, env, transaction, .. } = self;
+        let mut request = transaction.clone();
+        request.0.base.gas_limit = gas_limit;
+        let mut evm = OpEvmFactory::<OpTx>::default().create_evm_with_inspector(overlay, env.clone(), inspector);
+        evm.transact_raw(request).map_err(|error| match error {
+            EVMError::Transaction(error) => refusal(&error.0, gas_limit, transaction, env.block_env.basefee),
+            other => CoreError::internal(other.to_string()),
+        })
+    }
+
+    /// op-geth's balance check: value + gas * fee cap must be there even when nothing is charged.
+    fn check_funds(&mut self, gas_limit: u64) -> Result<()> {
+        let base = &self.transaction.0.base;
+        let gas = U256::from(gas_limit) * U256::from(base.gas_price);
+        let sender = base.caller;
+        let Some(want) = base.value.checked_add(gas) else {
+            return Err(CoreError::new(
+                "insufficient_funds",
+                format!("err: insufficient funds for gas * price + value: address {sender} required balance exceeds 256 bits (supplied gas {gas_limit})"),
+            ));
+        };
+        let have = self.overlay.account(sender).map_or(U256::ZERO, |account| account.balance);
+        if have < want {
+            return Err(CoreError::new(
+                "insufficient_funds",
+                format!("err: insufficient funds for gas * price + value: address {sender} have {have} want {want} (supplied gas {gas_limit})"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn parse<'a, T: serde::Deserialize<'a>>(what: &str, json: &'a [u8]) -> Result<T> {
+    serde_json::from_slice(json).or_else(|error| invalid(format!("invalid {what}: {error}")))
+}
+
+fn transaction_env(chain_id: u64, request: TransactionRequest, gas_cap: u64) -> Result<OpTx> {
+    if request.blob_versioned_hashes.is_some() || request.sidecar.is_some() {
+        return invalid("blob transactions do not exist on OP Stack rollups");
+    }
+    if request.gas_price.is_some() && (request.max_fee_per_gas.is_some() || request.max_priority_fee_per_gas.is_some()) {
+        return invalid("both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified");
+    }
+    if let Some(id) = request.chain_id.filter(|id| *id != chain_id) {
+        return invalid(format!("chainId does not match node's (have={id}, want={chain_id})"));
+    }
+    let cap = request.gas_price.or(request.max_fee_per_gas).unwrap_or(0);
+    let tip = request.gas_price.or(request.max_priority_fee_per_gas).unwrap_or(0);
+    if tip > cap {
+        return invalid(format!("max priority fee per gas higher than max fee per gas: maxPriorityFeePerGas: {tip}, maxFeePerGas: {cap}"));
+    }
+    let bound = if gas_cap == 0 { GAS_UNBOUNDED } else { gas_cap };
+    let authorization_list = request.authorization_list.unwrap_or_default();
+    let data = request
+        .input
+        .try_into_unique_input()
+        .or_else(|_| invalid("both \"data\" and \"input\" are set and not equal; please use \"input\" to pass transaction call data"))?
+        .unwrap_or_default();
+    let base = TxEnv {
+        tx_type: if authorization_list.is_empty() { 2 } else { 4 },
+        caller: request.from.unwrap_or_default(),
+        gas_limit: request.gas.map_or(bound, |gas| gas.min(bound)),
+        gas_price: cap,
+        gas_priority_fee: Some(tip),
+        kind: request.to.unwrap_or(TxKind::Create),
+        value: request.value.unwrap_or_default(),
+        data,
+        nonce: 0,
+        chain_id: Some(chain_id),
+        access_list: request.access_list.unwrap_or_default(),
+        authorization_list: authorization_list.into_iter().map(Either::Left).collect(),
+        ..Default::default()
+    };
+    // Empty envelope: op-revm charges no L1 or operator fee for it.
+    Ok(OpTx(OpTransaction { base, enveloped_tx: Some(Bytes::new()), deposit: Default::default() }))
+}
+
+fn apply_block_overrides(block: &mut BlockEnv, overrides: BlockOverrides) -> Result<()> {
+    if let Some(number) = overrides.number {
+        block.number = number;
+    }
+    if let Some(time) = overrides.time {
+        block.timestamp = U256::from(time);
+    }
+    if let Some(gas_limit) = overrides.gas_limit {
+        block.gas_limit = gas_limit;
+    }
+    if let Some(recipient) = overrides.coinbase {
+        block.beneficiary = recipient;
+    }
+    if let Some(random) = overrides.random {
+        block.prevrandao = Some(random);
+    }
+    if let Some(fee) = overrides.base_fee {
+        block.basefee = u64::try_from(fee).or_else(|_| invalid("baseFeePerGas exceeds 64 bits"))?;
+    }
+    Ok(())
+}
+
+fn apply_state_overrides(overlay: &mut Overlay, overrides: StateOverride) -> Result<()> {
+    let mut overrides: Vec<_> = overrides.into_iter().collect();
+    overrides.sort_by_key(|(address, _)| *address);
+    for (address, change) in overrides {
+        if change.move_precompile_to.is_some() {
+            return invalid("movePrecompileToAddress is not supported");
+        }
+        if change.state.is_some() && change.state_diff.is_some() {
+            return invalid(format!("account {address} has both 'state' and 'stateDiff'"));
+        }
+        let mut info: AccountInfo = overlay.account(address).unwrap_or_default();
+        info.balance = change.balance.unwrap_or(info.balance);
+        info.nonce = change.nonce.unwrap_or(info.nonce);
+        if let Some(code) = change.code {
+            let code = Bytecode::new_raw_checked(code).or_else(|error| invalid(format!("code override of {address}: {error}")))?;
+            info.code_hash = code.hash_slow();
+            overlay.codes().insert_temporary(info.code_hash, code);
+        }
+        overlay.override_account(address, info);
+        if change.state.is_some() {
+            overlay.override_storage_empty(address);
+        }
+        for (slot, value) in change.state.or(change.state_diff).unwrap_or_default() {
+            overlay.override_slot(address, slot.into(), value.into());
+        }
+    }
+    Ok(())
+}
+
+/// A refusal before execution in op-geth's words (`core/error.go`).
+fn refusal(error: &OpTransactionError, gas_limit: u64, transaction: &OpTx, base_fee: u64) -> CoreError {
+    let sender: Address = transaction.0.base.caller;
+    let (code, message) = match error {
+        OpTransactionError::Base(InvalidTransaction::CallGasCostMoreThanGasLimit { initial_gas, gas_limit }) => {
+            ("intrinsic_gas_too_low", format!("intrinsic gas too low: have {gas_limit}, want {initial_gas}"))
+        }
+        OpTransactionError::Base(InvalidTransaction::GasFloorMoreThanGasLimit { gas_floor, gas_limit }) => (
+            "intrinsic_gas_too_low",
+            format!("insufficient gas for floor data gas cost: have {gas_limit}, want {gas_floor}"),
+        ),
+        OpTransactionError::Base(InvalidTransaction::GasPriceLessThanBasefee) => {
+            let cap = transaction.0.base.gas_price;
+            (
+                "fee_cap_too_low",
+                format!("max fee per gas less than block base fee: address {sender}, maxFeePerGas: {cap}, baseFee: {base_fee}"),
+            )
+        }
+        OpTransactionError::Base(InvalidTransaction::CreateInitCodeSizeLimit) => {
+            ("init_code_too_large", "max initcode size exceeded".to_string())
+        }
+        other => ("transaction_not_applicable", other.to_string()),
+    };
+    CoreError::new(code, format!("err: {message} (supplied gas {gas_limit})"))
+}
+
+/// op-geth's words for a halted execution (`core/vm/errors.go`).
+pub fn halt_sentence(reason: &OpHaltReason) -> String {
+    let OpHaltReason::Base(reason) = reason else { return "failed deposit".into() };
+    match reason {
+        HaltReason::OutOfGas(_) => "out of gas",
+        HaltReason::OpcodeNotFound | HaltReason::NotActivated => "invalid opcode: opcode not defined",
+        HaltReason::InvalidFEOpcode => "invalid opcode: INVALID",
+        HaltReason::InvalidJump => "invalid jump destination",
+        HaltReason::StackUnderflow => "stack underflow",
+        HaltReason::StackOverflow => "stack limit reached 1024 (1023)",
+        HaltReason::OutOfOffset => "return data out of bounds",
+        HaltReason::CreateCollision => "contract address collision",
+        HaltReason::NonceOverflow => "nonce uint64 overflow",
+        HaltReason::CreateContractSizeLimit => "max code size exceeded",
+        HaltReason::CreateContractStartingWithEF => "invalid code: must not begin with 0xef",
+        HaltReason::CreateInitCodeSizeLimit => "max initcode size exceeded",
+        HaltReason::StateChangeDuringStaticCall | HaltReason::CallNotAllowedInsideStatic => "write protection",
+        HaltReason::OutOfFunds => "insufficient balance for transfer",
+        HaltReason::CallTooDeep => "max call depth exceeded",
+        other => return format!("{other:?}"),
+    }
+    .into()
+}
+
+/// Turns an execution result into what callers see.
+pub fn call_result(result: &ExecutionResult<OpHaltReason>) -> CallResult {
+    let output = result.output().cloned().unwrap_or_default();
+    let error = match result {
+        ExecutionResult::Success { .. } => None,
+        ExecutionResult::Revert { output, .. } => Some(revert_sentence(output)),
+        ExecutionResult::Halt { reason, .. } => Some(halt_sentence(reason)),
+    };
+    CallResult { success: result.is_success(), gas_used: result.tx_gas_used(), output, error }
+}
+
+/// `eth_call`.
+///
+/// # Errors
+/// Those of [`Call::prepare`] and [`Call::run`].
+pub fn call(
+    rollup: &Rollup,
+    request: &[u8],
+    at: i64,
+    overrides: Option<&[u8]>,
+    block_overrides: Option<&[u8]>,
+    gas_cap: u64,
+) -> Result<CallResult> {
+    let mut call = Call::prepare(rollup, &rollup.decided(), request, at, overrides, block_overrides, gas_cap)?;
+    let gas = call.transaction.0.base.gas_limit;
+    call.run(gas).map(|result| call_result(&result.result))
+}

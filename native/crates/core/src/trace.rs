@@ -1,0 +1,169 @@
+//! Tracers: `callTracer` and `prestateTracer` on calls and on transactions of blocks whose parent state is kept.
+//!
+//! A transaction is traced by executing its block again from the parent's state up to it. Struct logs are refused: their size is
+//! unbounded, and the two tracers here answer what explorers and debuggers ask.
+
+use std::sync::Arc;
+
+use alloy_consensus::Header;
+use alloy_evm::{Evm, EvmFactory};
+use alloy_op_evm::{OpEvmFactory, OpTx};
+use alloy_primitives::B256;
+use alloy_rpc_types_trace::geth::{
+    CallConfig, GethDebugBuiltInTracerType, GethDebugTracerType, GethDebugTracingOptions, PreStateConfig,
+};
+use op_revm::OpHaltReason;
+use revm::context::result::ResultAndState;
+use revm_inspectors::tracing::{TracingInspector, TracingInspectorConfig};
+
+use crate::block::{Attributes, Included, OpenBlock};
+use crate::calls::Call;
+use crate::error::{CoreError, Result};
+use crate::execute::{begin_block, evm_env, run_transactions};
+use crate::overlay::Overlay;
+use crate::rollup::{AnyBlock, Decided, Rollup, PENDING};
+
+enum Tracer {
+    Calls(CallConfig),
+    Prestate(PreStateConfig),
+}
+
+impl Tracer {
+    fn parse(options: &[u8]) -> Result<Self> {
+        let invalid = |error: serde_json::Error| CoreError::new("invalid_params", format!("invalid trace options: {error}"));
+        let options: GethDebugTracingOptions =
+            if options.is_empty() { GethDebugTracingOptions::default() } else { serde_json::from_slice(options).map_err(invalid)? };
+        let config = options.tracer_config;
+        match options.tracer {
+            None | Some(GethDebugTracerType::BuiltInTracer(GethDebugBuiltInTracerType::CallTracer)) => {
+                let config = if config.is_null() { CallConfig::default() } else { config.from_value().map_err(invalid)? };
+                Ok(Self::Calls(config))
+            }
+            Some(GethDebugTracerType::BuiltInTracer(GethDebugBuiltInTracerType::PreStateTracer)) => {
+                let config = if config.is_null() { PreStateConfig::default() } else { config.from_value().map_err(invalid)? };
+                Ok(Self::Prestate(config))
+            }
+            Some(other) => Err(CoreError::new(
+                "tracer_unsupported",
+                format!("tracer {other:?} is not supported; use callTracer or prestateTracer"),
+            )),
+        }
+    }
+
+    fn inspector(&self) -> TracingInspector {
+        TracingInspector::new(match self {
+            Self::Calls(config) => TracingInspectorConfig::from_geth_call_config(config),
+            Self::Prestate(config) => TracingInspectorConfig::from_geth_prestate_config(config),
+        })
+    }
+
+    fn finish(
+        &self,
+        inspector: TracingInspector,
+        result: &ResultAndState<OpHaltReason>,
+        gas_limit: u64,
+        before: &Overlay,
+    ) -> Result<Vec<u8>> {
+        let gas_used = result.result.tx_gas_used();
+        let builder = inspector.with_transaction_gas_limit(gas_limit).into_geth_builder();
+        let json = match self {
+            Self::Calls(config) => serde_json::to_vec(&builder.geth_call_traces(*config, gas_used)),
+            Self::Prestate(config) => {
+                let Ok(frame) = builder.geth_prestate_traces(result, config, before);
+                serde_json::to_vec(&frame)
+            }
+        };
+        json.map_err(|error| CoreError::internal(format!("a trace could not be written: {error}")))
+    }
+}
+
+/// `debug_traceCall`.
+///
+/// # Errors
+/// `tracer_unsupported` and those of a call.
+pub fn trace_call_json(rollup: &Rollup, request: &[u8], at: i64, options: &[u8], gas_cap: u64) -> Result<Vec<u8>> {
+    let tracer = Tracer::parse(options)?;
+    let mut call = Call::prepare(rollup, &rollup.decided(), request, at, None, None, gas_cap)?;
+    let gas = call.transaction.0.base.gas_limit;
+    let mut inspector = tracer.inspector();
+    let result = call.run_inspected(gas, &mut inspector)?;
+    tracer.finish(inspector, &result, gas, &call.overlay)
+}
+
+/// `debug_traceTransaction`; None when the transaction is unknown.
+///
+/// # Errors
+/// `tracer_unsupported`, `state_unavailable`, store errors.
+pub fn trace_transaction_json(rollup: &Rollup, hash: B256, options: &[u8]) -> Result<Option<Vec<u8>>> {
+    let tracer = Tracer::parse(options)?;
+    let decided = rollup.decided();
+    let Some((number, index)) = rollup.location(&decided, hash)? else { return Ok(None) };
+    let is_open = decided.view.open.as_ref().is_some_and(|(open, _)| open.number == number);
+    let at = if is_open { PENDING } else { number as i64 };
+    let Some(block) = rollup.block(&decided, at)? else { return Ok(None) };
+    let items: Vec<&Included> = block.items().take(index + 1).collect();
+    let Some((target, before)) = items.split_last() else { return Ok(None) };
+    let (mut overlay, open) = replay(rollup, &decided, &block, before, target)?;
+    let mut inspector = tracer.inspector();
+    let env = evm_env(&rollup.chain, &open);
+    let mut evm = OpEvmFactory::<OpTx>::default().create_evm_with_inspector(&mut overlay, env, &mut inspector);
+    let result = evm
+        .transact_raw(target.transaction.env.clone())
+        .map_err(|error| CoreError::internal(format!("a decided transaction could not be applied again: {error}")))?;
+    drop(evm);
+    let gas_limit = target.transaction.env.0.base.gas_limit;
+    tracer.finish(inspector, &result, gas_limit, &overlay).map(Some)
+}
+
+/// The state just before `target`: the parent's state, the system calls and everything before it executed again.
+fn replay(
+    rollup: &Rollup,
+    decided: &Decided,
+    block: &AnyBlock,
+    before: &[&Included],
+    target: &Included,
+) -> Result<(Overlay, OpenBlock)> {
+    let header = block.header();
+    let parent_number = header.number.checked_sub(1).ok_or_else(|| CoreError::internal("genesis has no transactions"))?;
+    let state = decided.state_at(parent_number as i64)?.clone();
+    let (parent, parent_hash) = rollup
+        .header(decided, parent_number)?
+        .ok_or_else(|| CoreError::new("store_corrupt", format!("block {parent_number} is missing from the store")))?;
+    let mut overlay = Overlay::new(state, decided.view.codes.clone(), decided.view.hashes.clone());
+    let first: Vec<_> = before.iter().copied().chain([target]).filter(|item| item.is_deposit()).collect();
+    let last_deposits = if target.is_deposit() { &first[..first.len() - 1] } else { &first[..] };
+    let deposits = first.iter().map(|item| item.transaction.raw.clone()).collect();
+    let attributes = Arc::new(attributes_of(&header, deposits));
+    let mut open = OpenBlock::begin(&rollup.chain, &parent, parent_hash, attributes.clone())?;
+    open.attributes = Arc::new(Attributes {
+        deposits: last_deposits.iter().map(|item| item.transaction.raw.clone()).collect(),
+        ..Attributes::clone(&attributes)
+    });
+    begin_block(&rollup.chain, &mut overlay, &mut open)?;
+    let users: Vec<_> =
+        before.iter().filter(|item| !item.is_deposit()).map(|item| item.transaction.clone()).collect();
+    let outcomes = run_transactions(&rollup.chain, &mut overlay, &mut open, &users, true)?;
+    if outcomes.included != users.len() {
+        return Err(CoreError::internal("a decided block does not execute again as it was decided"));
+    }
+    Ok((overlay, open))
+}
+
+/// The attributes that a header records.
+pub fn attributes_of(header: &Header, deposits: Vec<alloy_primitives::Bytes>) -> Attributes {
+    let extra = &header.extra_data;
+    let word = |from: usize, to: usize| {
+        extra.get(from..to).map_or(0, |bytes| bytes.iter().fold(0, |value: u64, byte| value << 8 | u64::from(*byte)))
+    };
+    Attributes {
+        timestamp: header.timestamp,
+        prev_randao: header.mix_hash,
+        fee_recipient: header.beneficiary,
+        parent_beacon_block_root: header.parent_beacon_block_root.unwrap_or_default(),
+        gas_limit: header.gas_limit,
+        deposits,
+        eip1559_denominator: word(1, 5),
+        eip1559_elasticity: word(5, 9),
+        min_base_fee: word(9, 17),
+    }
+}
