@@ -1,5 +1,7 @@
 """`plait devnet`: a local network of embedded rollups on one sequencer."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import gc
@@ -9,12 +11,11 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
 import uvloop
-from rich.table import Table
 
 from plait.cli.output import json_option, out, print_json
 from plait.errors import ConfigurationError
@@ -34,6 +35,9 @@ from plait.node.logging import configure_logging
 from plait.node.node import Node, reset
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS, DEVELOPMENT_MNEMONIC
 from plait.types import OrderingPolicy, RollupId, Seconds
+
+if TYPE_CHECKING:
+    from plait.rpc import Server
 
 DEFAULT_DATA_DIR = Path(".plait") / "devnet"
 T = TypeVar("T")
@@ -105,6 +109,14 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     "--rollup-port-base", type=click.IntRange(0, 65_535), default=DEFAULT_ROLLUP_PORT_BASE, show_default=True,
     help="First rollup's own port, the next rollup's follows; 0 for none.",
 )  # fmt: skip
+@click.option(
+    "--allow-host", "allowed_hosts", multiple=True,
+    help="Host name besides localhost by which clients may reach the node; repeatable, * for any.",
+)  # fmt: skip
+@click.option(
+    "--allow-origin", "allowed_origins", multiple=True,
+    help="Web origin that may use the node from a browser; repeatable, * for any.",
+)  # fmt: skip
 @click.option("--log-format", type=click.Choice(["console", "json"]), help="Logs, on standard error.")
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
@@ -145,6 +157,8 @@ def devnet(as_json: bool, **options: Any) -> None:
         host=options["host"],
         port=options["port"],
         rollup_port_base=options["rollup_port_base"] or None,
+        allowed_hosts=options["allowed_hosts"],
+        allowed_origins=options["allowed_origins"],
         recheck_own=options["recheck"],
     )
     uvloop.run(run(network, config, genesis, as_json=as_json))
@@ -244,13 +258,18 @@ async def run(
     network: NetworkConfig, config: NodeConfig, genesis: dict[RollupId, bytes] | None, *, as_json: bool
 ) -> None:
     """Runs the node and its server until a signal or a failure."""
-    from plait.rpc import serve
+    from plait.rpc import RpcConfig, serve
 
+    rpc = RpcConfig(
+        host=config.host,
+        port=config.port,
+        rollup_port_base=config.rollup_port_base,
+        hosts=config.allowed_hosts,
+        origins=config.allowed_origins,
+    )
     async with Node.start(network, config, genesis=genesis) as node:
         with stopping_on_signals(node):
-            async with serve(
-                node, host=config.host, port=config.port, rollup_port_base=config.rollup_port_base
-            ) as server:
+            async with serve(node, rpc) as server:
                 description = describe(node, server)
                 if as_json:
                     print_json(description)
@@ -286,14 +305,17 @@ def stopping_on_signals(node: Node) -> Any:
             loop.remove_signal_handler(number)
 
 
-def describe(node: Node, server: Any) -> dict[str, Any]:
+def describe(node: Node, server: Server) -> dict[str, Any]:
     """What a program needs to know about the started network."""
     network = node.network
+    served: dict[str, list[str]] = {}
+    for endpoint in server.endpoints:
+        served.setdefault(endpoint.name, []).append(endpoint.http_url.rstrip("/"))
     return {
         "event": "ready",
         "pid": os.getpid(),
         "version": node.version,
-        "url": server.url,
+        "url": served["network"][0],
         "networkId": network.network_id,
         "genesisTime": network.genesis_time_s,
         "slotMs": network.slot_ms,
@@ -303,8 +325,8 @@ def describe(node: Node, server: Any) -> dict[str, Any]:
         "rollups": [
             {
                 "chainId": rollup.chain_id,
-                "url": server.rollup_urls[rollup.chain_id],
-                "ownPortUrl": server.own_port_urls.get(rollup.chain_id),
+                "url": served[str(rollup.chain_id)][0],
+                "ownPortUrl": next(iter(served[str(rollup.chain_id)][1:]), None),
                 "blockTimeSeconds": rollup.block_time_slots * network.slot_ms / 1_000,
                 "gasLimit": rollup.gas_limit,
                 "ordering": rollup.ordering.value,
@@ -328,19 +350,13 @@ def print_welcome(node: Node, description: dict[str, Any]) -> None:
     where = description["dataDir"] or "memory only"
     state = "continued at" if node.info().height else "new at"
     out.print(f"Data: {where}, {state} height {node.info().height}.\n")
-    table = Table(title="Rollups", title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for heading in ("chain id", "endpoint (HTTP and WebSocket)", "own port", "block time", "gas limit", "order"):
-        table.add_column(heading)
+    out.print("[bold]Rollups[/] (HTTP and WebSocket at the same address)")
     for rollup in description["rollups"]:
-        table.add_row(
-            str(rollup["chainId"]),
-            rollup["url"],
-            rollup["ownPortUrl"] or "-",
-            f"{rollup['blockTimeSeconds']:g} s",
-            f"{rollup['gasLimit']:,}",
-            rollup["ordering"],
+        own = "" if rollup["ownPortUrl"] is None else f"  or  {rollup['ownPortUrl']}"
+        out.print(f"  chain id {rollup['chainId']}  {rollup['url']}{own}")
+        out.print(
+            f"    block every {rollup['blockTimeSeconds']:g} s, {rollup['gasLimit']:,} gas, ordered by {rollup['ordering']}"
         )
-    out.print(table)
     if description["accounts"]:
         out.print("\n[bold]Development accounts[/], 10,000 ETH each on every rollup (embedded genesis)")
         for at, account in enumerate(description["accounts"]):

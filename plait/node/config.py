@@ -135,6 +135,10 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     port: int = DEFAULT_PORT
     rollup_port_base: int | None = DEFAULT_ROLLUP_PORT_BASE
     """The first rollup's own port, the next one's follows; None for none."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Host names besides localhost by which clients may reach this node; "*" for any."""
+    allowed_origins: tuple[str, ...] = ()
+    """Web origins that may use this node from a browser; "*" for any."""
     log_format: LogFormat = "console"
     log_level: LogLevel = "info"
     recheck_own: bool = False
