@@ -64,9 +64,12 @@ impl SnapshotError {
 /// Why the store could not answer or write.
 #[derive(Debug, Error)]
 pub enum StoreError {
-    /// The storage engine failed (disk full, IO error, damaged files, or a second process has the folder open).
+    /// The storage engine failed (disk full, IO error, damaged files). The store can be deleted and rebuilt from the decided log.
     #[error("block store: {0}")]
-    Engine(#[from] fjall::Error),
+    Engine(fjall::Error),
+    /// Another process, or another `Store` of this one, has the folder open.
+    #[error("block store folder is open elsewhere")]
+    Locked,
     /// The operating system refused.
     #[error("block store: {0}")]
     Io(#[from] io::Error),
@@ -86,9 +89,20 @@ impl StoreError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Engine(_) => "store_engine",
+            Self::Locked => "store_locked",
             Self::Io(_) => "store_io",
             Self::Corrupt { .. } => "store_corrupt",
             Self::Closed => "store_closed",
+        }
+    }
+}
+
+impl From<fjall::Error> for StoreError {
+    fn from(error: fjall::Error) -> Self {
+        match error {
+            fjall::Error::Locked => Self::Locked,
+            fjall::Error::Io(error) => Self::Io(error),
+            other => Self::Engine(other),
         }
     }
 }

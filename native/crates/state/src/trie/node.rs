@@ -3,7 +3,6 @@
 //! A branch keeps exactly as many children as it has, behind a 16-bit mask of the nibbles present: most branches of a random trie
 //! have two or three. Together with leaves of 112 (slot) or 128 bytes (account) an entry costs about 160 bytes.
 
-use std::mem::size_of;
 use std::sync::OnceLock;
 
 use alloy_primitives::B256;
@@ -174,7 +173,7 @@ impl<V> Node<V> {
             }
             Self::Branch(branch) => {
                 let head = size_of::<HeaderSlice<BranchHead, [Self; 0]>>() + 2 * COUNTER;
-                let own = (head + branch.slice.len() * size_of::<Self>()) as u64;
+                let own = (head + size_of_val(&branch.slice)) as u64;
                 branch
                     .slice
                     .iter()

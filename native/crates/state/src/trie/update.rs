@@ -194,7 +194,7 @@ pub(super) fn build<V: Value>(leaves: &mut [Option<Arc<Leaf<V>>>], depth: usize)
     let at = depth + shared;
     let parallel = leaves.len() >= PARALLEL_BUILD_MIN;
     let mut children = [const { None }; 16];
-    let mut jobs: Vec<(usize, &mut [Option<Arc<Leaf<V>>>])> = Vec::new();
+    let mut jobs = Vec::new();
     let mut rest = leaves;
     while !rest.is_empty() {
         let index = nibble(&key_at(&rest[0]), at);

@@ -27,13 +27,7 @@ pub fn oracle_storage_root(slots: &BTreeMap<B256, U256>) -> B256 {
 
 pub fn trie_account(info: &AccountInfo, slots: &BTreeMap<B256, U256>) -> TrieAccount {
     let storage_root = oracle_storage_root(slots);
-    TrieAccount {
-        nonce: info.nonce,
-        balance: info.balance,
-        storage_root,
-        code_hash: info.code_hash,
-        ..Default::default()
-    }
+    TrieAccount { nonce: info.nonce, balance: info.balance, storage_root, code_hash: info.code_hash }
 }
 
 impl Model {
