@@ -355,7 +355,8 @@ def print_welcome(node: Node, description: dict[str, Any]) -> None:
         own = "" if rollup["ownPortUrl"] is None else f"  or  {rollup['ownPortUrl']}"
         out.print(f"  chain id {rollup['chainId']}  {rollup['url']}{own}")
         out.print(
-            f"    block every {rollup['blockTimeSeconds']:g} s, {rollup['gasLimit']:,} gas, ordered by {rollup['ordering']}"
+            f"    block every {rollup['blockTimeSeconds']:g} s, {rollup['gasLimit']:,} gas, "
+            f"ordered by {rollup['ordering']}"
         )
     if description["accounts"]:
         out.print("\n[bold]Development accounts[/], 10,000 ETH each on every rollup (embedded genesis)")
