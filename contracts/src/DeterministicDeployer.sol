@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+// SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
 /// @title DeterministicDeployer: CREATE2 for everyone, at 0x4e59b44847b379578588920cA78FbF26c0B4956C where tools look for it

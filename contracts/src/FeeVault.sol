@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+// SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
 import { L2ToL1MessagePasser } from "L2ToL1MessagePasser.sol";

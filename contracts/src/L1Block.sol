@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+// SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
 /// @title L1Block: what a rollup knows about its L1 origin (predeploy 0x4200000000000000000000000000000000000015)

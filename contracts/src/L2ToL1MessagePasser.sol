@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+// SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
 /// @dev Created with the balance to burn: destroys itself in the transaction that made it, and the ether with it (EIP-6780).

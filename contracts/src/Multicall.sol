@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+// SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
 /// @title Multicall: several calls in one, at 0xcA11bde05977b3631167028862bE2a173976CA11 where client libraries look for it

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+// SPDX-License-Identifier: MIT
 pragma solidity 0.8.37;
 
 /// @title WrappedEther: ether as an ERC-20 token (predeploy 0x4200000000000000000000000000000000000006)

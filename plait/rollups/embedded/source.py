@@ -4,12 +4,15 @@ A pure function of its parameters: every node that is given the same network par
 Imports: plait.types, plait.l1, plait.native (the Attributes record), the deposit builder beside it.
 """
 
+from collections.abc import Mapping
+
 import msgspec
 
 from plait.l1.synthetic import SYNTHETIC_BLOCK_TIME_S, SyntheticL1
 from plait.native import Attributes
 from plait.rollups.embedded.attributes import block_attributes
-from plait.types import BlockNumber, L1Origin, NetworkParameters, RollupParameters, Seconds
+from plait.rollups.embedded.genesis import Fork
+from plait.types import BlockNumber, L1Origin, NetworkParameters, RollupId, RollupParameters, Seconds
 
 
 class EmbeddedSource(msgspec.Struct, frozen=True):
@@ -17,17 +20,20 @@ class EmbeddedSource(msgspec.Struct, frozen=True):
 
     network: NetworkParameters
     l1: SyntheticL1
+    forks: Mapping[RollupId, Fork]
+    """Fork of each rollup's genesis; one that is not named has Jovian."""
 
     @classmethod
-    def of(cls, network: NetworkParameters) -> "EmbeddedSource":
+    def of(cls, network: NetworkParameters, forks: Mapping[RollupId, Fork] | None = None) -> "EmbeddedSource":
         """The source of a network with its own synthetic L1."""
-        return cls(network, SyntheticL1(network.genesis_time_s, network.network_id))
+        return cls(network, SyntheticL1(network.genesis_time_s, network.network_id), dict(forks or {}))
 
     def attributes(self, rollup: RollupParameters, number: BlockNumber, timestamp_s: Seconds) -> Attributes:
         """Attributes that open block `number`, 1 or above, at its grid timestamp."""
         block_time_s = Seconds(rollup.block_time_slots * self.network.slot_ms // 1_000)
         origin, sequence_number = self.l1.origin(number, block_time_s)
-        return block_attributes(timestamp_s, origin, sequence_number, rollup)
+        fork = self.forks.get(rollup.rollup_id, "jovian")
+        return block_attributes(timestamp_s, origin, sequence_number, rollup, fork=fork)
 
     def l1_origin(self, timestamp_s: Seconds) -> L1Origin:
         """The newest synthetic L1 block that is not younger than this time; block 0 before its genesis."""
