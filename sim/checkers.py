@@ -1,7 +1,8 @@
-"""Independent checkers: after every step of a world each asks one question of every live node and raises `Violation` when the answer is no.
+"""Independent checkers: after every step of a world each asks one question of every live node and raises `Violation`
+when the answer is no.
 
-They use only what a node shows from outside (its info, its rollups' reads, the decided log) and share no code with what they check:
-balances are summed, blocks are read back as JSON, items are counted in the log itself.
+They use only what a node shows from outside (its info, its rollups' reads, the decided log) and share no code with
+what they check: balances are summed, blocks are read back as JSON, items are counted in the log itself.
 """
 
 from typing import Any
@@ -23,7 +24,7 @@ VAULTS = tuple(
 ITEM_HEAD_BYTES = 7
 
 
-class Violation(AssertionError):
+class Violation(AssertionError):  # noqa: N818 - what it is called wherever checkers of invariants are
     """A checker's answer was no."""
 
 
@@ -54,8 +55,10 @@ class Agreement:
             _require(candidates <= CANDIDATES_MAX, f"node {index} keeps {candidates} candidates")
 
 
-class NoTrace:
-    """A refused proposal leaves no trace: all nodes of a height give one answer later, and pending state is the decided one."""
+class Reasons:
+    """Refusals carry a code and a sentence, and only forgeries are refused. That they leave no trace shows in
+    `Agreement` (nodes saw different forgeries and still agree) and in `Replayable` (the log alone, without them, gives
+    the same)."""
 
     def after(self, world: World, step: Step) -> None:
         """Checks that every refusal has a code and a sentence, and that accepted ones were meant to be."""
@@ -69,7 +72,8 @@ class NoTrace:
 
 
 class NothingLost:
-    """Every decided transaction is in exactly one block of its rollup, in decided order, after the deposits; nothing else is."""
+    """Every decided transaction is in exactly one block of its rollup, in decided order, after the deposits; nothing
+    else is."""
 
     def __init__(self) -> None:
         self._decided: dict[RollupId, list[bytes]] = {}
@@ -111,7 +115,8 @@ def _block_transactions(application: Application, rollup_id: RollupId) -> list[b
 
 
 class ValueConserved:
-    """The balances of all accounts of a rollup, vaults included, add up to genesis: fees move to vaults, nothing is burned or minted."""
+    """The balances of all accounts of a rollup, vaults included, add up to genesis: fees move to vaults, nothing is
+    burned or minted."""
 
     def __init__(self, world: World) -> None:
         self._accounts: dict[RollupId, list[Address]] = {}
@@ -135,25 +140,23 @@ class ValueConserved:
                     total == self._minted[rollup_id],
                     f"node {index}, rollup {rollup_id}: balances add up to {total}, minted {self._minted[rollup_id]}",
                 )
-        self._base_fee_reaches_vault(world)
+        self._vaults_never_fall(world)
 
-    def _base_fee_reaches_vault(self, world: World) -> None:
-        """Vault balances never fall, and the base fee vault holds exactly the gas of sealed and open user transactions times base fee."""
+    def _vaults_never_fall(self, world: World) -> None:
+        """Nobody withdraws here, so what a vault holds only grows."""
         _, application = world.engine.live[0]
         for rollup_id, rollup in application.rollups.items():
             at = PENDING if rollup.open_block is not None else rollup.head.number
             balances = [balance for _, balance, _ in rollup.accounts(VAULTS, at)]
+            before = self._vaults[rollup_id]
             _require(
-                all(now >= before for now, before in zip(balances, self._vaults[rollup_id], strict=True)),
-                f"rollup {rollup_id}: a vault's balance fell",
+                all(now >= then for now, then in zip(balances, before, strict=True)),
+                f"rollup {rollup_id}: a vault's balance fell from {before} to {balances}",
             )
             self._vaults[rollup_id] = balances
-            if at == PENDING:
-                continue
-        return
 
     def at_end(self, world: World) -> None:
-        """Recomputes the base fee vault of every rollup from receipts of sealed blocks plus the open block's gas."""
+        """The base fee vault holds exactly gas used times base fee over the receipts of all sealed blocks."""
         _, application = world.engine.live[0]
         for rollup_id, rollup in application.rollups.items():
             expected = 0
@@ -177,10 +180,12 @@ def _created(world: World) -> list[Address]:
 
 
 class Replayable:
-    """Replaying the decided log over genesis gives the live hashes, with senders recovered anew and with stored ones."""
+    """Replaying the decided log over genesis gives the live hashes, with senders recovered anew and with stored
+    ones."""
 
     def at_end(self, world: World) -> None:
-        """Replays twice; `replay` compares every app hash. Every rollup's head and pending accounts must then be equal."""
+        """Replays twice; `replay` compares every app hash. Every rollup's head and pending accounts must then be
+        equal."""
         live = world.engine.live[0][1]
         for with_senders in (False, True):
             again = replay(world.network.application(), world.engine.log, with_senders=with_senders)
@@ -203,7 +208,7 @@ class Checkers:
         self._world = world
         self._nothing_lost = NothingLost()
         self._value = ValueConserved(world)
-        self._each = (Agreement(), NoTrace(), self._nothing_lost, self._value)
+        self._each = (Agreement(), Reasons(), self._nothing_lost, self._value)
 
     def after(self, step: Step) -> None:
         """Every question that is asked after a step. Raises Violation."""

@@ -1,7 +1,9 @@
-"""A small network in a rich moment, for tests of rules: blocks are due on every rollup, and both policies have items to order.
+"""A small network in a rich moment, for tests of rules: blocks are due on every rollup, and both policies have items
+to order.
 
-Rollup 901 has blocks of one slot and orders by priority fee; 902 has blocks of two slots and orders by arrival. `at_slot_4` stands
-before height 4, whose honest proposal seals block 3 of 901 and block 1 of 902 and orders transactions of three senders on each.
+Rollup 901 has blocks of one slot and orders by priority fee; 902 has blocks of two slots and orders by arrival.
+`at_slot_4` stands before height 4, whose honest proposal seals block 3 of 901 and block 1 of 902 and orders
+transactions of three senders on each.
 """
 
 from collections.abc import Mapping, Sequence
@@ -119,7 +121,8 @@ class Situation(msgspec.Struct, kw_only=True):
 
 
 def at_slot(slot: int, network: Network | None = None) -> Situation:
-    """A situation before the first sub-block of `slot` (1 or above): every slot before it had one sub-block, without items."""
+    """A situation before the first sub-block of `slot` (1 or above): every slot before it had one sub-block, without
+    items."""
     network = network if network is not None else small_network()
     start_ms = network.ledger.time_ms
     situation = Situation(

@@ -1,7 +1,8 @@
-"""A simulated world from a seed: parameters, rollups with funded users, nodes over in-memory stores, and a virtual clock.
+"""A simulated world from a seed: parameters, rollups with funded users, nodes over in-memory stores, and a virtual
+clock.
 
-The seed decides everything: how many rollups with which block times and policies, how many nodes, how fast time passes and when it
-jumps. Genesis is Plait's own (op-geth's format), so that real fees, vaults and predeploys take part.
+The seed decides everything: how many rollups with which block times and policies, how many nodes, how fast time passes
+and when it jumps. Genesis is Plait's own (op-geth's format), so that real fees, vaults and predeploys take part.
 """
 
 from random import Random

@@ -47,7 +47,9 @@ def test_the_fast_list_path_equals_the_plain_one(values: list[bytes]) -> None:
 
 
 @settings(max_examples=500)
-@given(st.one_of(st.binary(max_size=80), st.lists(strings, max_size=4).map(rlp.encode)), st.randoms(use_true_random=False))
+@given(
+    st.one_of(st.binary(max_size=80), st.lists(strings, max_size=4).map(rlp.encode)), st.randoms(use_true_random=False)
+)
 def test_bytes_are_read_as_a_list_of_strings_exactly_when_the_library_does(data: bytes, random: object) -> None:
     mutated = bytearray(data)
     if mutated and random.randrange(2):  # type: ignore[attr-defined]

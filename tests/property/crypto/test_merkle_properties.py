@@ -35,7 +35,9 @@ def test_every_leaf_is_provable_and_nothing_else_is(leaves: list[bytes], data: s
 
 
 @given(leaf_lists, st.data())
-def test_a_tree_is_consistent_with_its_prefixes_and_with_no_other_tree(leaves: list[bytes], data: st.DataObject) -> None:
+def test_a_tree_is_consistent_with_its_prefixes_and_with_no_other_tree(
+    leaves: list[bytes], data: st.DataObject
+) -> None:
     old_size = data.draw(st.integers(1, len(leaves)))
     proof = merkle.consistency_proof(leaves, old_size)
     old, new = merkle.root(leaves[:old_size]), merkle.root(leaves)

@@ -1,8 +1,8 @@
-"""Ordering policies: the order they build is the merge they promise, they accept it, and they refuse every other permutation."""
+"""Ordering policies: the order they build is the promised merge, they accept it, and refuse every other permutation."""
 
 import heapq
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -21,7 +21,7 @@ TIME_MS = Milliseconds(1_000)
 WALLETS = [Wallet.of_index(index, "ordering") for index in range(4)]
 
 
-@lru_cache(maxsize=None)
+@cache
 def transaction(sender: int, nonce: int, tip: int, cap: int) -> Transaction:
     raw = WALLETS[sender].sign_1559(ROLLUP, nonce, to=bytes(20), max_priority_fee_per_gas=tip, max_fee_per_gas=cap)
     (decoded,) = decode_transactions([raw], ROLLUP)

@@ -15,8 +15,12 @@ PUBLISHED = [
     (encode_bytes(b"\x00"), "00"),
     (encode_uint(15), "0f"),
     (encode_uint(1024), "820400"),
-    (encode_bytes(b"Lorem ipsum dolor sit amet, consectetur adipisicing elit"), "b8384c6f72656d20697073756d20646f6c6f722073697420616d65742c20636f6e7365637465747572206164697069736963696e6720656c6974"),
-]  # fmt: skip
+    (
+        encode_bytes(b"Lorem ipsum dolor sit amet, consectetur adipisicing elit"),
+        "b8384c6f72656d20697073756d20646f6c6f722073697420616d65742c"
+        "20636f6e7365637465747572206164697069736963696e6720656c6974",
+    ),
+]
 
 
 @pytest.mark.parametrize(("encoded", "expected"), PUBLISHED)

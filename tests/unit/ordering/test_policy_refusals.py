@@ -23,9 +23,7 @@ def tx(wallet: Wallet, nonce: int, tip: int, cap: int = 1_000) -> Transaction:
 
 def refusal(policy: OrderingPolicy, transactions: list[Transaction], stamps: list[int]) -> tuple[str, object]:
     with pytest.raises(ProposalRefused) as caught:
-        check_order(
-            policy, ROLLUP, transactions, [Milliseconds(s) for s in stamps], base_fee=Wei(100), time_ms=TIME_MS
-        )
+        check_order(policy, ROLLUP, transactions, [Milliseconds(s) for s in stamps], base_fee=Wei(100), time_ms=TIME_MS)
     return caught.value.code, caught.value.fields["index"]
 
 
@@ -36,9 +34,7 @@ def test_a_lower_tip_before_a_higher_one_is_refused() -> None:
 
 def test_equal_tips_go_by_hash() -> None:
     pair = sorted([tx(ALICE, 0, 5), tx(BOB, 0, 5)], key=lambda entry: entry.hash)
-    check_order(
-        OrderingPolicy.PRIORITY_FEE, ROLLUP, pair, [Milliseconds(0)] * 2, base_fee=Wei(100), time_ms=TIME_MS
-    )
+    check_order(OrderingPolicy.PRIORITY_FEE, ROLLUP, pair, [Milliseconds(0)] * 2, base_fee=Wei(100), time_ms=TIME_MS)
     assert refusal(OrderingPolicy.PRIORITY_FEE, pair[::-1], [0, 0]) == ("order_out_of_policy", 1)
 
 

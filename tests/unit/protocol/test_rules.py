@@ -18,7 +18,7 @@ from plait.protocol.proposal import decode_proposal, encode_items, split_items
 from plait.protocol.requests import Accepted, FinalizeRequest
 from plait.types import BlockNumber, Hash32, L1Origin, Milliseconds, RollupId
 from sim.forging import with_blocks, with_header, with_transactions
-from sim.situation import ARRIVAL, FEE, USERS, Situation, at_slot, at_slot_4, queues, small_network, transfer
+from sim.situation import ARRIVAL, FEE, Situation, at_slot, at_slot_4, queues, small_network, transfer
 from sim.wallet import Wallet
 
 OTHER = Hash32(b"\x77" * 32)
