@@ -293,7 +293,8 @@ def stopping_on_signals(node: Node) -> Any:
         if asked:
             os._exit(128 + number)
         asked = True
-        sys.stderr.write("\nStopping; press Ctrl-C again to end at once.\n")
+        if sys.stderr.isatty():
+            sys.stderr.write("\nStopping; press Ctrl-C again to end at once.\n")
         node.stop()
 
     for number in (signal.SIGINT, signal.SIGTERM):
