@@ -134,3 +134,5 @@ CLIENT_TIMEOUT_S: Final = 15
 """One request of Plait's own client; longer than the server's own limit."""
 CLIENT_RESPONSE_BYTES_MAX: Final = 64 * 1024 * 1024
 """One answer or notification that the client reads."""
+WATCH_SUB_BLOCKS_KEPT: Final = 100
+"""Sub-blocks that the terminal view remembers for its table and latencies."""
