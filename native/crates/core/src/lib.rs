@@ -7,7 +7,7 @@
 //! | [`chain`], [`genesis`] | a rollup's rules; op-geth's genesis format |
 //! | [`overlay`], [`codes`] | changes over an immutable state with an undo log; contract codes |
 //! | [`block`], [`execute`], [`seal`] | growing blocks, running transactions, headers |
-//! | [`session`], [`rollup`] | candidate continuations; the decided rollup with its history and store |
+//! | [`session`], [`rollup`], [`snapshot`] | candidate continuations; the decided rollup with its history and store; its file |
 //! | [`reads`], [`fees`], [`json`], [`records`] | what JSON-RPC answers; fee parameters and history; how blocks lie in the store |
 //! | [`calls`], [`estimate`], [`trace`] | calls that change nothing, gas estimates and access lists, tracers |
 //!
@@ -30,6 +30,7 @@ pub mod records;
 pub mod rollup;
 pub mod seal;
 pub mod session;
+pub mod snapshot;
 pub mod trace;
 pub mod transaction;
 

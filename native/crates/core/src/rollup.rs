@@ -182,7 +182,8 @@ impl Rollup {
         Ok(())
     }
 
-    fn write_block(&self, sealed: &Sealed) -> Result<()> {
+    /// Puts a sealed block with its content into the store.
+    pub(crate) fn write_block(&self, sealed: &Sealed) -> Result<()> {
         let body = sealed.body.as_ref().ok_or_else(|| CoreError::internal("a block to be stored has no content"))?;
         let mut header = Vec::with_capacity(700);
         sealed.header.encode(&mut header);

@@ -53,6 +53,15 @@ impl Rollup {
         let rollup = detached(py, || core::Rollup::from_genesis(genesis_json, store))?;
         Ok(Self(Arc::new(rollup)))
     }
+    #[staticmethod]
+    fn from_snapshot(py: Python<'_>, genesis_json: &[u8], store: &Bound<'_, Store>, path: PathBuf) -> PyResult<Self> {
+        let store = store.get().0.clone();
+        let rollup = detached(py, || core::Rollup::from_snapshot(genesis_json, store, &path))?;
+        Ok(Self(Arc::new(rollup)))
+    }
+    fn write_snapshot(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        detached(py, || self.0.write_snapshot(&path))
+    }
     #[getter]
     fn chain_id(&self) -> u64 {
         self.0.chain.chain_id

@@ -1,0 +1,204 @@
+//! Snapshots of a rollup's decided state: the last sealed block's state in the state crate's file, and in its header what
+//! is needed to go on: head header and content, recent hashes, the open block's attributes and transactions.
+//!
+//! The open block is not stored as state but executed again on load, so the file holds nothing that could disagree with it.
+//! Layout of the header, integers LEB128, byte strings length-prefixed: format 1, chain id, genesis hash, head header RLP,
+//! head body and receipts (empty when not at hand), hashes (count, then number and hash), open block flag, attributes, transactions.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use alloy_consensus::Header;
+use alloy_primitives::{keccak256, Address, Bytes, B256};
+use alloy_rlp::{Decodable, Encodable};
+use plait_state::{snapshot, SnapshotError, Store};
+
+use crate::block::{Attributes, Sealed};
+use crate::codes::Codes;
+use crate::error::{CoreError, Result};
+use crate::records::{self, put_bytes, put_number, Reader};
+use crate::rollup::{build_genesis, Decided, Rollup};
+use crate::transaction::{decode_transaction, Transaction};
+
+/// Version of the header's layout.
+const FORMAT: u64 = 1;
+
+impl From<SnapshotError> for CoreError {
+    fn from(error: SnapshotError) -> Self {
+        Self::new(error.code(), error.to_string())
+    }
+}
+
+/// Everything of a snapshot but the state.
+struct Contents {
+    header: Header,
+    body: Vec<u8>,
+    receipts: Vec<u8>,
+    hashes: BTreeMap<u64, B256>,
+    open: Option<(Attributes, Vec<Arc<Transaction>>)>,
+}
+
+impl Rollup {
+    /// Writes the decided state to `path`: atomic, checksummed; the rollup may go on meanwhile.
+    ///
+    /// # Errors
+    /// `snapshot_io`, store errors.
+    pub fn write_snapshot(&self, path: &Path) -> Result<()> {
+        let decided = self.decided();
+        let header = self.encode_contents(&decided)?;
+        snapshot::write(path, &decided.view.head.state, decided.view.codes.store(), &header)?;
+        Ok(())
+    }
+
+    /// A rollup that goes on where a snapshot ended.
+    ///
+    /// # Errors
+    /// `genesis_malformed`, `genesis_fork_unsupported`, `snapshot_*` (also `snapshot_foreign`: of another rollup), store errors.
+    pub fn from_snapshot(genesis_json: &[u8], store: Store, path: &Path) -> Result<Self> {
+        let codes = Codes::default();
+        let (chain, genesis) = build_genesis(genesis_json, &codes)?;
+        let (state, header) = snapshot::load(path, codes.store())?;
+        let contents = decode_contents(&header, chain.chain_id, genesis.hash)?;
+        let mut rlp = Vec::with_capacity(700);
+        contents.header.encode(&mut rlp);
+        if contents.header.state_root != state.root() {
+            return Err(CoreError::new("snapshot_corrupt", "the snapshot's head names another state root than its state has"));
+        }
+        let body = if contents.body.is_empty() {
+            None
+        } else {
+            Some(Arc::new(records::decode(&contents.body, &contents.receipts, chain.chain_id)?))
+        };
+        let has_content = body.is_some();
+        let head = Arc::new(Sealed { hash: keccak256(&rlp), header: contents.header, state, body });
+        let rollup = Self::start(chain, genesis.hash, codes, head.clone(), contents.hashes, store)?;
+        if has_content {
+            rollup.write_block(&head)?;
+        }
+        if let Some((attributes, transactions)) = contents.open {
+            let mut session = rollup.session();
+            session.open(Arc::new(attributes))?;
+            let outcomes = session.run(&transactions, true)?;
+            if outcomes.included != transactions.len() {
+                return Err(CoreError::new("snapshot_corrupt", "the snapshot's open block does not execute again"));
+            }
+            rollup.commit(&mut session)?;
+        }
+        Ok(rollup)
+    }
+
+    fn encode_contents(&self, decided: &Decided) -> Result<Vec<u8>> {
+        let head = &decided.view.head;
+        let mut out = Vec::new();
+        put_number(&mut out, FORMAT);
+        put_number(&mut out, self.chain.chain_id);
+        out.extend_from_slice(self.genesis_hash.as_slice());
+        let mut header = Vec::with_capacity(700);
+        head.header.encode(&mut header);
+        put_bytes(&mut out, &header);
+        match self.content(decided, head.header.number)? {
+            Some(content) => {
+                put_bytes(&mut out, &records::encode_body(&content));
+                put_bytes(&mut out, &records::encode_receipts(&content));
+            }
+            None => out.extend_from_slice(&[0, 0]),
+        }
+        put_number(&mut out, decided.view.hashes.len() as u64);
+        for (number, hash) in decided.view.hashes.iter() {
+            put_number(&mut out, *number);
+            out.extend_from_slice(hash.as_slice());
+        }
+        let Some((open, _)) = &decided.view.open else {
+            out.push(0);
+            return Ok(out);
+        };
+        out.push(1);
+        encode_attributes(&mut out, &open.attributes);
+        let users: Vec<_> = open.iter().filter(|item| !item.is_deposit()).collect();
+        put_number(&mut out, users.len() as u64);
+        for item in users {
+            out.extend_from_slice(item.transaction.sender.as_slice());
+            put_bytes(&mut out, &item.transaction.raw);
+        }
+        Ok(out)
+    }
+}
+
+fn encode_attributes(out: &mut Vec<u8>, attributes: &Attributes) {
+    put_number(out, attributes.timestamp);
+    out.extend_from_slice(attributes.prev_randao.as_slice());
+    out.extend_from_slice(attributes.fee_recipient.as_slice());
+    out.extend_from_slice(attributes.parent_beacon_block_root.as_slice());
+    for number in [
+        attributes.gas_limit,
+        attributes.eip1559_denominator,
+        attributes.eip1559_elasticity,
+        attributes.min_base_fee,
+        attributes.deposits.len() as u64,
+    ] {
+        put_number(out, number);
+    }
+    for deposit in &attributes.deposits {
+        put_bytes(out, deposit);
+    }
+}
+
+fn decode_attributes(reader: &mut Reader<'_>) -> Result<Attributes> {
+    Ok(Attributes {
+        timestamp: reader.number()?,
+        prev_randao: B256::from_slice(reader.take(32)?),
+        fee_recipient: Address::from_slice(reader.take(20)?),
+        parent_beacon_block_root: B256::from_slice(reader.take(32)?),
+        gas_limit: reader.number()?,
+        eip1559_denominator: reader.number()?,
+        eip1559_elasticity: reader.number()?,
+        min_base_fee: reader.number()?,
+        deposits: (0..reader.number()?)
+            .map(|_| reader.bytes().map(Bytes::copy_from_slice))
+            .collect::<Result<Vec<_>>>()?,
+    })
+}
+
+fn decode_contents(bytes: &[u8], chain_id: u64, genesis_hash: B256) -> Result<Contents> {
+    decode_checked(bytes, chain_id, genesis_hash).map_err(|error| match error.code {
+        "store_corrupt" => CoreError::new("snapshot_corrupt", "the snapshot's header is malformed"),
+        _ => error,
+    })
+}
+
+fn decode_checked(bytes: &[u8], chain_id: u64, genesis_hash: B256) -> Result<Contents> {
+    let mut reader = Reader(bytes);
+    let format = reader.number()?;
+    if format != FORMAT {
+        return Err(CoreError::new("snapshot_format", format!("the snapshot's header has format {format}, this core reads {FORMAT}")));
+    }
+    let (id, genesis) = (reader.number()?, B256::from_slice(reader.take(32)?));
+    if id != chain_id || genesis != genesis_hash {
+        return Err(CoreError::new(
+            "snapshot_foreign",
+            format!("the snapshot is of chain {id} with genesis {genesis}, not of chain {chain_id} with {genesis_hash}"),
+        ));
+    }
+    let malformed = |_| CoreError::new("snapshot_corrupt", "the snapshot's head header is malformed");
+    let header = Header::decode(&mut reader.bytes()?).map_err(malformed)?;
+    let (body, receipts) = (reader.bytes()?.to_vec(), reader.bytes()?.to_vec());
+    let mut hashes = BTreeMap::new();
+    for _ in 0..reader.number()? {
+        hashes.insert(reader.number()?, B256::from_slice(reader.take(32)?));
+    }
+    let open = if reader.take(1)?[0] == 0 {
+        None
+    } else {
+        let attributes = decode_attributes(&mut reader)?;
+        let mut transactions = Vec::new();
+        for _ in 0..reader.number()? {
+            let sender = Address::from_slice(reader.take(20)?);
+            let transaction = decode_transaction(reader.bytes()?, chain_id, usize::MAX, Some(sender))
+                .map_err(|refusal| CoreError::new("snapshot_corrupt", refusal.message))?;
+            transactions.push(Arc::new(transaction));
+        }
+        Some((attributes, transactions))
+    };
+    Ok(Contents { header, body, receipts, hashes, open })
+}
