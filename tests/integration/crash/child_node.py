@@ -21,7 +21,7 @@ from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
 from plait.storage import Files
 from sim.wallet import Wallet
 
-HEIGHTS_MAX = 12
+HEIGHTS_MAX = 24
 
 
 class DyingFiles(Files):
