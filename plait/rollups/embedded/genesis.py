@@ -7,6 +7,8 @@ Specification
     - The message passer 0x42..16 always has a non-empty storage: with an empty one op-geth's getPayload leaves
       `withdrawalsRoot` out and its own newPayload then refuses the block. The slot and value are those of an OP Stack
       proxy's admin, which is what real chains have there.
+    - mixHash is the chain id: the chain configuration is not part of a block's hash, and rollups that differ in nothing else
+      would share the hashes of their empty blocks.
     - Equal specifications give equal bytes: keys are sorted and no clock is read.
 Imports: plait.types, plait.errors, plait.rollups.contracts.
 """
@@ -158,7 +160,7 @@ def genesis_document(specification: GenesisSpecification) -> dict[str, Any]:
         "extraData": "0x" + extra_data(specification).hex(),
         "gasLimit": hex(specification.gas_limit),
         "difficulty": "0x0",
-        "mixHash": "0x" + bytes(32).hex(),
+        "mixHash": _word(specification.chain_id),
         "coinbase": "0x" + SEQUENCER_FEE_VAULT,
         "baseFeePerGas": hex(specification.base_fee),
         "excessBlobGas": "0x0",

@@ -97,7 +97,7 @@ def call(
     result = endpoint.native.call(request, endpoint.state(block), overrides, block_overrides, RPC_GAS_CAP)
     if result.success:
         return hex_of(result.output)
-    if result.error == "execution reverted":
+    if result.error is not None and result.error.startswith("execution reverted"):
         raise reverted(result.output)
     raise RpcError(SERVER_ERROR, result.error or "execution failed", {"code": "execution_failed"})
 

@@ -9,7 +9,7 @@ import pytest
 from eth_account import Account
 
 from plait.errors import ConfigurationError
-from plait.native import keccak256
+from plait.native import Rollup, Store, keccak256
 from plait.rollups.contracts import artifact
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS, DEVELOPMENT_MNEMONIC
 from plait.rollups.embedded.genesis import (
@@ -56,6 +56,13 @@ def test_fork_decides_configuration_and_header(fork: Fork) -> None:
     expected = {"jovian": "0x01000000fa000000060000000000000000"}.get(fork, "0x00000000fa00000006")
     assert document["extraData"] == expected
     assert (OPERATOR_FEE_VAULT in document["alloc"]) == (fork != "holocene")
+
+
+def test_rollups_of_one_network_have_different_genesis_hashes() -> None:
+    """Two rollups that differ in their chain id only do not share a genesis hash, though the hash leaves the id out."""
+    other = msgspec.structs.replace(BASE, chain_id=ChainId(902))
+    hashes = {Rollup.from_genesis(genesis_json(item), Store.in_memory()).genesis_hash for item in (BASE, other)}
+    assert len(hashes) == 2
 
 
 def test_message_passer_has_storage() -> None:
