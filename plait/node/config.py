@@ -143,7 +143,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     log_level: LogLevel = "info"
     recheck_own: bool = False
     """Execute own proposals a second time, as a validator of a network does with foreign ones."""
-    snapshots: bool = False
+    snapshots: bool = True
 
     def check(self) -> None:
         """Raises ConfigurationError (`port_out_of_range`)."""

@@ -182,4 +182,19 @@ def _from_snapshot(  # noqa: PLR0917 - a helper with one caller
         rollup_id: Rollup.from_snapshot(data, store, str(snapshot.part(rollup_part(rollup_id))))
         for rollup_id, data in sorted(genesis.items())
     }
+    for rollup_id, rollup in rollups.items():
+        _require_blocks(rollup_id, rollup)
     return Application(ledger, rollups, source, app_hash=snapshot.app_hash, recheck_own=recheck_own)
+
+
+def _require_blocks(rollup_id: RollupId, rollup: Rollup) -> None:
+    """Refuses a snapshot whose older blocks are not in the store: only a replay from genesis makes them again.
+
+    The store is synced before a snapshot is written, so it holds all of them, or it was deleted or replaced.
+    """
+    for number in {1, rollup.head.number - 1} - {-1, 0, rollup.head.number}:
+        if rollup.raw_header(number) is None:
+            raise InvariantBroken(
+                f"the store has no block {number} of rollup {rollup_id}; everything is replayed",
+                code="store_incomplete",
+            )
