@@ -63,7 +63,10 @@ def genesis(**changes: object) -> bytes:
         "alloc": {
             ALICE.address[2:]: {"balance": hex(1000 * ETHER)},
             BOB.address: {"balance": str(1000 * ETHER)},
-            MESSAGE_PASSER: {"balance": "0x0", "storage": {"0xb53127684a568b3173ae13b9f8a6016e243e63b6e8ee1178d6a717850b5d6103": "0x01"}},
+            MESSAGE_PASSER: {
+                "balance": "0x0",
+                "storage": {"0xb53127684a568b3173ae13b9f8a6016e243e63b6e8ee1178d6a717850b5d6103": "0x01"},
+            },
             WRITER.hex(): {"balance": "0x0", "code": "0x" + WRITER_CODE.hex()},
             REVERTER.hex(): {"balance": "0x0", "code": "0x" + REVERTER_CODE.hex()},
         },
@@ -93,7 +96,14 @@ def l1_info(sequence: int, da_footprint_scalar: int = 400) -> bytes:
 
 
 def deposit(
-    source: bytes, sender: bytes, to: bytes, *, mint: int = 0, value: int = 0, gas_limit: int = 100_000, data: bytes = b""
+    source: bytes,
+    sender: bytes,
+    to: bytes,
+    *,
+    mint: int = 0,
+    value: int = 0,
+    gas_limit: int = 100_000,
+    data: bytes = b"",
 ) -> bytes:
     """A raw 0x7E transaction."""
     return b"\x7e" + rlp.encode([source, sender, to, mint, value, gas_limit, 0, data])
