@@ -192,8 +192,9 @@ def _require_blocks(rollup_id: RollupId, rollup: Rollup) -> None:
 
     The store is synced before a snapshot is written, so it holds all of them, or it was deleted or replaced.
     """
-    for number in {1, rollup.head.number - 1} - {-1, 0, rollup.head.number}:
-        if rollup.raw_header(number) is None:
+    head = rollup.head.number
+    for number in (1, head - 1):
+        if 1 <= number < head and rollup.raw_header(number) is None:
             raise InvariantBroken(
                 f"the store has no block {number} of rollup {rollup_id}; everything is replayed",
                 code="store_incomplete",
