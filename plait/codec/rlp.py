@@ -144,7 +144,7 @@ class Reader:
         """Next value as a list of strings: the fast path for many items.
 
         Raises:
-            CodecError: `codec_too_many` for more than `count_max`; not a list of canonical strings, or one of another size.
+            CodecError: `codec_too_many` for more than `count_max`; not canonical strings, or one of another size.
         """
         reader = self.read_list(what)
         data, position, end = reader._data, reader._position, reader._end
