@@ -1,7 +1,7 @@
 """Foundry's cast against a Plait rollup: every step of tests/e2e/test_clients.py that cast has a command for.
 
-One JSON line per step; steps without a command print `"value": null` and the reason. Started by that test. The key is one of
-the public development keys: cast takes keys as arguments only.
+One JSON line per step; steps without a command print `"value": null` and the reason. Started by that test. The key is one
+of the public development keys: cast takes keys as arguments only.
 """
 
 from __future__ import annotations
@@ -142,7 +142,9 @@ def token_steps(c: Cast) -> str:
     emit("mint", [status(minted), len(minted["logs"]), minted["logs"][0]["topics"][0]])
     sent = c.send(token, "transfer(address,uint256)(bool)", EMPTY_ACCOUNT, "250")
     emit("transfer", [status(sent), str(int(sent["logs"][0]["data"], 16))])
-    balances = [c.ask("call", token, "balanceOf(address)(uint256)", who).split()[0] for who in (c.address, EMPTY_ACCOUNT)]
+    balances = [
+        c.ask("call", token, "balanceOf(address)(uint256)", who).split()[0] for who in (c.address, EMPTY_ACCOUNT)
+    ]
     emit("token_balances", balances)
     transfers = "Transfer(address indexed,address indexed,uint256)"
     logs = c.json("logs", "--from-block", str(int(receipt["blockNumber"], 16)), "--address", token, transfers)
@@ -247,20 +249,22 @@ def subscription_steps(c: Cast, token: str) -> None:
     """cast streams logs only; that block-number works over WebSocket is checked on the way."""
     assert int(c.run("block-number", "--rpc-url", c.ws)) >= 5
     emit_unsupported("new_heads", "cast has no command that subscribes to heads")
-    command = [c.program, "logs", "--rpc-url", c.ws, "--subscribe", "--json", "--address", token]
-    ours, theirs = pty.openpty()  # into a pipe, cast writes only when it ends
+    command = [c.program, "logs", "--rpc-url", c.ws, "--subscribe", "--address", token]
+    ours, theirs = pty.openpty()  # into a pipe, or as JSON, cast writes only when it ends
     stream = subprocess.Popen(command, stdout=theirs)
     try:
         time.sleep(2)
         c.send_async(token, "transfer(address,uint256)", EMPTY_ACCOUNT, "5")
         text = ""
-        while "\n" not in text:
+        while "transactionIndex:" not in text:
             ready, _, _ = select.select([ours], [], [], 30)
             if not ready:
-                raise CastError("cast logs printed nothing within 30 s")
+                raise CastError(f"cast logs did not print the log within 30 s: {text}")
             text += os.read(ours, 65_536).decode()
-        log = json.loads(text.splitlines()[0])
-        emit("logs_subscription", [log["topics"][0], int(log["data"], 16), log["removed"]])
+        fields = dict(re.findall(r"(data|removed): (\S+)", text))
+        topic = re.search(r"topics: \[\s*(0x[0-9a-f]{64})", text)
+        assert topic is not None, text
+        emit("logs_subscription", [topic.group(1), int(fields["data"], 16), fields["removed"] == "true"])
     finally:
         stream.kill()
         stream.wait()

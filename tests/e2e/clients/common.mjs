@@ -12,7 +12,7 @@ const folder = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..', '
 export const load = (name) => JSON.parse(readFileSync(join(folder, `${name}.json`), 'utf8'))
 
 export function emit(step, value) {
-  process.stdout.write(`${JSON.stringify({ step, value })}\n`)
+  process.stdout.write(`${JSON.stringify({ step, value: value ?? 'undefined' })}\n`)
 }
 
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms))

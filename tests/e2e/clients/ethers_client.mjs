@@ -1,5 +1,5 @@
 // ethers v6 against a Plait rollup: every step of tests/e2e/test_clients.py, one JSON line each. Started by that test.
-import { ContractFactory, JsonRpcProvider, Wallet, WebSocketProvider, keccak256, toBeHex } from 'ethers'
+import { ContractFactory, JsonRpcProvider, Wallet, WebSocketProvider, keccak256, toBeHex, toQuantity } from 'ethers'
 import { emit, emptyAccount, emptyBalanceAccount, http, key, load, refused, sleep, within, ws } from './common.mjs'
 
 const provider = new JsonRpcProvider(http, undefined, { pollingInterval: 200, batchMaxCount: 20 })
@@ -56,7 +56,7 @@ async function tokenSteps() {
   emit('estimate_transfer', Number(await provider.estimateGas({ from: wallet.address, to: emptyAccount, value: 1n })))
   const estimate = await token.getFunction('transfer').estimateGas(emptyAccount, 1n)
   emit('estimate_contract', estimate > 21_000n && estimate < 100_000n)
-  const receipts = await raw('eth_getBlockReceipts', toBeHex(sent.blockNumber))
+  const receipts = await raw('eth_getBlockReceipts', toQuantity(sent.blockNumber))
   emit('block_receipts', receipts.length === (await provider.getBlock(sent.blockNumber)).transactions.length)
   return token
 }

@@ -34,7 +34,9 @@ def classify(error: BaseException) -> str:
     text = str(error).lower()
     for fragment in CANONICAL:
         if fragment in text:
-            return {"not exist/is not available": "method not found", "invalid sender": "invalid chain id"}.get(fragment, fragment)
+            return {"not exist/is not available": "method not found", "invalid sender": "invalid chain id"}.get(
+                fragment, fragment
+            )
     return f"unrecognised: {text[:300]}"
 
 
@@ -71,9 +73,15 @@ class Client:
         """A signed-by-hand transaction's fields: a plain transfer with generous fees."""
         fee = self.w3.eth.get_block("latest")["baseFeePerGas"] * 2 + 10**9
         fields: dict[str, Any] = {
-            "chainId": self.w3.eth.chain_id, "nonce": self.w3.eth.get_transaction_count(self.account.address, "pending"),
-            "to": EMPTY_ACCOUNT, "value": 0, "gas": 21_000, "maxFeePerGas": fee, "maxPriorityFeePerGas": 10**9, "type": 2,
-        }  # fmt: skip
+            "chainId": self.w3.eth.chain_id,
+            "nonce": self.w3.eth.get_transaction_count(self.account.address, "pending"),
+            "to": EMPTY_ACCOUNT,
+            "value": 0,
+            "gas": 21_000,
+            "maxFeePerGas": fee,
+            "maxPriorityFeePerGas": 10**9,
+            "type": 2,
+        }
         fields.update(changes)
         return fields  # type: ignore[return-value]
 
@@ -103,7 +111,15 @@ def read_steps(c: Client) -> None:
     emit("funded_balance", eth.get_balance(c.account.address) > 10**18)
     emit("gas_price", eth.gas_price >= 1)
     history = eth.fee_history(4, "latest", [25.0, 75.0])
-    emit("fee_history", [len(history["baseFeePerGas"]), len(history["gasUsedRatio"]), len(history["reward"]), len(history["reward"][0])])
+    emit(
+        "fee_history",
+        [
+            len(history["baseFeePerGas"]),
+            len(history["gasUsedRatio"]),
+            len(history["reward"]),
+            len(history["reward"][0]),
+        ],
+    )
     block = eth.get_block("latest")
     emit("block_lookup", eth.get_block(block["hash"])["number"] == block["number"])
     emit("pending_block", c.raw("eth_getBlockByNumber", "pending", False)["number"] is not None)
@@ -157,8 +173,19 @@ def workbench_steps(c: Client) -> Any:
     emit("storage", int.from_bytes(slot, "big"))
     proof = c.w3.eth.get_proof(bench.address, ["0x" + "00" * 31 + "01"])
     emit("proof", [len(proof["accountProof"]) > 0, int.from_bytes(proof["storageProof"][0]["value"], "big")])
-    access = c.raw("eth_createAccessList", {"from": c.account.address, "to": bench.address, "data": f.count()._encode_transaction_data()}, "latest")
-    emit("create_access_list", sum(len(entry["storageKeys"]) for entry in access["accessList"] if entry["address"].lower() == bench.address.lower()))
+    access = c.raw(
+        "eth_createAccessList",
+        {"from": c.account.address, "to": bench.address, "data": f.count()._encode_transaction_data()},
+        "latest",
+    )
+    emit(
+        "create_access_list",
+        sum(
+            len(entry["storageKeys"])
+            for entry in access["accessList"]
+            if entry["address"].lower() == bench.address.lower()
+        ),
+    )
     failed = c.receipt({"to": bench.address, "data": Web3.keccak(text="revertPlain()")[:4], "gas": 100_000})
     emit("reverted_transaction", failed["status"])
     override = {EMPTY_ACCOUNT: {"code": "0x602a60005260206000f3"}}
@@ -176,7 +203,9 @@ def transaction_steps(c: Client, bench: Any) -> None:
     emit("transaction_fields", [sent["type"], sent["nonce"] == nonce, str(sent["value"]), sent["to"] == target])
     legacy = c.receipt({"to": target, "value": 1, "gasPrice": eth.gas_price * 2})
     emit("legacy", [eth.get_transaction(legacy["transactionHash"])["type"], legacy["status"]])
-    listed = c.fields(to=target, type=1, gas=60_000, accessList=[{"address": bench.address, "storageKeys": ["0x" + "00" * 32]}])
+    listed = c.fields(
+        to=target, type=1, gas=60_000, accessList=[{"address": bench.address, "storageKeys": ["0x" + "00" * 32]}]
+    )
     listed["gasPrice"] = listed.pop("maxFeePerGas")
     listed.pop("maxPriorityFeePerGas")
     done = eth.wait_for_transaction_receipt(c.send_signed(listed), timeout=60, poll_latency=0.2)
@@ -226,14 +255,20 @@ async def subscription_steps(ws: str, c: Client, token: Any) -> None:
                 heads.append(message["result"])
             if len(heads) == 2:
                 break
-        emit("new_heads", [len(heads), heads[1]["parentHash"] == heads[0]["hash"], heads[1]["number"] - heads[0]["number"]])
+        emit(
+            "new_heads",
+            [len(heads), heads[1]["parentHash"] == heads[0]["hash"], heads[1]["number"] - heads[0]["number"]],
+        )
         await w3.eth.unsubscribe(heads_id)
         logs_id = await w3.eth.subscribe("logs", {"address": token.address})
         await asyncio.to_thread(token.functions.transfer(EMPTY_ACCOUNT, 5).transact)
         async for message in w3.socket.process_subscriptions():
             if message["subscription"] == logs_id:
                 log = message["result"]
-                emit("logs_subscription", [log["topics"][0].to_0x_hex(), int.from_bytes(log["data"], "big"), log["removed"]])
+                emit(
+                    "logs_subscription",
+                    [log["topics"][0].to_0x_hex(), int.from_bytes(log["data"], "big"), log["removed"]],
+                )
                 break
 
 
