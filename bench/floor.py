@@ -1,8 +1,9 @@
 """Question: how fast is the native core alone? The floor that the node's speed is a share of.
 
-Blocks of 2,000 ERC-20 transfers from distinct senders over a population of accounts, stage after stage: decode with sender recovery, execution
-in the open block, sealing (state, transactions and receipts roots, header). Nothing is stored but the in-memory block store; nothing is in the
-way: no pool, no proposal, no log, no RPC. The peer of every other benchmark here.
+Blocks of 2,000 ERC-20 transfers from distinct senders over a population of accounts, stage after stage: decode with
+sender recovery, execution in the open block, sealing (state, transactions and receipts roots, header). Nothing is
+stored but the in-memory block store; nothing is in the way: no pool, no proposal, no log, no RPC. The peer of every
+other benchmark here.
 """
 
 import time
@@ -13,7 +14,7 @@ from bench.report import Result, median
 from plait.l1.synthetic import SyntheticL1
 from plait.native import Attributes, Rollup, Store, Transaction, decode_transactions
 from plait.rollups.embedded.attributes import block_attributes
-from plait.types import BlockNumber, Hash32, NetworkId, RollupId, RollupParameters, Seconds
+from plait.types import BlockNumber, Hash32, NetworkId, RollupParameters, Seconds
 
 CHAIN_ID = 901
 GENESIS_TIME_S = 1_700_000_000

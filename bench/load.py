@@ -1,9 +1,10 @@
-"""A load generator in a process of its own: posts prepared JSON-RPC bodies over keep-alive connections as fast as they are answered.
+"""A load generator in a process of its own: posts prepared JSON-RPC bodies over keep-alive connections as fast as
+they are answered.
 
-    python -m bench.load URL WORKLOAD.pickle BATCH CONNECTIONS
+    python -m bench.load URL WORKLOAD.pickle BATCH CONNECTIONS [TRANSACTIONS_PER_SECOND]
 
-Bodies are made before the clock starts. Prints one JSON line: seconds, requests, errors (the first few in words). The clock starts with the first
-request; how long transactions took to be sealed is measured by the caller.
+Bodies are made before the clock starts. Prints one JSON line: seconds, requests, errors (the first few in words). The
+clock starts with the first request; how long transactions took to be sealed is measured by the caller.
 """
 
 import asyncio
@@ -29,18 +30,20 @@ def bodies_of(raws: list[bytes], batch: int) -> list[bytes]:
     return bodies
 
 
-async def main(url: str, workload_path: str, batch: str, connections: str) -> None:
-    """Sends the whole workload once."""
+async def main(url: str, workload_path: str, batch: str, connections: str, rate: str = "0") -> None:
+    """Sends the whole workload once; at a steady rate when one is given."""
     raws: list[bytes] = pickle.loads(Path(workload_path).read_bytes())
     bodies = bodies_of(raws, int(batch))
     errors: list[str] = []
     sent = 0
-    position = iter(bodies)
+    position = iter(enumerate(bodies))
+    interval_s = int(batch) / float(rate) if float(rate) else 0.0
 
     async def connection(session: aiohttp.ClientSession) -> None:
         nonlocal sent
-        for body in position:
+        for index, body in position:
             pause = 0.02
+            await asyncio.sleep(max(0.0, started + index * interval_s - time.perf_counter()))
             while True:
                 async with session.post(url, data=body, headers={"content-type": "application/json"}) as response:
                     answer = await response.read()
@@ -58,7 +61,17 @@ async def main(url: str, workload_path: str, batch: str, connections: str) -> No
         started = time.perf_counter()
         await asyncio.gather(*(connection(session) for _ in range(int(connections))))
         seconds = time.perf_counter() - started
-    print(json.dumps({"started_at": started_at, "seconds": seconds, "requests": sent, "errors": len(errors), "first_errors": errors[:3]}))
+    print(
+        json.dumps(
+            {
+                "started_at": started_at,
+                "seconds": seconds,
+                "requests": sent,
+                "errors": len(errors),
+                "first_errors": errors[:3],
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
-"""Question: how many ERC-20 transfers per second does a node take over HTTP, and how does that compare with anvil and with the floor?
+"""Question: how many ERC-20 transfers per second does a node take over HTTP, and how does that compare with anvil and
+with the floor?
 
-The same raw transactions, the same genesis, batches of 100 `eth_sendRawTransaction` over 8 keep-alive connections from a process of its own, for
-Plait and for anvil one after the other. The rate is all transactions over the time from the first request to the receipt of the last.
-The load generator runs on the same two cores and takes its share of them on both sides.
+The same raw transactions, the same genesis, batches of 100 `eth_sendRawTransaction` over 8 keep-alive connections
+from a process of its own, for Plait and for anvil one after the other. The rate is all transactions over the time
+from the first request to the receipt of the last. The load generator runs on the same two cores and takes its share
+of them on both sides.
 """
 
 import time

@@ -78,7 +78,14 @@ def anvil(genesis: bytes, chain_id: int) -> Iterator[Served]:
         path = Path(folder) / "genesis.json"
         path.write_bytes(genesis)
         command = [program, "--port", str(port), "--chain-id", str(chain_id), "--init", str(path), "--block-time", "1"]
-        command += ["--gas-limit", str(workload.GAS_LIMIT_BLOCK), "--silent", "--no-request-size-limit", "--order", "fifo"]
+        command += [
+            "--gas-limit",
+            str(workload.GAS_LIMIT_BLOCK),
+            "--silent",
+            "--no-request-size-limit",
+            "--order",
+            "fifo",
+        ]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
             served = Served(f"http://127.0.0.1:{port}", process.pid)
@@ -101,12 +108,14 @@ def wait_until_answering(served: Served) -> None:
             time.sleep(0.1)
 
 
-def load(served: Served, raws: list[bytes], batch: int = 100, connections: int = 8) -> dict[str, object]:
+def load(
+    served: Served, raws: list[bytes], batch: int = 100, connections: int = 8, rate: float = 0.0
+) -> dict[str, object]:
     """Sends all transactions from a process of its own; what it prints. Raises when any was refused."""
     with tempfile.NamedTemporaryFile(suffix=".pickle") as file:
         file.write(pickle.dumps(raws))
         file.flush()
-        command = [sys.executable, "-m", "bench.load", served.url, file.name, str(batch), str(connections)]
+        command = [sys.executable, "-m", "bench.load", served.url, file.name, str(batch), str(connections), str(rate)]
         done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     report: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
     if report["errors"]:

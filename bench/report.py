@@ -1,7 +1,7 @@
 """What a benchmark reports: figures with units, ratios with their target, the machine, as JSON and as a table.
 
-A result is `{"question", "figures": {name: {"value", "unit"}}, "ratios": {name: {"value", "target", "met"}}, "notes", "machine"}`. A ratio
-that falls short is reported as it is; nothing here fails a run.
+A result is `{"question", "figures": {name: {"value", "unit"}}, "ratios": {name: {"value", "target", "met"}}, "notes",
+"machine"}`. A ratio that falls short is reported as it is; nothing here fails a run.
 """
 
 import json

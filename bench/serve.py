@@ -1,4 +1,5 @@
-"""A Plait node in a process of its own for the benchmarks: genesis files given, JSON-RPC on free ports, durable log on disk.
+"""A Plait node in a process of its own for the benchmarks: genesis files given, JSON-RPC on free ports, durable log
+on disk.
 
     python -m bench.serve DATA_DIR GENESIS_TIME_S SUB_BLOCKS GENESIS.json...
 

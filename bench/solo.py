@@ -1,7 +1,8 @@
 """Question: what share of the native core's speed does a whole solo node keep, in process?
 
-Raw bytes in; admitted by the pool, ordered, proposed, checked, written to the durable log on disk, executed, sealed, receipts readable. Compared
-with the floor (the native core alone, same transactions) measured just before and just after in the same run.
+Raw bytes in; admitted by the pool, ordered, proposed, checked, written to the durable log on disk, executed, sealed,
+receipts readable. Compared with the floor (the native core alone, same transactions) measured just before and just
+after in the same run.
 """
 
 import asyncio
@@ -27,7 +28,8 @@ def network(genesis_time_s: int, rollups: int = 1, slot_ms: int = 1_000, sub_blo
         slot_ms=slot_ms,
         sub_blocks_per_slot=sub_blocks,
         rollups=tuple(
-            RollupConfig(chain_id=floor.CHAIN_ID + index, gas_limit=workload.GAS_LIMIT_BLOCK) for index in range(rollups)
+            RollupConfig(chain_id=floor.CHAIN_ID + index, gas_limit=workload.GAS_LIMIT_BLOCK)
+            for index in range(rollups)
         ),
     )
 
@@ -38,13 +40,16 @@ async def feed(node: Node, rollup_id: RollupId, raws: list[bytes]) -> None:
         while node.pool.count > POOL_AHEAD_MAX:
             await asyncio.sleep(0.005)
         decoded = await asyncio.to_thread(node.pool.decode, rollup_id, raws[start : start + BATCH])
-        refused = [item for item in node.pool.admit(rollup_id, decoded, node.clock.now_ms()) if isinstance(item, Exception)]
+        refused = [
+            item for item in node.pool.admit(rollup_id, decoded, node.clock.now_ms()) if isinstance(item, Exception)
+        ]
         if refused:
             raise refused[0]
 
 
 async def watch_sealed(node: Node, expected: int) -> dict[str, float]:
-    """Waits until so many transactions are sealed; seconds spent per phase of the protocol worker are in the metrics."""
+    """Waits until so many transactions are sealed; seconds spent per phase of the protocol worker are in the
+    metrics."""
     subscription = node.bus.subscribe(size=10_000)
     decided = 0
     sealed_at = 0.0
@@ -74,7 +79,8 @@ async def measure(transfers: workload.Workload, accounts: int, folder: Path) -> 
         sealed_at = (await watcher)["sealed_at"]
         native = node.rollups[rollup_id].native
         receipt = native.receipt_json(workload.keccak256(transfers.raws[-1]))
-        assert receipt is not None and json.loads(receipt)["status"] == "0x1"
+        assert receipt is not None
+        assert json.loads(receipt)["status"] == "0x1"
         return len(transfers.raws) / (sealed_at - started), {"phases": node.metrics.render().decode()}
 
 
@@ -89,5 +95,7 @@ def run(quick: bool = False) -> Result:
     result.figure("floor, stage after stage", floor_rate, "tx/s")
     result.figure("solo node in process, sealed", rate, "tx/s")
     result.ratio("solo node / floor", rate / floor_rate, at_least=0.6)
-    result.note(f"{len(transfers.raws):,} transfers, 1 s slots of 4 sub-blocks, durable log; the last slot's wait for its seal is included")
+    result.note(
+        f"{len(transfers.raws):,} transfers, 1 s slots of 4 sub-blocks, durable log; the last slot's wait is included"
+    )
     return result

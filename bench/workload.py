@@ -1,8 +1,9 @@
 """The transactions that every benchmark sends: signed ERC-20 transfers, made once and kept in the cache.
 
-A workload is a genesis (a token whose balances are already in storage, funded senders) and raw EIP-1559 transactions that transfer one token
-unit each to a recipient drawn from a fixed population. Everything follows from the seed. Signing costs more than anything measured here, so the
-raw bytes are cached under `$PLAIT_CACHE/bench`, keyed by the parameters.
+A workload is a genesis (a token whose balances are already in storage, funded senders) and raw EIP-1559 transactions
+that transfer one token unit each to a recipient drawn from a fixed population. Everything follows from the seed.
+Signing costs more than anything measured here, so the raw bytes are cached under `$PLAIT_CACHE/bench`, keyed by the
+parameters.
 """
 
 import hashlib
