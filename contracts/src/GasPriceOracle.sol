@@ -58,11 +58,12 @@ contract GasPriceOracle {
         return (_calldataGas(_data) * _scaledFee()) / (16 * 10 ** DECIMALS);
     }
 
-    /// @notice Upper bound of the L1 data fee in wei, from the size of the unsigned transaction alone.
+    /// @notice Upper bound of the L1 data fee in wei, from the size of the unsigned transaction alone. The formula is the
+    ///         published one; data that does not compress at all exceeds it by about 1 % (FastLZ adds a byte per 32).
     function getL1FeeUpperBound(uint256 _unsignedTxSize) external view returns (uint256) {
         if (!isFjord) revert ForkOrder();
         uint256 size = _unsignedTxSize + SIGNATURE_BYTES;
-        return _fjordFee(size + size / 255 + 16); // FastLZ adds at most a byte per 255, and a header
+        return _fjordFee(size + size / 255 + 16);
     }
 
     /// @notice L1 gas that the transaction's data stands for (Fjord: 16 per estimated compressed byte).

@@ -7,8 +7,8 @@ Specification
     - The message passer 0x42..16 always has a non-empty storage: with an empty one op-geth's getPayload leaves
       `withdrawalsRoot` out and its own newPayload then refuses the block. The slot and value are those of an OP Stack
       proxy's admin, which is what real chains have there.
-    - mixHash is the chain id: the chain configuration is not part of a block's hash, and rollups that differ in nothing else
-      would share the hashes of their empty blocks.
+    - mixHash is the chain id: the chain configuration is not part of a block's hash, and rollups that differ in nothing
+      else would share the hashes of their empty blocks.
     - Equal specifications give equal bytes: keys are sorted and no clock is read.
 Imports: plait.types, plait.errors, plait.rollups.contracts.
 """

@@ -1,7 +1,7 @@
 """Foundry's cast against a Plait rollup: every step of tests/e2e/test_clients.py that cast has a command for.
 
-One JSON line per step; steps without a command print `"value": null` and the reason. Started by that test. The key is one
-of the public development keys: cast takes keys as arguments only.
+One JSON line per step; steps without a command print null and the reason. Started by that test. The key is one of the
+public development keys: cast takes keys as arguments only.
 """
 
 from __future__ import annotations
