@@ -1,10 +1,10 @@
 """Keeps Cargo's lock in the repository without the address of any registry.
 
 Cargo.lock names the registry of every package; this repository names packages and versions only. The committed form,
-`native/Cargo.lock.packages`, is Cargo.lock with each registry source replaced by the word `registry`; names, versions and
-checksums stay, so the lock is as strict as Cargo's own.
+`native/Cargo.lock.packages`, is Cargo.lock with each registry source replaced by the word `registry`; names, versions
+and checksums stay, so the lock is as strict as Cargo's own.
 
-    cargo_lock.py restore   writes native/Cargo.lock from the committed form (the registry's name is asked of cargo itself)
+    cargo_lock.py restore   writes native/Cargo.lock from the committed form (cargo itself is asked for the name)
     cargo_lock.py record    writes the committed form from native/Cargo.lock
 """
 
@@ -26,7 +26,8 @@ def source_line() -> str:
         (probe / "src").mkdir()
         (probe / "src" / "lib.rs").write_text("")
         (probe / "Cargo.toml").write_text(
-            '[package]\nname = "probe"\nversion = "0.0.0"\nedition = "2021"\n[dependencies]\ncfg-if = "1"\n[workspace]\n'
+            '[package]\nname = "probe"\nversion = "0.0.0"\nedition = "2021"\n'
+            '[dependencies]\ncfg-if = "1"\n[workspace]\n'
         )
         subprocess.run(["cargo", "generate-lockfile", "--quiet"], cwd=probe, check=True)
         for line in (probe / "Cargo.lock").read_text().splitlines():
@@ -49,7 +50,9 @@ def record() -> None:
 
 
 def _without_addresses(text: str) -> str:
-    return "\n".join(PLACEHOLDER if line.startswith('source = "registry+') else line for line in text.splitlines()) + "\n"
+    return (
+        "\n".join(PLACEHOLDER if line.startswith('source = "registry+') else line for line in text.splitlines()) + "\n"
+    )
 
 
 if __name__ == "__main__":

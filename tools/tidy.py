@@ -18,7 +18,13 @@ CODE = {".py", ".rs", ".sol", ".mjs", ".js", ".ts", ".sh"}
 FORBIDDEN = [
     re.compile(pattern)
     for pattern in (
-        r"pypi" r"\.org|pythonhosted" r"\.org|registry\.npmjs" r"\.org|index\.crates" r"\.io|crates\.io" r"-index|proxy\.golang" r"\.org|repo1?\.maven",
+        r"pypi"
+        r"\.org|pythonhosted"
+        r"\.org|registry\.npmjs"
+        r"\.org|index\.crates"
+        r"\.io|crates\.io"
+        r"-index|proxy\.golang"
+        r"\.org|repo1?\.maven",
         r"/(?:home|Users)/[a-z]|/wor" r"k/(?:main|shared|plan)",
     )
 ]
@@ -45,12 +51,16 @@ def findings(path: Path) -> list[str]:
     for number, line in enumerate(lines, 1):
         if any(pattern.search(line) for pattern in FORBIDDEN):
             found.append(f"{name}:{number}: an address of a registry or a path of a machine")
-    if path.suffix == ".py" and name.parts[0] in {"plait", "sim", "bench"} and lines and not text.lstrip().startswith(('"""', 'r"""')):
+    if (
+        path.suffix == ".py"
+        and name.parts[0] in {"plait", "sim", "bench"}
+        and lines
+        and not text.lstrip().startswith(('"""', 'r"""'))
+    ):
         found.append(f"{name}: a module opens with its specification (docstring)")
     if path.suffix == ".md":
-        for target in LINK.findall(text):
-            if not (path.parent / target).exists():
-                found.append(f"{name}: link to {target}, which does not exist")
+        missing = (target for target in LINK.findall(text) if not (path.parent / target).exists())
+        found.extend(f"{name}: link to {target}, which does not exist" for target in missing)
     return found
 
 
