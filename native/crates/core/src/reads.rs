@@ -215,9 +215,7 @@ fn transaction_fields(json: &mut Json, item: &Included, place: &Place, index: us
         signature_fields(object, envelope);
         if let OpTxEnvelope::Deposit(deposit) = envelope {
             object.data("sourceHash", deposit.source_hash);
-            if deposit.mint != 0 {
-                object.big("mint", U256::from(deposit.mint));
-            }
+            object.big("mint", U256::from(deposit.mint));
             object.quantity("depositReceiptVersion", 1);
         }
     });
