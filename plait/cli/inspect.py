@@ -104,7 +104,8 @@ def block(block: str, chain_id: int | None, transactions: bool, url: str, as_jso
       plait block 12 --rollup 902
       plait block pending --transactions
     """
-    found = answer(_block(url, chain_id, block), as_json=as_json)
+    wanted = block if _HASH.match(block) else _number(block)
+    found = answer(_block(url, chain_id, wanted), as_json=as_json)
     if found is None:
         fail(InvalidInput(f"There is no block {block}.", code="block_unknown"), as_json=as_json)
     if as_json:
@@ -120,7 +121,7 @@ async def _block(url: str, chain_id: int | None, block: str) -> dict[str, Any] |
         if _HASH.match(block):
             found = await rollup.call("eth_getBlockByHash", block, True)
         else:
-            found = await rollup.call("eth_getBlockByNumber", _number(block), True)
+            found = await rollup.call("eth_getBlockByNumber", block, True)
         return None if found is None else {"chainId": _pick(rollups, chain_id), **found}
 
 

@@ -36,7 +36,7 @@ from plait.node.metrics import Metrics
 from plait.node.restore import Restored, restore, write_snapshot
 from plait.protocol.requests import ApplicationInfo
 from plait.rollups.embedded.source import EmbeddedSource
-from plait.storage import DataDirectory, DecidedLog, Files, MemoryLog, Snapshots
+from plait.storage import NETWORK_FILE, DataDirectory, DecidedLog, Files, MemoryLog, Snapshots
 from plait.types import NetworkParameters, RollupId, RollupParameters
 
 SWITCH_INTERVAL_S = 0.0005
@@ -267,6 +267,12 @@ def open_storage(
             snapshots=None,
         )
     disk = files if files is not None else Files()
+    if network is None and not (config.data_dir / NETWORK_FILE).exists():
+        raise ConfigurationError(
+            f"{config.data_dir} holds no network; create one with `plait devnet`, or name the right directory.",
+            code="network_missing",
+            path=str(config.data_dir),
+        )
     directory = DataDirectory(config.data_dir)
     try:
         found, found_genesis = _network_of(directory, network, genesis, disk)
@@ -291,10 +297,7 @@ def _network_of(
     The configuration is written last: without it the directory counts as new.
     """
     if not directory.network.exists():
-        if network is None:
-            raise ConfigurationError(
-                f"{directory.path} holds no network yet; say which one to create.", code="network_missing"
-            )
+        assert network is not None, "open_storage looked"
         created = genesis or embedded_genesis(network)
         directory.genesis.mkdir(exist_ok=True)
         for rollup_id, data in created.items():

@@ -4,11 +4,20 @@ Level 5. The log is written before anything is answered as decided; everything e
 Blocks, receipts and indexes of the rollups lie in the native core's store, which is derived data.
 """
 
-from plait.storage.directory import DataDirectory
+from plait.storage.directory import NETWORK_FILE, DataDirectory
 from plait.storage.files import Files
 from plait.storage.log import DecidedLog
 from plait.storage.memory import MemoryLog
 from plait.storage.record import DecidedRecord
 from plait.storage.snapshots import Snapshot, Snapshots
 
-__all__ = ["DataDirectory", "DecidedLog", "DecidedRecord", "Files", "MemoryLog", "Snapshot", "Snapshots"]
+__all__ = [
+    "NETWORK_FILE",
+    "DataDirectory",
+    "DecidedLog",
+    "DecidedRecord",
+    "Files",
+    "MemoryLog",
+    "Snapshot",
+    "Snapshots",
+]

@@ -14,6 +14,8 @@ from types import TracebackType
 
 from plait.errors import ConfigurationError, Unavailable
 
+NETWORK_FILE = "network.json"
+
 
 class DataDirectory:
     """A locked data directory. Use as a context manager, or call `close`.
@@ -71,7 +73,7 @@ class DataDirectory:
     @property
     def network(self) -> Path:
         """The parameters that the directory was created with."""
-        return self.path / "network.json"
+        return self.path / NETWORK_FILE
 
     def close(self) -> None:
         """Gives the directory free. Safe to call twice."""
