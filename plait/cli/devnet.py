@@ -34,6 +34,7 @@ from plait.node.config import (
 from plait.node.logging import configure_logging
 from plait.node.node import Node, reset
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS, DEVELOPMENT_MNEMONIC
+from plait.rollups.embedded.genesis import FORKS, Fork
 from plait.types import OrderingPolicy, RollupId, Seconds
 
 if TYPE_CHECKING:
@@ -60,6 +61,13 @@ class PerRollup(click.ParamType[Any]):
             self.fail(f"{value!r}: {error}", param, ctx)
 
 
+def fork_named(name: str) -> Fork:
+    """A fork by its name. Raises ValueError."""
+    if name not in FORKS:
+        raise ValueError(f"there are {', '.join(FORKS)}")
+    return name
+
+
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What the command line says about the network; None where it says nothing."""
 
@@ -71,6 +79,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     gas_limits: tuple[int, ...] | None
     block_times_s: tuple[float, ...] | None
     da_scalars: tuple[int, ...] | None
+    forks: tuple[Fork, ...] | None
     genesis_files: tuple[Path, ...]
 
 
@@ -90,6 +99,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     help="Order within a sub-block: priority_fee or arrival.  [default: priority_fee]",
 )  # fmt: skip
 @click.option("--da-scalar", "da_scalars", type=PerRollup("SCALAR", int), help="DA footprint scalar.  [default: 400]")
+@click.option("--fork", "forks", type=PerRollup("FORK", fork_named), help="OP Stack fork.  [default: jovian]")
 @click.option("--accounts", type=click.IntRange(0, 10), help="Funded development accounts.  [default: 10]")
 @click.option(
     "--genesis", "genesis_files", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -146,6 +156,7 @@ def devnet(as_json: bool, **options: Any) -> None:
         gas_limits=options["gas_limits"],
         block_times_s=options["block_times"],
         da_scalars=options["da_scalars"],
+        forks=options["forks"],
         genesis_files=options["genesis_files"],
     )
     data_dir = None if options["in_memory"] else options["data_dir"]
@@ -223,6 +234,7 @@ def _rollups(asked: Asked, found: NetworkConfig | None) -> tuple[RollupConfig, .
         ("gas_limit", "--gas-limit", asked.gas_limits),
         ("ordering", "--policy", asked.policies),
         ("da_footprint_gas_scalar", "--da-scalar", asked.da_scalars),
+        ("fork", "--fork", asked.forks),
     ):
         for change, value in zip(changes, _spread(values, count, flag), strict=True):
             if value is not None:

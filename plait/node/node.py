@@ -33,9 +33,8 @@ from plait.node.config import NetworkConfig, NodeConfig, decode_network, embedde
 from plait.node.health import Health, health_of
 from plait.node.logging import get_logger
 from plait.node.metrics import Metrics
-from plait.node.restore import Restored, restore, write_snapshot
+from plait.node.restore import Restored, restore, source_of, write_snapshot
 from plait.protocol.requests import ApplicationInfo
-from plait.rollups.embedded.source import EmbeddedSource
 from plait.storage import NETWORK_FILE, DataDirectory, DecidedLog, Files, MemoryLog, Snapshots
 from plait.types import NetworkParameters, RollupId, RollupParameters
 
@@ -350,7 +349,7 @@ def _restore(config: NodeConfig, stored: Stored) -> Restored:
     return restore(
         stored.network,
         stored.genesis,
-        EmbeddedSource.of(stored.network.parameters()),
+        source_of(stored.network),
         stored.log,
         snapshots=stored.snapshots if config.snapshots else None,
         store_path=None if stored.directory is None else stored.directory.store,

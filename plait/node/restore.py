@@ -20,6 +20,7 @@ from plait.native import NativeError, Rollup, Store
 from plait.node.config import NetworkConfig
 from plait.protocol.application import Application
 from plait.protocol.requests import FinalizeRequest
+from plait.rollups.embedded.source import EmbeddedSource
 from plait.storage import DecidedLog, DecidedRecord, MemoryLog, Snapshot, Snapshots
 from plait.types import Hash32, Height, RollupId
 
@@ -43,6 +44,13 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
 def rollup_part(rollup_id: RollupId) -> str:
     """Name of a rollup's file within a snapshot."""
     return f"rollup-{rollup_id}"
+
+
+def source_of(network: NetworkConfig) -> AttributesSource:
+    """Payload attributes and L1 origins of a network of embedded rollups."""
+    return EmbeddedSource.of(
+        network.parameters(), {RollupId(rollup.chain_id): rollup.fork for rollup in network.rollups}
+    )
 
 
 def at_genesis(

@@ -17,10 +17,9 @@ from plait.errors import PlaitError
 from plait.ledger.encoding import encode_ledger
 from plait.native import NativeError, Rollup, Store
 from plait.node.node import Stored
-from plait.node.restore import LEDGER_PART, at_genesis, rollup_part
+from plait.node.restore import LEDGER_PART, at_genesis, rollup_part, source_of
 from plait.protocol.application import Application
 from plait.protocol.requests import FinalizeRequest, ProcessRequest, Refused
-from plait.rollups.embedded.source import EmbeddedSource
 from plait.storage import DecidedRecord, Snapshot
 from plait.types import Height
 
@@ -51,8 +50,9 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 def verify(stored: Stored, progress: Callable[[Height], None] = lambda _: None) -> Verification:
     """Replays and compares everything that `stored` holds; never raises for a difference."""
     started = time.perf_counter()
-    source = EmbeddedSource.of(stored.network.parameters())
-    application = at_genesis(stored.network, stored.genesis, source, Store.in_memory(), recheck_own=True)
+    application = at_genesis(
+        stored.network, stored.genesis, source_of(stored.network), Store.in_memory(), recheck_own=True
+    )
     snapshots = (
         {} if stored.snapshots is None else {one.height: one for one in stored.snapshots.good(stored.log.height)}
     )
