@@ -3,7 +3,7 @@
 //! `cargo run --release --example floor_state -- [accounts]` (default: 100000 and 1000000)
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use alloy_primitives::{Address, B256, U256};
 use plait_state::{snapshot, AccountChange, AccountInfo, BlockRecord, CodeStore, Key, StateChanges, StateTrie, Store};
@@ -138,6 +138,9 @@ fn measure_snapshot(state: &StateTrie) {
     std::fs::remove_file(path).expect("removes");
 }
 
+/// Between blocks of the store's measure; as fast as possible would measure the engine's back-pressure instead.
+const STORE_PAUSE: Duration = Duration::from_millis(250);
+
 fn measure_store() {
     let folder = std::env::temp_dir().join(format!("plait-floor-{}.store", std::process::id()));
     let store = Store::open(&folder).expect("opens");
@@ -145,7 +148,8 @@ fn measure_store() {
     let before = resident_bytes();
     let mut samples = Vec::new();
     let mut hashes: Vec<B256> = Vec::new();
-    for number in 1..=120_u64 {
+    for number in 1..=40_u64 {
+        std::thread::sleep(STORE_PAUSE);
         hashes = (0..10_000).map(|_| B256::from_slice(&[numbers.next(); 4].map(u64::to_be_bytes).concat())).collect();
         let (body, receipts) = (vec![number as u8; 1_800_000], vec![number as u8; 1_500_000]);
         let record = BlockRecord {

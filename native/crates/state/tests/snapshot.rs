@@ -122,6 +122,26 @@ fn no_damage_goes_unnoticed() {
     assert_eq!(attempt(b"not a snapshot at all").unwrap_err().code(), "snapshot_format");
 }
 
+/// A file that lost, repeats or swaps whole chunks, each with its own right checksum, is refused by the checksum of the whole.
+#[test]
+fn rearranged_chunks_are_refused() {
+    const PIECE: usize = 1 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rearranged");
+    let header: Vec<u8> = (0..3 * PIECE).map(|at| (at / PIECE) as u8).collect();
+    write(&path, &populated(10, 10), &CodeStore::default(), &header).unwrap();
+    let good = fs::read(&path).unwrap();
+    let (start, chunk) = (8, 9 + PIECE);
+    let (before, pieces) = (&good[..start], &good[start..]);
+    let (one, two, rest) = (&pieces[..chunk], &pieces[chunk..2 * chunk], &pieces[2 * chunk..]);
+    for rearranged in [vec![before, one, rest], vec![before, one, one, two, rest], vec![before, two, one, rest]] {
+        fs::write(&path, rearranged.concat()).unwrap();
+        assert_eq!(load(&path, &CodeStore::default()).unwrap_err().code(), "snapshot_corrupt");
+    }
+    fs::write(&path, good).unwrap();
+    assert_eq!(load(&path, &CodeStore::default()).unwrap().1, header);
+}
+
 /// A file whose checksums are right but whose root is another is refused: checksums protect from accidents, the root from the rest.
 #[test]
 fn a_forged_root_is_refused() {

@@ -36,3 +36,31 @@ pub(super) fn prove<V: Value>(root: &Node<V>, key: &B256) -> Vec<Bytes> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloy_primitives::{B256, U256};
+    use alloy_trie::proof::verify_proof;
+    use alloy_trie::Nibbles;
+
+    use crate::trie::Trie;
+
+    /// Nodes shorter than 32 bytes stand in their parent and are not listed again; such proofs verify, for present and absent keys.
+    /// Hashed keys never share so long a prefix, hence keys made by hand.
+    #[test]
+    fn inline_nodes_are_not_repeated() {
+        let key = |number: u8| {
+            let mut key = B256::repeat_byte(0x77);
+            key[31] = number;
+            key
+        };
+        let entries = [0x10, 0x11, 0x25, 0x80, 0x81, 0x8f].map(|number| (key(number), U256::from(number)));
+        let trie = Trie::from_sorted(entries.into_iter());
+        for number in 0..=u8::MAX {
+            let nodes = trie.prove(&key(number));
+            assert!(nodes[1..].iter().all(|node| node.len() >= 32), "an inline node is listed");
+            let expected = trie.get(&key(number)).map(alloy_rlp::encode);
+            assert!(verify_proof(trie.root(), Nibbles::unpack(key(number)), expected, &nodes).is_ok());
+        }
+    }
+}
