@@ -24,7 +24,7 @@ VAULTS = tuple(
 ITEM_HEAD_BYTES = 7
 
 
-class Violation(AssertionError):  # noqa: N818 - what it is called wherever checkers of invariants are
+class Violation(AssertionError):
     """A checker's answer was no."""
 
 

@@ -54,7 +54,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
         """A plan for a seeded source of randomness."""
         rollups = random.choice((1, 2, 2, 3))
         return cls(
-            nodes=random.choice((1, 2, 3, 4)),
+            nodes=random.choice((1, 2, 3, 4, 5)),
             block_times_slots=tuple(random.choice((1, 1, 2, 3)) for _ in range(rollups)),
             policies=tuple(random.choice(list(OrderingPolicy)) for _ in range(rollups)),
             gas_limit=Gas(random.choice((2_500_000, 5_000_000, 30_000_000))),

@@ -1,6 +1,6 @@
 """200 seeded networks keep every promise under rivals, byzantine proposers, skipped checks, crashes and replays.
 
-Each seed is a world of 1 to 4 nodes and 1 to 3 rollups; `sim.checkers` asks its questions after every height. A
+Each seed is a world of 1 to 5 nodes and 1 to 3 rollups; `sim.checkers` asks its questions after every height. A
 failure prints the command that replays the seed.
 """
 
