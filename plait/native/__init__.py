@@ -1,7 +1,7 @@
 """The native core: OP Stack execution, state and block store, compiled from `native/` by `make native`.
 
-This module only re-exports `plait.native._core`, whose typed contract with every convention and code is `_core.pyi`. It holds no
-policy. Import from here, never from `_core`, so that there is one place to look.
+This module only re-exports `plait.native._core`, whose typed contract with every convention and code is `_core.pyi`. It
+holds no policy. Import from here, never from `_core`, so that there is one place to look.
 """
 
 from plait.native._core import (

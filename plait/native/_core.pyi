@@ -4,10 +4,14 @@ Conventions
     hash, root      32 bytes
     address         20 bytes
     wei, gas        Python int, >= 0 (wei < 2**256, gas < 2**64)
-    block selector  int >= 0 (a sealed block's number), or -1 for the pending (open) block
-    *_json methods  return UTF-8 JSON bytes with exactly the fields and encodings that op-geth answers, or None when absent
-Every call that executes or hashes more than a few microseconds releases the GIL. All classes are safe to share between threads.
-Failures raise `NativeError` with `.code` (stable snake_case string) and a sentence.
+    block selector  int >= 0 (a sealed block's number), or -1 for the pending (open) block; the head while none is open
+    *_json methods  return UTF-8 JSON bytes with the fields and encodings that op-geth answers, or None when absent
+Calls that execute or hash for more than a few microseconds release the GIL. All classes are safe to share between threads; calls on
+one session wait for each other.
+
+Failures raise `NativeError` with `.code` (stable snake_case string) and a sentence. Besides the codes named at each method:
+`internal` (a bug of the core: a broken invariant or a caught panic), `store_engine`, `store_io`, `store_corrupt`, `store_closed`,
+`store_locked` from whatever touches a store. Arguments of a wrong length or type raise ValueError or TypeError.
 """
 
 from collections.abc import Sequence
@@ -16,12 +20,15 @@ from typing import Literal, final
 PENDING: int  # -1
 
 class NativeError(Exception):
+    """A refused call."""
+
     code: str
+    data: bytes  # revert data of an executed call; empty otherwise
 
 # ---------------------------------------------------------------- transactions
 @final
 class Transaction:
-    """One signed, decoded user transaction with its recovered sender. Immutable."""
+    """One signed, decoded user transaction with its recovered sender. Immutable; equal and hashed by its hash."""
 
     raw: bytes
     hash: bytes
@@ -29,8 +36,8 @@ class Transaction:
     type: int  # 0 legacy, 1 EIP-2930, 2 EIP-1559, 4 EIP-7702
     nonce: int
     gas_limit: int
-    max_fee_per_gas: int
-    max_priority_fee_per_gas: int
+    max_fee_per_gas: int  # gas price of types 0 and 1
+    max_priority_fee_per_gas: int  # gas price of types 0 and 1
     value: int
     to: bytes | None
     input_bytes: int
@@ -45,7 +52,7 @@ class Refusal:
     """Why raw bytes are not an acceptable user transaction."""
 
     code: Literal[
-        "rlp_malformed",
+        "rlp_malformed",  # also: not the canonical encoding of what it decodes to
         "rlp_trailing_bytes",
         "transaction_type_unsupported",  # 0x7E, 0x7D, blob, unknown
         "chain_id_wrong",
@@ -64,7 +71,7 @@ class Refusal:
 def decode_transactions(
     raws: Sequence[bytes], chain_id: int, *, size_max: int = 131_072, senders: bytes | None = None
 ) -> list[Transaction | Refusal]:
-    """Decodes and recovers senders in parallel, GIL released. `senders` (20 bytes each, concatenated) skips recovery: only for our own log."""
+    """Decodes and recovers senders in parallel. `senders` (20 bytes each, concatenated) skips recovery: only for our own log."""
 
 def keccak256(data: bytes) -> bytes: ...
 def keccak256_many(items: Sequence[bytes]) -> list[bytes]: ...
@@ -82,12 +89,16 @@ class Store:
     def in_memory() -> Store: ...
     def sync(self) -> None: ...
     def close(self) -> None: ...
-    def statistics(self) -> dict[str, int]: ...
+    def statistics(self) -> dict[str, int]: ...  # disk_bytes, write_buffer_bytes
 
 # ---------------------------------------------------------------- a rollup and its sessions
 @final
 class Attributes:
-    """What opens a block (the OP Stack's payload attributes). `deposits`: raw 0x7E transactions, the L1-attributes deposit first."""
+    """What opens a block (the OP Stack's payload attributes).
+
+    `deposits`: raw 0x7E transactions, the L1-attributes deposit first (in Jovian's layout from Jovian on). Denominator and
+    elasticity both 0 mean the chain's own.
+    """
 
     def __init__(
         self,
@@ -120,6 +131,8 @@ class OpenBlock:
 
 @final
 class SealedBlock:
+    """Facts of a sealed block."""
+
     number: int
     hash: bytes
     parent_hash: bytes
@@ -136,26 +149,30 @@ class SealedBlock:
 
 @final
 class Outcomes:
-    """Results of one `run`, in the order of its input; columns are cheap, items are made when asked for."""
+    """Results of one `run`, in the order of its input; columns are cheap, items are made when asked for (IndexError beyond)."""
 
     def __len__(self) -> int: ...
-    statuses: bytes  # per transaction: 1 succeeded, 0 reverted or halted (included), 2 not applicable (left out, no trace in state)
+    statuses: bytes  # 1 succeeded, 0 reverted or halted (included), 2 not applicable (left out, no trace in state)
     gas_used: int  # total of the included
     da_footprint: int
     included: int
     def transaction_gas_used(self, index: int) -> int: ...
     def output(self, index: int) -> bytes: ...
     def failure(self, index: int) -> tuple[str, str] | None:
-        """(code, sentence) of a status 0 or 2. Codes of status 2: nonce_too_low, nonce_too_high, insufficient_funds, fee_cap_too_low,
-        block_gas_limit_reached, block_da_limit_reached, intrinsic_gas_too_low, sender_not_eoa, transaction_not_applicable.
-        Codes of status 0: reverted, out_of_gas, invalid_opcode, halted."""
+        """(code, sentence) of a status 0 or 2.
+
+        Codes of status 2: nonce_too_low, nonce_too_high, insufficient_funds, fee_cap_too_low, block_gas_limit_reached,
+        block_da_limit_reached, intrinsic_gas_too_low, sender_not_eoa, transaction_not_applicable.
+        Codes of status 0: reverted, out_of_gas, invalid_opcode, halted.
+        """
     def logs(self, index: int) -> list[tuple[bytes, list[bytes], bytes]]: ...  # (address, topics, data)
 
 @final
 class Session:
     """A candidate continuation of a rollup: an overlay over the rollup's decided state. Dropping it leaves no trace."""
 
-    def fork(self) -> Session: ...  # cheap, independent
+    def fork(self) -> Session:
+        """An independent copy. Costs what was changed since the last fork or commit, not what the session holds."""
     @property
     def open_block(self) -> OpenBlock | None: ...
     @property
@@ -164,14 +181,22 @@ class Session:
     def head_hash(self) -> bytes: ...
     @property
     def head_timestamp(self) -> int: ...
-    def open(
-        self, attributes: Attributes
-    ) -> Outcomes: ...  # executes pre-block system calls and the deposits; error code `block_already_open`
+    def open(self, attributes: Attributes) -> Outcomes:
+        """Executes the pre-block system calls and the deposits, which are always included; the outcomes are the deposits'.
+
+        Codes: block_already_open, attributes_invalid, deposit_malformed, deposit_gas_exceeds_block. The session is unchanged then.
+        """
     def run(self, transactions: Sequence[Transaction], *, on_invalid: Literal["skip", "stop"] = "skip") -> Outcomes:
-        """Appends transactions to the open block. A status-2 transaction is left out; with "stop" the run ends after it (Outcomes then has fewer entries)."""
-    def checkpoint(self) -> int: ...
-    def rollback(self, checkpoint: int) -> None: ...  # undoes all run() since; nested; later checkpoints become invalid
-    def seal(self) -> SealedBlock: ...
+        """Appends transactions to the open block; one of status 2 is left out. Code: block_not_open.
+
+        With "stop" the run ends after the first of status 2 (Outcomes then has fewer entries).
+        """
+    def checkpoint(self) -> int:
+        """A point within the open block to come back to. Code: block_not_open."""
+    def rollback(self, checkpoint: int) -> None:
+        """Undoes every run since; nested. The checkpoint stays, later ones become invalid. Codes: checkpoint_invalid, block_not_open."""
+    def seal(self) -> SealedBlock:
+        """Ends the open block: roots and hash. Its checkpoints end with it. Code: block_not_open."""
     def accounts(self, addresses: Sequence[bytes]) -> list[tuple[int, int, bool]]: ...  # (nonce, balance, has_code)
 
 def run_many(
@@ -180,24 +205,37 @@ def run_many(
     """Runs disjoint sessions in parallel."""
 
 def advance_many(work: Sequence[tuple[Session, Sequence[Attributes]]]) -> list[list[SealedBlock]]:
-    """For each session and each attributes in order: seal the open block if there is one, then open the next. In parallel over sessions."""
+    """For each session and each attributes in order: seal the open block if there is one, then open the next. In parallel."""
 
 @final
 class CallResult:
+    """Result of a call that ran."""
+
     success: bool
     gas_used: int
     output: bytes
-    error: str | None  # "execution reverted", "out of gas", ... as op-geth words it
+    error: str | None  # "execution reverted", "execution reverted: reason", "out of gas", ... as op-geth words it
 
 @final
 class Rollup:
+    """A rollup's decided state, its last 128 states, and its blocks in the store."""
+
     @staticmethod
     def from_genesis(genesis_json: bytes, store: Store) -> Rollup:
-        """op-geth's genesis format. Codes: genesis_malformed, genesis_fork_unsupported (a fork after genesis time, or none of Cancun/Ecotone)."""
+        """Starts at block 0 of op-geth's genesis format.
+
+        Codes: genesis_malformed; genesis_fork_unsupported (a fork after genesis time, a gap, or Ecotone missing);
+        store_genesis_mismatch (the store holds another genesis of this chain id).
+        """
     @staticmethod
-    def from_snapshot(genesis_json: bytes, store: Store, path: str) -> Rollup: ...
+    def from_snapshot(genesis_json: bytes, store: Store, path: str) -> Rollup:
+        """Goes on where `write_snapshot` was called. Codes: snapshot_io, snapshot_format, snapshot_truncated, snapshot_corrupt,
+        snapshot_root_mismatch, snapshot_code_missing, snapshot_foreign (of another rollup), and those of from_genesis."""
     def write_snapshot(self, path: str) -> None:
-        """Decided state: last sealed block's state, recent hashes, the open block's attributes and transactions. Atomic (temp, fsync, rename); CRC; may run in a thread while the rollup goes on."""
+        """Decided state: last sealed block's state, recent hashes, the open block's attributes and transactions.
+
+        Atomic (temporary file, fsync, rename), checksummed; may run in a thread while the rollup goes on.
+        """
     chain_id: int
     genesis_hash: bytes
     @property
@@ -206,13 +244,18 @@ class Rollup:
     def open_block(self) -> OpenBlock | None: ...
     def session(self) -> Session: ...
     def commit(self, session: Session) -> None:
-        """The session becomes the rollup's decided state; its sealed blocks are written to the store. Code `session_stale` when the rollup moved since the session began."""
-    def statistics(self) -> dict[str, int]: ...
+        """The session becomes the rollup's decided state; its sealed blocks are written to the store first.
 
-    # reads: `at` is a sealed block's number (last 128 for state; all for blocks) or PENDING. Code `state_unavailable` beyond.
+        The session may go on and be committed again. Code: session_stale when the rollup moved since the session began.
+        """
+    def statistics(self) -> dict[str, int]: ...  # states_kept, version, accounts, slots, codes
+
+    # Reads take the decided state as a whole and never wait for execution. State is kept for the last 128 sealed blocks (code
+    # state_unavailable beyond); blocks are kept without end.
     def accounts(self, addresses: Sequence[bytes], at: int) -> list[tuple[int, int, bool]]: ...
     def l1_cost_parameters(self, at: int) -> tuple[int, int, int, int, int, int, int]:
-        """(l1_base_fee, base_fee_scalar, l1_blob_base_fee, blob_base_fee_scalar, operator_fee_scalar, operator_fee_constant, da_footprint_scalar) from L1Block."""
+        """(l1_base_fee, base_fee_scalar, l1_blob_base_fee, blob_base_fee_scalar, operator_fee_scalar, operator_fee_constant,
+        da_footprint_scalar) as L1Block holds them."""
     def additional_costs(self, transactions: Sequence[Transaction], at: int) -> list[int]:
         """L1 data fee + operator fee (on gas_limit) in wei per transaction, as op-geth's pool charges them."""
     def code(self, address: bytes, at: int) -> bytes: ...
@@ -225,31 +268,31 @@ class Rollup:
         overrides_json: bytes | None,
         block_overrides_json: bytes | None,
         gas_cap: int,
-    ) -> CallResult: ...
+    ) -> CallResult:
+        """`eth_call`; gas_cap 0 means unbounded. Codes before execution, messages in op-geth's words: invalid_params,
+        insufficient_funds, intrinsic_gas_too_low, fee_cap_too_low, init_code_too_large, transaction_not_applicable."""
     def estimate_gas(self, request_json: bytes, at: int, overrides_json: bytes | None, gas_cap: int) -> int:
-        """Raises NativeError code `execution_reverted` with attribute `data: bytes`, `gas_required_exceeds_allowance`, ..."""
+        """Smallest sufficient gas within 1.5 %, as op-geth estimates. Codes: execution_reverted (with `data`),
+        gas_required_exceeds_allowance, execution_failed, and those of `call`."""
     def access_list_json(self, request_json: bytes, at: int, gas_cap: int) -> bytes: ...
-    def trace_transaction_json(
-        self, hash: bytes, options_json: bytes
-    ) -> bytes | None: ...  # callTracer (default), prestateTracer if cheap, structLog refused
+    def trace_transaction_json(self, transaction_hash: bytes, options_json: bytes) -> bytes | None:
+        """callTracer (default) or prestateTracer, also in the open block. Codes: tracer_unsupported, state_unavailable."""
     def trace_call_json(self, request_json: bytes, at: int, options_json: bytes, gas_cap: int) -> bytes: ...
-    def block_json(self, at: int, full: bool) -> bytes | None: ...
-    def block_number_by_hash(self, hash: bytes) -> int | None: ...
+    def block_json(self, at: int, full: bool) -> bytes | None: ...  # open block: hash null, roots zero
+    def block_number_by_hash(self, block_hash: bytes) -> int | None: ...
     def header_json(self, at: int) -> bytes | None: ...  # the newHeads shape
     def block_receipts_json(self, at: int) -> bytes | None: ...
-    def receipt_json(self, hash: bytes) -> bytes | None: ...  # sealed only
-    def transaction_json(self, hash: bytes) -> bytes | None: ...  # sealed, or in the open block (block fields null)
+    def receipt_json(self, transaction_hash: bytes) -> bytes | None: ...  # sealed only
+    def transaction_json(self, transaction_hash: bytes) -> bytes | None: ...  # open block: block fields null
     def transaction_by_index_json(self, at: int, index: int) -> bytes | None: ...
-    def transaction_location(
-        self, hash: bytes
-    ) -> tuple[int, int] | None: ...  # (block number, index); number = open block's while open
+    def transaction_location(self, transaction_hash: bytes) -> tuple[int, int] | None:
+        """(block number, index in the block), sealed or in the open block."""
     def pending_outcome(
-        self, hash: bytes
-    ) -> (
-        tuple[int, int, list[tuple[bytes, list[bytes], bytes]]] | None
-    ): ...  # (status, gas_used, logs) in the open block
-    def raw_transaction(self, hash: bytes) -> bytes | None: ...
-    def raw_block(self, at: int) -> bytes | None: ...
+        self, transaction_hash: bytes
+    ) -> tuple[int, int, list[tuple[bytes, list[bytes], bytes]]] | None:
+        """(status, gas_used, logs) in the open block."""
+    def raw_transaction(self, transaction_hash: bytes) -> bytes | None: ...
+    def raw_block(self, at: int) -> bytes | None: ...  # sealed only, as the next two
     def raw_header(self, at: int) -> bytes | None: ...
     def raw_receipts(self, at: int) -> list[bytes] | None: ...
     def block_transaction_count(self, at: int) -> int | None: ...
@@ -261,7 +304,8 @@ class Rollup:
         topics: Sequence[Sequence[bytes] | None],
         logs_max: int,
     ) -> bytes:
-        """JSON array, blocks inclusive; blooms skip blocks. Code `too_many_logs` past logs_max."""
-    def fee_history_json(self, block_count: int, newest: int, percentiles: Sequence[float]) -> bytes: ...
+        """JSON array, both blocks included (the open block's number adds its logs); blooms skip blocks. Code: too_many_logs."""
+    def fee_history_json(self, block_count: int, newest: int, percentiles: Sequence[float]) -> bytes:
+        """`eth_feeHistory`'s result; at most 1,024 blocks. Codes: invalid_percentile, block_beyond_head."""
     def execution_payload_json(self, at: int) -> tuple[bytes, bytes]:
-        """(ExecutionPayloadV4 JSON for engine_newPayloadV4, parent beacon block root)."""
+        """(ExecutionPayloadV4 JSON for engine_newPayloadV4, V3 before Isthmus; parent beacon block root). Code: block_unknown."""

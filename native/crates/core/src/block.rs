@@ -96,8 +96,7 @@ pub struct Chunk {
 impl Chunk {
     /// A chunk of these transactions.
     pub fn new(items: Vec<Included>) -> Self {
-        let by_hash =
-            items.iter().enumerate().map(|(index, item)| (item.transaction.hash, index as u32)).collect();
+        let by_hash = items.iter().enumerate().map(|(index, item)| (item.transaction.hash, index as u32)).collect();
         Self { items, by_hash }
     }
 }
@@ -153,13 +152,9 @@ impl OpenBlock {
                 attributes.timestamp, parent.timestamp
             )));
         }
-        let extra_data = chain.extra_data(
-            attributes.eip1559_denominator,
-            attributes.eip1559_elasticity,
-            attributes.min_base_fee,
-        )?;
-        let da_footprint_scalar =
-            if chain.has(OpSpecId::JOVIAN) { jovian_scalar(&attributes.deposits)? } else { 0 };
+        let extra_data =
+            chain.extra_data(attributes.eip1559_denominator, attributes.eip1559_elasticity, attributes.min_base_fee)?;
+        let da_footprint_scalar = if chain.has(OpSpecId::JOVIAN) { jovian_scalar(&attributes.deposits)? } else { 0 };
         Ok(Self {
             number: parent.number + 1,
             parent_hash,

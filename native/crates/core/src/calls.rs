@@ -67,7 +67,8 @@ pub fn environment(rollup: &Rollup, decided: &Decided, at: i64) -> Result<(Overl
         (None, PENDING) => header_env(&decided.view.head.header),
         (_, number) => {
             let number = u64::try_from(number).unwrap_or(u64::MAX);
-            let sealed = decided.recent(number).ok_or_else(|| CoreError::internal("a kept state without its header"))?;
+            let sealed =
+                decided.recent(number).ok_or_else(|| CoreError::internal("a kept state without its header"))?;
             header_env(&sealed.header)
         }
     };
@@ -183,7 +184,8 @@ fn transaction_env(chain_id: u64, request: TransactionRequest, gas_cap: u64) -> 
     if request.blob_versioned_hashes.is_some() || request.sidecar.is_some() {
         return invalid("blob transactions do not exist on OP Stack rollups");
     }
-    if request.gas_price.is_some() && (request.max_fee_per_gas.is_some() || request.max_priority_fee_per_gas.is_some()) {
+    if request.gas_price.is_some() && (request.max_fee_per_gas.is_some() || request.max_priority_fee_per_gas.is_some())
+    {
         return invalid("both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified");
     }
     if let Some(id) = request.chain_id.filter(|id| *id != chain_id) {
@@ -192,14 +194,20 @@ fn transaction_env(chain_id: u64, request: TransactionRequest, gas_cap: u64) -> 
     let cap = request.gas_price.or(request.max_fee_per_gas).unwrap_or(0);
     let tip = request.gas_price.or(request.max_priority_fee_per_gas).unwrap_or(0);
     if tip > cap {
-        return invalid(format!("max priority fee per gas higher than max fee per gas: maxPriorityFeePerGas: {tip}, maxFeePerGas: {cap}"));
+        return invalid(format!(
+            "max priority fee per gas higher than max fee per gas: maxPriorityFeePerGas: {tip}, maxFeePerGas: {cap}"
+        ));
     }
     let bound = if gas_cap == 0 { GAS_UNBOUNDED } else { gas_cap };
     let authorization_list = request.authorization_list.unwrap_or_default();
     let data = request
         .input
         .try_into_unique_input()
-        .or_else(|_| invalid("both \"data\" and \"input\" are set and not equal; please use \"input\" to pass transaction call data"))?
+        .or_else(|_| {
+            invalid(
+                "both \"data\" and \"input\" are set and not equal; please use \"input\" to pass transaction call data",
+            )
+        })?
         .unwrap_or_default();
     let base = TxEnv {
         tx_type: if authorization_list.is_empty() { 2 } else { 4 },
@@ -256,7 +264,8 @@ fn apply_state_overrides(overlay: &mut Overlay, overrides: StateOverride) -> Res
         info.balance = change.balance.unwrap_or(info.balance);
         info.nonce = change.nonce.unwrap_or(info.nonce);
         if let Some(code) = change.code {
-            let code = Bytecode::new_raw_checked(code).or_else(|error| invalid(format!("code override of {address}: {error}")))?;
+            let code = Bytecode::new_raw_checked(code)
+                .or_else(|error| invalid(format!("code override of {address}: {error}")))?;
             info.code_hash = code.hash_slow();
             overlay.codes().insert_temporary(info.code_hash, code);
         }

@@ -42,7 +42,10 @@ pub fn estimate_gas(rollup: &Rollup, request: &[u8], at: i64, overrides: Option<
     }
     let first = attempt(&mut call, high)?;
     let Some(result) = first.filter(|result| !out_of_gas(result)) else {
-        return Err(CoreError::new("gas_required_exceeds_allowance", format!("gas required exceeds allowance ({high})")));
+        return Err(CoreError::new(
+            "gas_required_exceeds_allowance",
+            format!("gas required exceeds allowance ({high})"),
+        ));
     };
     let mut low = match &result {
         ExecutionResult::Success { .. } => result.tx_gas_used().saturating_sub(1),

@@ -112,7 +112,11 @@ pub fn begin_block(chain: &Chain, overlay: &mut Overlay, block: &mut OpenBlock) 
         if deposit.envelope.gas_limit() > left {
             return Err(CoreError::new(
                 "deposit_gas_exceeds_block",
-                format!("deposit {} needs {} gas, the block has {left} left", deposit.hash, deposit.envelope.gas_limit()),
+                format!(
+                    "deposit {} needs {} gas, the block has {left} left",
+                    deposit.hash,
+                    deposit.envelope.gas_limit()
+                ),
             ));
         }
         let Ok(sender) = overlay.basic(deposit.sender);

@@ -55,8 +55,7 @@ impl Genesis {
     /// # Errors
     /// `genesis_malformed`, `genesis_fork_unsupported`.
     pub fn parse(json: &[u8]) -> Result<Self> {
-        let value: Value =
-            serde_json::from_slice(json).or_else(|error| malformed(format!("not JSON: {error}")))?;
+        let value: Value = serde_json::from_slice(json).or_else(|error| malformed(format!("not JSON: {error}")))?;
         let Value::Object(root) = value else { return malformed("the genesis is not a JSON object") };
         let Some(Value::Object(config)) = root.get("config") else { return malformed("missing object `config`") };
         let time = number(&root, "timestamp")?.unwrap_or(0);
@@ -206,7 +205,9 @@ fn read_account(key: &str, value: &Value) -> Result<GenesisAccount> {
     let address = decode_hex(key).and_then(|bytes| <[u8; 20]>::try_from(bytes).ok());
     let Some(address) = address else { return malformed(format!("`alloc` key {key:?} is not an address")) };
     let Value::Object(account) = value else { return malformed(format!("`alloc` entry of {key} is not an object")) };
-    let Some(balance) = number256(account, "balance")? else { return malformed(format!("`alloc` entry of {key} lacks `balance`")) };
+    let Some(balance) = number256(account, "balance")? else {
+        return malformed(format!("`alloc` entry of {key} lacks `balance`"));
+    };
     let mut storage = std::collections::BTreeMap::new();
     match account.get("storage") {
         None | Some(Value::Null) => {}

@@ -18,7 +18,9 @@ pub fn merkle_root<T: AsRef<[u8]> + Sync>(items: &[T]) -> [u8; 32] {
         level = level
             .chunks(2)
             .map(|pair| match pair {
-                [left, right] => Sha256::new().chain_update([1]).chain_update(left).chain_update(right).finalize().into(),
+                [left, right] => {
+                    Sha256::new().chain_update([1]).chain_update(left).chain_update(right).finalize().into()
+                }
                 rest => rest[0],
             })
             .collect();
@@ -38,7 +40,12 @@ mod tests {
             many => {
                 let split = many.len().next_power_of_two() / 2;
                 let (left, right) = many.split_at(split);
-                Sha256::new().chain_update([1]).chain_update(recursive(left)).chain_update(recursive(right)).finalize().into()
+                Sha256::new()
+                    .chain_update([1])
+                    .chain_update(recursive(left))
+                    .chain_update(recursive(right))
+                    .finalize()
+                    .into()
             }
         }
     }
@@ -54,9 +61,6 @@ mod tests {
     #[test]
     fn root_of_nothing_is_the_hash_of_nothing() {
         let none: [&[u8]; 0] = [];
-        assert_eq!(
-            hex::encode(merkle_root(&none)),
-            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-        );
+        assert_eq!(hex::encode(merkle_root(&none)), "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     }
 }

@@ -35,12 +35,9 @@ impl AnyBlock {
                 timestamp: header.timestamp,
                 base_fee: header.base_fee_per_gas.unwrap_or(0),
             },
-            Self::Open(open) => Place {
-                hash: None,
-                number: open.number,
-                timestamp: open.attributes.timestamp,
-                base_fee: open.base_fee,
-            },
+            Self::Open(open) => {
+                Place { hash: None, number: open.number, timestamp: open.attributes.timestamp, base_fee: open.base_fee }
+            }
         }
     }
 
@@ -382,21 +379,21 @@ impl LogFilter {
         let topics = log.topics();
         (self.addresses.is_empty() || self.addresses.contains(&log.address))
             && self.topics.len() <= topics.len()
-            && self.topics.iter().zip(topics).all(|(wanted, topic)| {
-                wanted.as_ref().is_none_or(|wanted| wanted.is_empty() || wanted.contains(topic))
-            })
+            && self
+                .topics
+                .iter()
+                .zip(topics)
+                .all(|(wanted, topic)| wanted.as_ref().is_none_or(|wanted| wanted.is_empty() || wanted.contains(topic)))
     }
 
     fn may_be_in(&self, bloom: &Bloom) -> bool {
-        let any = |mut items: std::slice::Iter<'_, Vec<u8>>| {
-            items.any(|item| bloom.contains_input(BloomInput::Raw(item)))
-        };
-        let addresses: Vec<Vec<u8>> = self.addresses.iter().map(|address| address.to_vec()).collect();
-        (addresses.is_empty() || any(addresses.iter()))
-            && self.topics.iter().flatten().filter(|wanted| !wanted.is_empty()).all(|wanted| {
-                let topics: Vec<Vec<u8>> = wanted.iter().map(|topic| topic.to_vec()).collect();
-                any(topics.iter())
-            })
+        let may_hold = |item: &[u8]| bloom.contains_input(BloomInput::Raw(item));
+        (self.addresses.is_empty() || self.addresses.iter().any(|address| may_hold(address.as_slice())))
+            && self
+                .topics
+                .iter()
+                .flatten()
+                .all(|wanted| wanted.is_empty() || wanted.iter().any(|topic| may_hold(topic.as_slice())))
     }
 }
 
@@ -424,7 +421,10 @@ pub fn logs_json(
         let Some(content) = rollup.content(decided, number)? else { continue };
         found += content.items.iter().flat_map(|item| item.logs.iter()).filter(|log| filter.matches(log)).count();
         if found > logs_max {
-            return Err(CoreError::new("too_many_logs", format!("more than {logs_max} logs match; narrow the block range")));
+            return Err(CoreError::new(
+                "too_many_logs",
+                format!("more than {logs_max} logs match; narrow the block range"),
+            ));
         }
         chosen.push(AnyBlock::Sealed(header, hash, content));
     }

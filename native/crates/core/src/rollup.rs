@@ -119,13 +119,7 @@ impl Rollup {
         let chain = Arc::new(chain);
         let view = View { chain: chain.clone(), codes, head: head.clone(), hashes: Arc::new(hashes), open: None };
         let decided = Decided { view, version: 0, history: VecDeque::from([head]) };
-        Ok(Self {
-            genesis_hash,
-            chain,
-            store,
-            decided: RwLock::new(Arc::new(decided)),
-            committing: Mutex::new(()),
-        })
+        Ok(Self { genesis_hash, chain, store, decided: RwLock::new(Arc::new(decided)), committing: Mutex::new(()) })
     }
 
     fn write_genesis(&self) -> Result<()> {
@@ -160,7 +154,10 @@ impl Rollup {
         if session.version != decided.version || session.chain_id() != self.chain.chain_id {
             return Err(CoreError::new(
                 "session_stale",
-                format!("the rollup is at version {}, the session continues version {}", decided.version, session.version),
+                format!(
+                    "the rollup is at version {}, the session continues version {}",
+                    decided.version, session.version
+                ),
             ));
         }
         for sealed in &session.sealed {
@@ -230,7 +227,9 @@ impl Decided {
             let head = self.view.head.header.number;
             CoreError::new(
                 "state_unavailable",
-                format!("the state of block {at} is not kept; the head is {head} and the last {STATES_KEPT} states are"),
+                format!(
+                    "the state of block {at} is not kept; the head is {head} and the last {STATES_KEPT} states are"
+                ),
             )
         })
     }
@@ -249,8 +248,9 @@ impl Rollup {
             return Ok(None);
         }
         let Some(bytes) = self.store.header(self.chain.chain_id, number)? else { return Ok(None) };
-        let header = Header::decode(&mut &bytes[..])
-            .map_err(|_| CoreError::new("store_corrupt", format!("the stored header of block {number} is malformed")))?;
+        let header = Header::decode(&mut &bytes[..]).map_err(|_| {
+            CoreError::new("store_corrupt", format!("the stored header of block {number} is malformed"))
+        })?;
         Ok(Some((Arc::new(header), alloy_primitives::keccak256(&bytes))))
     }
 

@@ -137,7 +137,10 @@ impl Session {
     /// `block_already_open`, `attributes_invalid`, `deposit_malformed`, `deposit_gas_exceeds_block`; the session is unchanged then.
     pub fn open(&mut self, attributes: Arc<Attributes>) -> Result<Outcomes> {
         if let Some(block) = &self.block {
-            return Err(CoreError::new("block_already_open", format!("block {} is still open; seal it first", block.number)));
+            return Err(CoreError::new(
+                "block_already_open",
+                format!("block {} is still open; seal it first", block.number),
+            ));
         }
         let mut block = OpenBlock::begin(&self.chain, &self.head.header, self.head.hash, attributes)?;
         let mark = self.overlay.mark();

@@ -63,7 +63,10 @@ impl Rollup {
         let mut rlp = Vec::with_capacity(700);
         contents.header.encode(&mut rlp);
         if contents.header.state_root != state.root() {
-            return Err(CoreError::new("snapshot_corrupt", "the snapshot's head names another state root than its state has"));
+            return Err(CoreError::new(
+                "snapshot_corrupt",
+                "the snapshot's head names another state root than its state has",
+            ));
         }
         let body = if contents.body.is_empty() {
             None
@@ -171,13 +174,18 @@ fn decode_checked(bytes: &[u8], chain_id: u64, genesis_hash: B256) -> Result<Con
     let mut reader = Reader(bytes);
     let format = reader.number()?;
     if format != FORMAT {
-        return Err(CoreError::new("snapshot_format", format!("the snapshot's header has format {format}, this core reads {FORMAT}")));
+        return Err(CoreError::new(
+            "snapshot_format",
+            format!("the snapshot's header has format {format}, this core reads {FORMAT}"),
+        ));
     }
     let (id, genesis) = (reader.number()?, B256::from_slice(reader.take(32)?));
     if id != chain_id || genesis != genesis_hash {
         return Err(CoreError::new(
             "snapshot_foreign",
-            format!("the snapshot is of chain {id} with genesis {genesis}, not of chain {chain_id} with {genesis_hash}"),
+            format!(
+                "the snapshot is of chain {id} with genesis {genesis}, not of chain {chain_id} with {genesis_hash}"
+            ),
         ));
     }
     let malformed = |_| CoreError::new("snapshot_corrupt", "the snapshot's head header is malformed");

@@ -30,17 +30,23 @@ enum Tracer {
 
 impl Tracer {
     fn parse(options: &[u8]) -> Result<Self> {
-        let invalid = |error: serde_json::Error| CoreError::new("invalid_params", format!("invalid trace options: {error}"));
-        let options: GethDebugTracingOptions =
-            if options.is_empty() { GethDebugTracingOptions::default() } else { serde_json::from_slice(options).map_err(invalid)? };
+        let invalid =
+            |error: serde_json::Error| CoreError::new("invalid_params", format!("invalid trace options: {error}"));
+        let options: GethDebugTracingOptions = if options.is_empty() {
+            GethDebugTracingOptions::default()
+        } else {
+            serde_json::from_slice(options).map_err(invalid)?
+        };
         let config = options.tracer_config;
         match options.tracer {
             None | Some(GethDebugTracerType::BuiltInTracer(GethDebugBuiltInTracerType::CallTracer)) => {
-                let config = if config.is_null() { CallConfig::default() } else { config.from_value().map_err(invalid)? };
+                let config =
+                    if config.is_null() { CallConfig::default() } else { config.from_value().map_err(invalid)? };
                 Ok(Self::Calls(config))
             }
             Some(GethDebugTracerType::BuiltInTracer(GethDebugBuiltInTracerType::PreStateTracer)) => {
-                let config = if config.is_null() { PreStateConfig::default() } else { config.from_value().map_err(invalid)? };
+                let config =
+                    if config.is_null() { PreStateConfig::default() } else { config.from_value().map_err(invalid)? };
                 Ok(Self::Prestate(config))
             }
             Some(other) => Err(CoreError::new(
@@ -124,7 +130,8 @@ fn replay(
     target: &Included,
 ) -> Result<(Overlay, OpenBlock)> {
     let header = block.header();
-    let parent_number = header.number.checked_sub(1).ok_or_else(|| CoreError::internal("genesis has no transactions"))?;
+    let parent_number =
+        header.number.checked_sub(1).ok_or_else(|| CoreError::internal("genesis has no transactions"))?;
     let state = decided.state_at(parent_number as i64)?.clone();
     let (parent, parent_hash) = rollup
         .header(decided, parent_number)?
@@ -140,8 +147,7 @@ fn replay(
         ..Attributes::clone(&attributes)
     });
     begin_block(&rollup.chain, &mut overlay, &mut open)?;
-    let users: Vec<_> =
-        before.iter().filter(|item| !item.is_deposit()).map(|item| item.transaction.clone()).collect();
+    let users: Vec<_> = before.iter().filter(|item| !item.is_deposit()).map(|item| item.transaction.clone()).collect();
     let outcomes = run_transactions(&rollup.chain, &mut overlay, &mut open, &users, true)?;
     if outcomes.included != users.len() {
         return Err(CoreError::internal("a decided block does not execute again as it was decided"));

@@ -138,11 +138,22 @@ fn check_framing(raw: &[u8]) -> Result<(), Refusal> {
         1 | 2 | 4 => &raw[1..],
         0x80..=0xbf => return refuse("rlp_malformed", "a transaction is an RLP list, not an RLP string"),
         0x7e => return refuse("transaction_type_unsupported", "deposits (0x7E) come from L1 only"),
-        0x7d => return refuse("transaction_type_unsupported", "post-exec transactions (0x7D) are made by the block builder only"),
-        3 => return refuse("transaction_type_unsupported", "blob transactions (type 3) do not exist on OP Stack rollups"),
+        0x7d => {
+            return refuse(
+                "transaction_type_unsupported",
+                "post-exec transactions (0x7D) are made by the block builder only",
+            )
+        }
+        3 => {
+            return refuse(
+                "transaction_type_unsupported",
+                "blob transactions (type 3) do not exist on OP Stack rollups",
+            )
+        }
         other => return refuse("transaction_type_unsupported", format!("unknown transaction type {other:#04x}")),
     };
-    let header = Header::decode(&mut payload).or_else(|error| refuse("rlp_malformed", format!("RLP header: {error}")))?;
+    let header =
+        Header::decode(&mut payload).or_else(|error| refuse("rlp_malformed", format!("RLP header: {error}")))?;
     if !header.list {
         return refuse("rlp_malformed", "the transaction's payload is not an RLP list");
     }
@@ -199,7 +210,8 @@ fn check_fields(envelope: &OpTxEnvelope, chain_id: u64) -> Result<(), Refusal> {
 
 /// secp256k1's group order, and its half (EIP-2).
 const ORDER: U256 = U256::from_limbs([0xbfd25e8cd0364141, 0xbaaedce6af48a03b, 0xfffffffffffffffe, 0xffffffffffffffff]);
-const ORDER_HALF: U256 = U256::from_limbs([0xdfe92f46681b20a0, 0x5d576e7357a4501d, 0xffffffffffffffff, 0x7fffffffffffffff]);
+const ORDER_HALF: U256 =
+    U256::from_limbs([0xdfe92f46681b20a0, 0x5d576e7357a4501d, 0xffffffffffffffff, 0x7fffffffffffffff]);
 
 fn check_signature(envelope: &OpTxEnvelope) -> Result<&Signature, Refusal> {
     let Some(signature) = signature(envelope) else {

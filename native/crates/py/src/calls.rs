@@ -65,10 +65,10 @@ impl Rollup {
     fn trace_transaction_json<'py>(
         &self,
         py: Python<'py>,
-        hash: &[u8],
+        transaction_hash: &[u8],
         options_json: &[u8],
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let hash = word(hash)?;
+        let hash = word(transaction_hash)?;
         let json = detached(py, || trace_transaction_json(&self.0, hash, options_json))?;
         Ok(json.map(|json| PyBytes::new(py, &json)))
     }

@@ -20,9 +20,7 @@ pyo3::create_exception!(
 pub fn raise(py: Python<'_>, error: CoreError) -> PyErr {
     let raised = NativeError::new_err(error.message);
     let value = raised.value(py);
-    let set = value
-        .setattr("code", error.code)
-        .and_then(|()| value.setattr("data", PyBytes::new(py, &error.data)));
+    let set = value.setattr("code", error.code).and_then(|()| value.setattr("data", PyBytes::new(py, &error.data)));
     match set {
         Ok(()) => raised,
         Err(other) => other,
@@ -60,7 +58,8 @@ pub fn address(bytes: &[u8]) -> PyResult<Address> {
 
 /// 32 bytes.
 pub fn word(bytes: &[u8]) -> PyResult<B256> {
-    B256::try_from(bytes).map_err(|_| PyValueError::new_err(format!("a hash or slot has 32 bytes, not {}", bytes.len())))
+    B256::try_from(bytes)
+        .map_err(|_| PyValueError::new_err(format!("a hash or slot has 32 bytes, not {}", bytes.len())))
 }
 
 /// (address, topics, data) per log.

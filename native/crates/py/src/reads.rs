@@ -15,6 +15,7 @@ use crate::rollup::Rollup;
 use crate::transactions::Transaction;
 
 type Json<'py> = PyResult<Option<Bound<'py, PyBytes>>>;
+type CostParameters<'py> = (Bound<'py, PyAny>, u64, Bound<'py, PyAny>, u64, u64, u64, u64);
 type PendingOutcome<'py> = (u8, u64, Bound<'py, PyList>);
 
 fn bytes<'py>(py: Python<'py>, value: Option<Vec<u8>>) -> Option<Bound<'py, PyBytes>> {
@@ -57,8 +58,8 @@ impl Rollup {
         })?;
         Ok(bytes(py, json))
     }
-    fn block_number_by_hash(&self, py: Python<'_>, hash: &[u8]) -> PyResult<Option<u64>> {
-        let hash = word(hash)?;
+    fn block_number_by_hash(&self, py: Python<'_>, block_hash: &[u8]) -> PyResult<Option<u64>> {
+        let hash = word(block_hash)?;
         detached(py, || self.0.number_by_hash(&self.0.decided(), hash))
     }
     fn block_receipts_json<'py>(&self, py: Python<'py>, at: i64) -> Json<'py> {
@@ -68,8 +69,8 @@ impl Rollup {
         })?;
         Ok(bytes(py, json))
     }
-    fn receipt_json<'py>(&self, py: Python<'py>, hash: &[u8]) -> Json<'py> {
-        let hash = word(hash)?;
+    fn receipt_json<'py>(&self, py: Python<'py>, transaction_hash: &[u8]) -> Json<'py> {
+        let hash = word(transaction_hash)?;
         let json = detached(py, || {
             let found = self.holder(&self.0.decided(), hash)?;
             let sealed = found.filter(|(block, _)| matches!(block, AnyBlock::Sealed(..)));
@@ -77,8 +78,8 @@ impl Rollup {
         })?;
         Ok(bytes(py, json))
     }
-    fn transaction_json<'py>(&self, py: Python<'py>, hash: &[u8]) -> Json<'py> {
-        let hash = word(hash)?;
+    fn transaction_json<'py>(&self, py: Python<'py>, transaction_hash: &[u8]) -> Json<'py> {
+        let hash = word(transaction_hash)?;
         let json = detached(py, || {
             let found = self.holder(&self.0.decided(), hash)?;
             Ok(found.and_then(|(block, index)| reads::transaction_json(&block, index)))
@@ -92,20 +93,20 @@ impl Rollup {
         })?;
         Ok(bytes(py, json))
     }
-    fn transaction_location(&self, py: Python<'_>, hash: &[u8]) -> PyResult<Option<(u64, usize)>> {
-        let hash = word(hash)?;
+    fn transaction_location(&self, py: Python<'_>, transaction_hash: &[u8]) -> PyResult<Option<(u64, usize)>> {
+        let hash = word(transaction_hash)?;
         detached(py, || self.0.location(&self.0.decided(), hash))
     }
-    fn pending_outcome<'py>(&self, py: Python<'py>, hash: &[u8]) -> PyResult<Option<PendingOutcome<'py>>> {
-        let hash = word(hash)?;
+    fn pending_outcome<'py>(&self, py: Python<'py>, transaction_hash: &[u8]) -> PyResult<Option<PendingOutcome<'py>>> {
+        let hash = word(transaction_hash)?;
         let decided = self.0.decided();
         let Some((_, item)) = decided.view.open.as_ref().and_then(|(open, _)| open.find(&hash)) else {
             return Ok(None);
         };
         Ok(Some((u8::from(item.success), item.gas_used, convert::logs(py, &item.logs)?)))
     }
-    fn raw_transaction<'py>(&self, py: Python<'py>, hash: &[u8]) -> Json<'py> {
-        let hash = word(hash)?;
+    fn raw_transaction<'py>(&self, py: Python<'py>, transaction_hash: &[u8]) -> Json<'py> {
+        let hash = word(transaction_hash)?;
         let raw = detached(py, || {
             let found = self.holder(&self.0.decided(), hash)?;
             Ok(found.and_then(|(block, index)| block.items().nth(index).map(|item| item.transaction.raw.to_vec())))
@@ -157,9 +158,11 @@ impl Rollup {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let addresses = addresses.iter().map(|item| convert::address(item)).collect::<PyResult<Vec<Address>>>()?;
         let words = |items: &Vec<PyBackedBytes>| items.iter().map(|item| word(item)).collect::<PyResult<Vec<B256>>>();
-        let topics = topics.iter().map(|wanted| wanted.as_ref().map(words).transpose()).collect::<PyResult<Vec<_>>>()?;
+        let topics =
+            topics.iter().map(|wanted| wanted.as_ref().map(words).transpose()).collect::<PyResult<Vec<_>>>()?;
         let filter = reads::LogFilter { addresses, topics };
-        let json = detached(py, || reads::logs_json(&self.0, &self.0.decided(), from_block, to_block, &filter, logs_max))?;
+        let json =
+            detached(py, || reads::logs_json(&self.0, &self.0.decided(), from_block, to_block, &filter, logs_max))?;
         Ok(PyBytes::new(py, &json))
     }
     fn fee_history_json<'py>(
@@ -198,11 +201,7 @@ impl Rollup {
         })?;
         Ok((PyBytes::new(py, &json), PyBytes::new(py, root.as_slice())))
     }
-    fn l1_cost_parameters<'py>(
-        &self,
-        py: Python<'py>,
-        at: i64,
-    ) -> PyResult<(Bound<'py, PyAny>, u64, Bound<'py, PyAny>, u64, u64, u64, u64)> {
+    fn l1_cost_parameters<'py>(&self, py: Python<'py>, at: i64) -> PyResult<CostParameters<'py>> {
         let costs = detached(py, || Ok(L1Costs::from_state(self.0.decided().state_at(at)?)))?;
         Ok((
             int(py, costs.l1_base_fee)?,

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use plait_core::block::Sealed;
 use plait_core::error::CoreError;
 use plait_core::session as core;
 use plait_core::transaction::Transaction as CoreTransaction;
@@ -120,16 +121,8 @@ pub fn run_many(
     on_invalid: &str,
 ) -> PyResult<Vec<Outcomes>> {
     let stop = stops(on_invalid)?;
-    disjoint(work.iter().map(|(session, _)| session))?;
-    let tasks: Vec<(&Session, Vec<Arc<CoreTransaction>>)> =
-        work.iter().map(|(session, transactions)| (session.get(), shared(transactions))).collect();
-    detached(py, || {
-        tasks
-            .par_iter()
-            .with_max_len(1)
-            .map(|(session, transactions)| session.lock().run(transactions, stop).map(Outcomes))
-            .collect::<Result<Vec<_>, CoreError>>()
-    })
+    let tasks: Vec<_> = work.iter().map(|(session, batch)| (session.get(), shared(batch))).collect();
+    each_session(py, &tasks, |session, transactions| session.run(transactions, stop).map(Outcomes))
 }
 
 /// Seals and opens the next blocks of many sessions in parallel.
@@ -138,30 +131,37 @@ pub fn advance_many<'py>(
     py: Python<'py>,
     work: Vec<(Bound<'py, Session>, Vec<Bound<'py, Attributes>>)>,
 ) -> PyResult<Vec<Vec<SealedBlock>>> {
-    disjoint(work.iter().map(|(session, _)| session))?;
-    let tasks: Vec<(&Session, Vec<_>)> = work
-        .iter()
-        .map(|(session, all)| (session.get(), all.iter().map(|attributes| attributes.get().0.clone()).collect()))
-        .collect();
-    let sealed = detached(py, || {
-        tasks
-            .par_iter()
-            .with_max_len(1)
-            .map(|(session, attributes)| session.lock().advance(attributes))
-            .collect::<Result<Vec<_>, CoreError>>()
-    })?;
-    Ok(sealed
-        .iter()
-        .map(|blocks| blocks.iter().map(|block| SealedBlock::with_content(py, block)).collect())
-        .collect())
+    let attributes = |all: &[Bound<'py, Attributes>]| all.iter().map(|one| one.get().0.clone()).collect::<Vec<_>>();
+    let tasks: Vec<_> = work.iter().map(|(session, all)| (session.get(), attributes(all))).collect();
+    let sealed = each_session(py, &tasks, |session, attributes| session.advance(attributes))?;
+    let records = |blocks: &Vec<Arc<Sealed>>| blocks.iter().map(|block| SealedBlock::with_content(py, block)).collect();
+    Ok(sealed.iter().map(records).collect())
 }
 
-/// The same session twice would wait for itself.
-fn disjoint<'a, 'py: 'a>(sessions: impl Iterator<Item = &'a Bound<'py, Session>>) -> PyResult<()> {
-    let mut pointers: Vec<_> = sessions.map(|session| session.as_ptr()).collect();
-    pointers.sort_unstable();
-    if pointers.windows(2).any(|pair| pair[0] == pair[1]) {
+/// Does `work` for every session at once and answers in the order of the tasks.
+///
+/// The locks are taken here, by rising address, and not inside the parallel tasks: a worker that waits for its own sub-tasks may
+/// pick up a task that waits for a lock held further down its own stack, and would then wait for itself.
+fn each_session<Input: Sync, Output: Send>(
+    py: Python<'_>,
+    tasks: &[(&Session, Input)],
+    work: impl Fn(&mut core::Session, &Input) -> Result<Output, CoreError> + Sync,
+) -> PyResult<Vec<Output>> {
+    let mut order: Vec<usize> = (0..tasks.len()).collect();
+    order.sort_unstable_by_key(|index| std::ptr::from_ref(tasks[*index].0) as usize);
+    if order.windows(2).any(|pair| std::ptr::eq(tasks[pair[0]].0, tasks[pair[1]].0)) {
         return Err(PyValueError::new_err("a session occurs twice in the work list"));
     }
-    Ok(())
+    detached(py, || {
+        let mut guards: Vec<_> = order.iter().map(|index| tasks[*index].0.lock()).collect();
+        let jobs: Vec<_> =
+            guards.iter_mut().zip(&order).map(|(guard, index)| (&mut **guard, &tasks[*index].1, *index)).collect();
+        let mut done = jobs
+            .into_par_iter()
+            .with_max_len(1)
+            .map(|(session, input, index)| work(session, input).map(|output| (index, output)))
+            .collect::<Result<Vec<_>, CoreError>>()?;
+        done.sort_unstable_by_key(|(index, _)| *index);
+        Ok(done.into_iter().map(|(_, output)| output).collect())
+    })
 }

@@ -124,7 +124,8 @@ pub fn decode_transactions<'py>(
         None => None,
         Some(packed) if packed.len() == 20 * raws.len() => Some(packed.chunks(20).map(Address::from_slice).collect()),
         Some(packed) => {
-            let message = format!("senders must hold 20 bytes for each of {} transactions, not {}", raws.len(), packed.len());
+            let message =
+                format!("senders must hold 20 bytes for each of {} transactions, not {}", raws.len(), packed.len());
             return Err(PyValueError::new_err(message));
         }
     };
@@ -148,8 +149,7 @@ pub fn keccak256<'py>(py: Python<'py>, data: &[u8]) -> Bound<'py, PyBytes> {
 /// keccak-256 of each item.
 #[pyfunction]
 pub fn keccak256_many<'py>(py: Python<'py>, items: Vec<PyBackedBytes>) -> PyResult<Bound<'py, PyList>> {
-    let hashes: Vec<_> =
-        py.detach(|| items.par_iter().with_min_len(256).map(alloy_primitives::keccak256).collect());
+    let hashes: Vec<_> = py.detach(|| items.par_iter().with_min_len(256).map(alloy_primitives::keccak256).collect());
     PyList::new(py, hashes.iter().map(|hash| PyBytes::new(py, hash.as_slice())))
 }
 
