@@ -36,7 +36,7 @@ devnet: setup  ## The same network, kept running until Ctrl-C; continues where i
 
 .PHONY: peers
 peers: setup  ## Programs the full tests compare with: op-geth (needs Go), client libraries and anvil (need Node.js)
-	$(BIN)/python tools/build_tools.py
+	$(BIN)/python tools/build_tools.py all
 
 test: setup peers  ## Every test: Rust, Python, real clients, op-geth, crashes, simulated seeds
 	tools/test.sh

@@ -13,6 +13,7 @@ Every step is atomic (build aside, rename) and keyed by version: an interrupted 
     python tools/build_tools.py foundry     prints the paths of anvil and cast
     python tools/build_tools.py clients     installs the packages of the client tests and prints their directory
     python tools/build_tools.py contracts   the same for the contract compiler
+    python tools/build_tools.py all         all of them; outside CI a missing toolchain is said and passed over
 """
 
 from __future__ import annotations
@@ -157,10 +158,26 @@ def foundry_path(name: str) -> Path:
     return found
 
 
+def build_all() -> int:
+    """Everything that the tests use. A missing toolchain is an error in CI; elsewhere the tests that need it skip.
+
+    Returns:
+        Exit code.
+    """
+    code = 0
+    for build in (build_op_geth, lambda: install_packages(CLIENTS), lambda: install_packages(CONTRACTS)):
+        try:
+            print(build())
+        except ToolMissingError as error:
+            print(f"build_tools: {error}; the tests that need it are skipped", file=sys.stderr)
+            code = 1 if os.environ.get("CI") == "true" else code
+    return code
+
+
 def main() -> int:
     """Command line: builds what is named and prints its path."""
     parser = argparse.ArgumentParser(description="Build or install the programs that tests compare Plait with.")
-    parser.add_argument("tool", choices=["op-geth", "foundry", "clients", "contracts"])
+    parser.add_argument("tool", choices=["op-geth", "foundry", "clients", "contracts", "all"])
     arguments = parser.parse_args()
     try:
         match arguments.tool:
@@ -173,6 +190,8 @@ def main() -> int:
                 print(install_packages(CLIENTS))
             case "contracts":
                 print(install_packages(CONTRACTS))
+            case "all":
+                return build_all()
     except ToolMissingError as error:
         print(f"build_tools: {error}", file=sys.stderr)
         return 1
