@@ -74,7 +74,8 @@ def check_commitment(ledger: LedgerState, proposal: Proposal) -> SubBlockCommitm
         ProposalRefused: `rollup_unknown`, `ids_root_wrong`, `items_root_wrong`, `rollups_root_wrong`.
     """
     ids = ledger.rollup_ids
-    unknown = [rollup_id for rollup_id, _ in proposal.blocks if rollup_id not in set(ids)]
+    known = set(ids)
+    unknown = [rollup_id for rollup_id, _ in proposal.blocks if rollup_id not in known]
     if unknown:
         raise ProposalRefused(f"rollup {unknown[0]} is not registered", code="rollup_unknown", rollup_id=unknown[0])
     expected = commit(ids, dict(proposal.blocks))

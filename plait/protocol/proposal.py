@@ -129,6 +129,7 @@ def decode_proposal(data: bytes) -> Proposal:
     blocks: list[RollupItems] = []
     room = PROPOSAL_ITEMS_MAX
     while listed.more:
+        _require_room(len(blocks), "blocks")
         block = listed.read_list("block")
         rollup_id = _ascending_id(block, blocks[-1][0] if blocks else 0, "blocks")
         items = block.read_bytes_list("items", count_max=room, size_max=ITEM_HEAD_BYTES + TRANSACTION_BYTES_MAX)
@@ -184,6 +185,7 @@ def _read_header(reader: Reader) -> SubBlockHeader:
 def _read_sealed(reader: Reader) -> tuple[RollupSeals, ...]:
     sealed: list[RollupSeals] = []
     while reader.more:
+        _require_room(len(sealed), "sealed blocks")
         entry = reader.read_list("sealed blocks of a rollup")
         rollup_id = _ascending_id(entry, sealed[-1][0] if sealed else 0, "sealed blocks")
         listed = entry.read_list("sealed blocks of a rollup")
@@ -191,7 +193,11 @@ def _read_sealed(reader: Reader) -> tuple[RollupSeals, ...]:
         blocks: list[tuple[BlockNumber, Hash32]] = []
         while listed.more:
             if len(blocks) == CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX:
-                raise CodecError(f"more than {CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX} sealed blocks of rollup {rollup_id}")
+                raise CodecError(
+                    f"more than {CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX} sealed blocks of rollup {rollup_id}",
+                    code="codec_too_many",
+                    rollup_id=rollup_id,
+                )
             block = listed.read_list("sealed block")
             blocks.append((BlockNumber(block.read_uint()), Hash32(block.read_bytes(size=32))))
             block.end()
@@ -199,6 +205,11 @@ def _read_sealed(reader: Reader) -> tuple[RollupSeals, ...]:
             raise CodecError(f"rollup {rollup_id} is listed without sealed blocks", rollup_id=rollup_id)
         sealed.append((rollup_id, tuple(blocks)))
     return tuple(sealed)
+
+
+def _require_room(rollups: int, what: str) -> None:
+    if rollups == ROLLUPS_MAX:
+        raise CodecError(f"{what}: more than {ROLLUPS_MAX} rollups", code="codec_too_many")
 
 
 def _ascending_id(reader: Reader, before: int, what: str) -> RollupId:

@@ -13,8 +13,14 @@ import pytest
 import rlp
 
 from plait.errors import InvariantBroken
-from plait.limits import PROPOSAL_BYTES_MAX, PROPOSAL_ITEMS_MAX, SUB_BLOCKS_PER_SLOT_MAX
-from plait.protocol.proposal import decode_proposal, encode_items, split_items
+from plait.limits import (
+    CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX,
+    PROPOSAL_BYTES_MAX,
+    PROPOSAL_ITEMS_MAX,
+    ROLLUPS_MAX,
+    SUB_BLOCKS_PER_SLOT_MAX,
+)
+from plait.protocol.proposal import decode_proposal, encode_header, encode_items, encode_proposal, split_items
 from plait.protocol.requests import Accepted, FinalizeRequest
 from plait.types import BlockNumber, Hash32, L1Origin, Milliseconds, RollupId
 from sim.forging import with_blocks, with_header, with_transactions
@@ -65,6 +71,17 @@ def test_a_proposal_above_the_bound_in_items(situation: Situation) -> None:
     items = [bytes(7)] * (PROPOSAL_ITEMS_MAX // 2 + 1)
     forged = with_blocks(situation.proposer, situation.honest, [(FEE, items), (ARRIVAL, items)])
     assert situation.refusal(forged).code == "codec_too_many"
+
+
+def test_more_rollups_or_sealed_blocks_than_a_sub_block_can_have(situation: Situation) -> None:
+    block = (BlockNumber(1), OTHER)
+    many_rollups = tuple((RollupId(1 + i), (block,)) for i in range(ROLLUPS_MAX + 1))
+    many_blocks = ((FEE, (block,) * (CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX + 1)),)
+    for sealed in (many_rollups, many_blocks):
+        assert situation.refusal(with_header(situation.honest, sealed=sealed)).code == "codec_too_many"
+    blocks = [(RollupId(1 + i), [bytes(8)]) for i in range(ROLLUPS_MAX + 1)]
+    header = encode_header(decode_proposal(situation.honest).header)
+    assert situation.refusal(encode_proposal(header, blocks)).code == "codec_too_many"
 
 
 def test_an_unknown_version(situation: Situation) -> None:
