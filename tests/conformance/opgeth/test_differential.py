@@ -8,12 +8,14 @@ More: PLAIT_OPGETH_SEEDS="4,5" PLAIT_OPGETH_BLOCKS=1000 pytest tests/conformance
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from comparison import compare_answers, explain_difference
+from call_comparison import compare_block_traces, compare_calls
+from comparison import DIFFERENCES_MAX, compare_answers, differences, explain_difference
 from opgeth_node import OpGeth, can_build
 from random_blocks import Block, BlockSource
 from random_transactions import Generator, Made
@@ -162,9 +164,12 @@ def test_op_geth_accepts_every_block(run: Run, request: pytest.FixtureRequest) -
             difference = explain_difference(run.op_geth, run.rollup, block, included, run.fork)
             pytest.fail(f"op-geth: {status}\n{where}\n({block.kind}) {difference}")
         run.op_geth.adopt(run.rollup.head.hash)
+        found = differences("newHeads", json.loads(run.rollup.header_json(number) or b""), run.op_geth.next_head())
         if number % SAMPLE_EVERY == 0 or number in (1, BLOCKS):
-            differences = compare_answers(run.op_geth, run.rollup, number)
-            assert not differences, where + "\n" + "\n".join(differences)
+            found += compare_answers(run.op_geth, run.rollup, number)
+            found += compare_calls(run.op_geth, run.rollup, run.generator, number)
+            found += compare_block_traces(run.op_geth, run.rollup, number)
+        assert not found, where + "\n" + "\n".join(found[:DIFFERENCES_MAX])
     assert run.included > BLOCKS * 3, "the generator made too few applicable transactions to show anything"
     if BLOCKS >= 60:
         expected = {label for _, label, _ in run.generator.makers} | {
