@@ -97,7 +97,7 @@ class Dispatcher:
         body = body.strip(b" \t\r\n")
         if body.count(b",") > RPC_JSON_ELEMENTS_MAX:
             return _failure(
-                _NULL_ID, RpcError(INVALID_REQUEST, f"request has more than {RPC_JSON_ELEMENTS_MAX} elements")
+                _NULL_ID, RpcError(INVALID_REQUEST, f"batch too large: more than {RPC_JSON_ELEMENTS_MAX} elements")
             )
         try:
             if body[:1] != b"[":
