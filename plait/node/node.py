@@ -235,8 +235,19 @@ class Node:
         add("bus", self.bus.statistics)
         add("engine", lambda: msgspec.structs.asdict(self.engine.statistics()))
         add("store", self.restored.store.statistics)
-        add("pool", lambda: {key: value for key, value in self.pool.statistics().items() if isinstance(value, int)})
+        add("pool", self._pool_numbers)
         add("clock", lambda: {"lead_ms": self.clock.lead_ms()})
+
+    def _pool_numbers(self) -> dict[str, int]:
+        pool = self.pool
+        return {
+            "transactions": pool.count,
+            "transactions_max": pool.limits.transactions_max,
+            "bytes": pool.bytes,
+            "bytes_max": pool.limits.bytes_max,
+            "admitted": pool.admitted_count,
+            "refused": sum(pool.refused.values()),
+        }
 
 
 def open_storage(

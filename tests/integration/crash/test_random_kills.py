@@ -42,7 +42,7 @@ async def test_nothing_decided_is_lost_or_changed_by_fifty_kills(tmp_path: Path)
                 await asyncio.wait([using], timeout=source.random() * 1.2)
             else:
                 await node.in_use.wait()
-                await asyncio.wait([using], timeout=0.1 + source.random() * 1.2)
+                await asyncio.wait([using], timeout=0.1 + source.random() * 0.7)
         finally:
             node.kill()
             code = await node.ended()
