@@ -165,6 +165,12 @@ def test_a_request_for_another_height(situation: Situation) -> None:
     assert situation.refusal(situation.honest, height=situation.height + 1).code == "height_wrong"
 
 
+def test_a_height_that_is_not_the_next_even_when_proposal_and_request_agree(situation: Situation) -> None:
+    for height in (situation.height - 1, situation.height + 1):
+        forged = with_header(situation.honest, height=height)
+        assert situation.refusal(forged, height=height).code == "height_wrong"
+
+
 # ---------------------------------------------------------------- commitments
 @pytest.mark.parametrize(
     ("field", "code"),
