@@ -1,4 +1,4 @@
-"""Decoding: what is accepted is exactly one canonical, signed, protected transaction; everything else gets its own stable code."""
+"""Decoding: only one canonical, signed, protected transaction is accepted; everything else gets its own stable code."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Sessions: rollback restores everything, forks do not see each other, what cannot be applied leaves no trace, sealing is deterministic."""
+"""Sessions: rollback restores everything, forks do not see each other, what cannot be applied leaves no trace."""
 
 import random
 
@@ -121,7 +121,7 @@ def test_the_da_footprint_bounds_a_jovian_block(rollup: Rollup) -> None:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_rollback_to_any_checkpoint_restores_the_block_as_if_the_rest_had_never_run(rollup: Rollup, seed: int) -> None:
-    # Replay: the seed is in the test's name. A reference session runs only what survives; both must seal to the same hash.
+    # Replay: the seed is in the test's name. A reference runs only what survives; both must seal to the same hash.
     dice = random.Random(seed)
     session, survivors = rollup.session(), []
     session.open(attributes(1))

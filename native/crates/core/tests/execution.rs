@@ -1,0 +1,177 @@
+//! Execution: rollback and forks restore the state exactly, records reproduce blocks, seals are pure functions of their input.
+
+mod common;
+
+use alloy_consensus::proofs::{calculate_receipt_root, calculate_transaction_root};
+use alloy_primitives::{keccak256, Address, Bytes, B256, U256};
+use alloy_rlp::Encodable;
+use common::{attributes, rollup, Signer, CHAIN_ID, WRITER};
+use plait_core::block::Sealed;
+use plait_core::records;
+use plait_core::session::Session;
+use proptest::prelude::*;
+
+/// Seals a copy of the session, so that its state can be compared without ending it.
+fn sealed(session: &mut Session) -> std::sync::Arc<Sealed> {
+    session.fork().seal().expect("a block is open")
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Run { kind: u8, value: u64 },
+    Checkpoint,
+    Rollback(prop::sample::Index),
+    Fork,
+    Freeze,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (any::<u8>(), 0..4_u64).prop_map(|(kind, value)| Step::Run { kind, value }),
+        2 => Just(Step::Checkpoint),
+        2 => any::<prop::sample::Index>().prop_map(Step::Rollback),
+        1 => Just(Step::Fork),
+        1 => Just(Step::Freeze),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn the_state_root_after_a_rollback_is_the_one_before(steps in prop::collection::vec(step(), 1..40)) {
+        let rollup = rollup();
+        let signer = Signer::new(0);
+        let mut session = rollup.session();
+        session.open(attributes(1)).unwrap();
+        let mut marks: Vec<(usize, u64, B256)> = Vec::new();
+        let mut nonce = 0;
+        for step in steps {
+            match step {
+                Step::Run { kind, value } => {
+                    let transaction = match kind % 3 {
+                        0 => signer.write(nonce, value),
+                        1 => signer.pay(nonce, Address::repeat_byte(kind), value),
+                        _ => signer.pay(nonce + 5, WRITER, value), // cannot be applied: leaves no trace
+                    };
+                    nonce += session.run(&[transaction], false).unwrap().included as u64;
+                }
+                Step::Checkpoint => {
+                    // The root is taken after the checkpoint, which makes the fork inside `sealed` part of what must be undone.
+                    let checkpoint = session.checkpoint().unwrap();
+                    marks.push((checkpoint, nonce, sealed(&mut session).hash));
+                }
+                Step::Rollback(index) if !marks.is_empty() => {
+                    let at = index.index(marks.len());
+                    let (checkpoint, nonce_then, hash_then) = marks[at];
+                    session.rollback(checkpoint).unwrap();
+                    marks.truncate(at + 1);
+                    nonce = nonce_then;
+                    prop_assert_eq!(sealed(&mut session).hash, hash_then);
+                }
+                Step::Rollback(_) => {}
+                Step::Fork => {
+                    let before = sealed(&mut session).hash;
+                    let mut other = session.fork();
+                    other.run(&[signer.write(nonce, 99)], false).unwrap();
+                    prop_assert_eq!(sealed(&mut session).hash, before);
+                }
+                Step::Freeze => drop(session.view()),
+            }
+        }
+    }
+}
+
+#[test]
+fn roots_of_a_sealed_block_are_those_of_its_content() {
+    let rollup = rollup();
+    let mut session = rollup.session();
+    session.open(attributes(1)).unwrap();
+    let signer = Signer::new(0);
+    let transactions: Vec<_> = (0..130).map(|nonce| signer.write(nonce, nonce)).collect();
+    session.run(&transactions, false).unwrap();
+    let sealed = session.seal().unwrap();
+    let content = sealed.body.as_ref().unwrap();
+    let envelopes: Vec<_> = content.items.iter().map(|item| item.transaction.envelope.clone()).collect();
+    let receipts: Vec<_> = content.items.iter().map(|item| item.receipt()).collect();
+    assert_eq!(sealed.header.transactions_root, calculate_transaction_root(&envelopes));
+    assert_eq!(sealed.header.receipts_root, calculate_receipt_root(&receipts));
+    let mut header = Vec::new();
+    sealed.header.encode(&mut header);
+    assert_eq!(sealed.hash, keccak256(&header));
+    assert_eq!(sealed.header.gas_used, content.items.iter().map(|item| item.gas_used).sum::<u64>());
+    assert_eq!(sealed.header.blob_gas_used, Some(130 * 400 * 100));
+    assert_eq!(sealed.state.storage(WRITER, U256::ZERO), U256::from(129));
+}
+
+#[test]
+fn a_block_read_back_from_its_records_has_the_same_receipts() {
+    let rollup = rollup();
+    let mut session = rollup.session();
+    session.open(attributes(1)).unwrap();
+    let signer = Signer::new(1);
+    session.run(&[signer.write(0, 5), signer.pay(1, Address::ZERO, 1), signer.write(2, 0)], false).unwrap();
+    let sealed = session.seal().unwrap();
+    let content = sealed.body.as_ref().unwrap();
+    let (body, receipts) = (records::encode_body(content), records::encode_receipts(content));
+    let again = records::decode(&body, &receipts, CHAIN_ID).unwrap();
+    for (one, other) in content.items.iter().zip(&again.items) {
+        assert_eq!(one.receipt(), other.receipt());
+        assert_eq!(one.transaction.raw, other.transaction.raw);
+        assert_eq!((one.first_log_index, one.gas_used), (other.first_log_index, other.gas_used));
+    }
+    for cut in 0..body.len() {
+        assert_eq!(records::decode(&body[..cut], &receipts, CHAIN_ID).unwrap_err().code, "store_corrupt");
+    }
+}
+
+#[test]
+fn committing_sub_blocks_one_by_one_gives_the_block_of_running_all_at_once() {
+    let signer = Signer::new(0);
+    let transactions: Vec<_> = (0..12).map(|nonce| signer.write(nonce, nonce % 3)).collect();
+    let at_once = {
+        let mut session = rollup().session();
+        session.open(attributes(1)).unwrap();
+        session.run(&transactions, false).unwrap();
+        session.seal().unwrap().hash
+    };
+    let rollup = rollup();
+    let mut session = rollup.session();
+    session.open(attributes(1)).unwrap();
+    rollup.commit(&mut session).unwrap();
+    for pair in transactions.chunks(2) {
+        let mut candidate = rollup.session();
+        candidate.run(pair, false).unwrap();
+        drop(candidate); // a candidate that is not decided leaves no trace
+        let mut decided = rollup.session();
+        decided.run(pair, false).unwrap();
+        rollup.commit(&mut decided).unwrap();
+    }
+    assert_eq!(rollup.session().seal().unwrap().hash, at_once);
+}
+
+#[test]
+fn a_session_of_another_rollup_cannot_be_committed() {
+    let mut other = common::genesis();
+    other["config"]["chainId"] = 902.into();
+    let other = plait_core::rollup::Rollup::from_genesis(other.to_string().as_bytes(), plait_core::Store::in_memory());
+    let error = rollup().commit(&mut other.unwrap().session()).unwrap_err();
+    assert_eq!(error.code, "session_stale");
+}
+
+#[test]
+fn calls_see_overrides_and_change_nothing() {
+    let rollup = rollup();
+    let writer = format!("{WRITER}");
+    let request = serde_json::json!({"to": writer, "data": Bytes::from(vec![7; 32])}).to_string();
+    // The override makes the writer return its slot 0 instead of writing it.
+    let slot = format!("0x{:064x}", 0);
+    let value = format!("0x{:064x}", 77);
+    let overrides =
+        serde_json::json!({writer: {"code": "0x60005460005260206000f3", "stateDiff": {slot: value}}}).to_string();
+    let call =
+        |overrides: Option<&[u8]>| plait_core::calls::call(&rollup, request.as_bytes(), 0, overrides, None, 0).unwrap();
+    assert_eq!(U256::from_be_slice(&call(Some(overrides.as_bytes())).output), U256::from(77));
+    assert_eq!(&call(None).output[..], &[7; 32][..]);
+    assert_eq!(rollup.decided().view.state().storage(WRITER, U256::ZERO), U256::ZERO);
+}
