@@ -289,7 +289,7 @@ def _text(value: object) -> str:
 
 def _height(value: object) -> int | None:
     """A sub-block's height, or None for the latest."""
-    return None if value in {"latest", None} else _count(value)
+    return None if value is None or value == "latest" else _count(value)
 
 
 def _wait_ms(value: object) -> int:

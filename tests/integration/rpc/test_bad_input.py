@@ -285,6 +285,23 @@ def test_subscriptions_of_a_connection_are_bounded_and_end_with_it(node: Any) ->
     assert len(node.server._streams) == 0
 
 
+def test_a_subscriber_that_does_not_read_is_disconnected_and_nobody_waits_for_it(node: Any) -> None:
+    before = node.server.statistics()["slow_clients"]
+    with connect(node.websocket(), max_queue=1) as deaf, connect(node.websocket()) as good:
+        whole = {"jsonrpc": "2.0", "id": "s", "method": "eth_subscribe", "params": ["newPendingTransactions", True]}
+        for _ in range(RPC_SUBSCRIPTIONS_PER_CONNECTION_MAX):
+            deaf.send(json.dumps(whole))
+        good.send(json.dumps(whole | {"params": ["newPendingTransactions"]}))
+        good.recv(timeout=10)
+        end = time.monotonic() + 40
+        while node.server.statistics()["slow_clients"] == before and time.monotonic() < end:
+            raws = [node.signed(8) for _ in range(50)]
+            calls = [dict(GOOD, method="eth_sendRawTransaction", params=[raw]) for raw in raws]
+            hashes = [answer["result"] for answer in node.answer(calls)]
+            assert [json.loads(good.recv(timeout=10))["params"]["result"] for _ in raws] == hashes
+    assert node.server.statistics()["slow_clients"] == before + 1
+
+
 def test_floods_leave_memory_bounded_and_other_clients_served(node: Any) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     bodies = [b"[" + b"1," * 999_999 + b"1]", b"[" * 5_000_000, b'"' + b"a" * 5_000_000 + b'"', deep(2_000_000)]
