@@ -61,7 +61,7 @@ if (process.argv.includes('--check')) {
     const path = join(artifactFolder, name)
     return !existsSync(path) || readFileSync(path, 'utf8') !== text
   }).map(([name]) => name)
-  for (const name of [...different, ...stale]) console.error(`${name} is not what the sources compile to; run: make contracts`)
+  for (const name of [...different, ...stale]) console.error(`${name} is not what the sources compile to; run: npm run compile (in contracts)`)
   if (different.length + stale.length > 0) process.exit(1)
   console.log(`${artifacts.size} artifacts are what the sources compile to`)
 } else {

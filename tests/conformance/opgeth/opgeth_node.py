@@ -173,12 +173,10 @@ class OpGeth:
     def next_head(self) -> Any:
         """The next notification of the newHeads subscription that began with the process.
 
-        Two fields of forks that no OP Stack chain has are left out; this geth names them with a null.
+        Fields of forks that the chain does not have are left out; this geth names them with a null.
         """
         head = json.loads(self._heads.recv(10))["params"]["result"]
-        for name in ("blockAccessListHash", "slotNumber"):
-            assert head.pop(name) is None
-        return head
+        return {name: value for name, value in head.items() if value is not None}
 
     def __exit__(self, *_: object) -> None:
         self._open.close()
