@@ -5,6 +5,10 @@ Every rollup's candidates are ordered by its policy, cut to the room of the prop
 blocks. What cannot be applied is left out: for good when it never can be (the pool drops it), or until a later
 sub-block (block gas, data availability, fees).
 
+Leaving a transaction out can put the rest out of order: when its sender's next one still applied, because the nonce had
+moved without it (the candidate was stale, or an EIP-7702 authorization used the nonce). Then the run is undone and the
+rest ordered and run again; no proposal leaves here that `process` would refuse.
+
 Level 4.
 """
 
@@ -13,22 +17,26 @@ from itertools import compress
 from typing import NamedTuple
 
 from plait.crypto.commitments import commit
+from plait.errors import ProposalRefused
 from plait.execution.candidate import Candidate
 from plait.ledger.state import LedgerState
 from plait.limits import PROPOSAL_BYTES_MAX, PROPOSAL_ITEMS_MAX
 from plait.native import Outcomes, Transaction
-from plait.ordering.policy import Ordered, order
-from plait.ordering.queues import SenderQueue
+from plait.ordering.policy import Ordered, check_order, order
+from plait.ordering.queues import Ready, SenderQueue
 from plait.protocol.proposal import ITEM_OVERHEAD_BYTES, encode_items
 from plait.protocol.requests import Dropped, PrepareRequest
 from plait.protocol.sub_block import Advanced, Base, Executed, Run, complete
-from plait.types import Hash32, Milliseconds, RollupId, Wei
+from plait.types import Hash32, Milliseconds, OrderingPolicy, RollupId, Wei
 
 FRAME_BYTES_PER_ROLLUP = 128
 """Upper bound of what a rollup adds to a proposal without items: roots, ids, list prefixes; sealed blocks are counted
 apart."""
 FRAME_BYTES = 1_024
 SEALED_BLOCK_BYTES = 48
+
+REPAIRS_MAX = 4
+"""Each repair takes out at least one transaction; a set that still does not settle is left for the next sub-block."""
 
 _INCLUDED = bytes(int(status != 2) for status in range(256))
 _RETRIED = frozenset({"nonce_too_high", "fee_cap_too_low", "block_gas_limit_reached", "block_da_limit_reached"})
@@ -51,18 +59,71 @@ def build(base: Base, advanced: Advanced, request: PrepareRequest) -> Built:
     if total and advanced.position.carries_items:
         ordered = _order_all(base.ledger, advanced.candidate, queues, request.time_ms)
         packed = _pack(ordered, _bytes_left(base.ledger, advanced, request.bytes_max), PROPOSAL_ITEMS_MAX)
-        outcomes = advanced.candidate.run({i: p.transactions for i, p in packed.items()}, on_invalid="skip")
-        for rollup_id, ran in outcomes.items():
-            run = _included(packed[rollup_id], ran)
-            if run.transactions:
-                runs[rollup_id] = run
-            if len(run.transactions) < len(ran):
-                block = advanced.candidate.open_block(rollup_id)
-                gas_limit = block.gas_limit if block is not None else 0
-                dropped.extend(_never_applicable(rollup_id, packed[rollup_id].transactions, ran, gas_limit))
+        runs = _run(base.ledger, advanced.candidate, packed, request.time_ms, dropped)
     commitment = commit(base.ledger.rollup_ids, {rollup_id: run.items for rollup_id, run in runs.items()})
     executed = complete(base, advanced, runs, request.time_ms, commitment)
     return Built(executed, tuple(dropped), total - executed.effect.transactions - len(dropped))
+
+
+def _run(
+    ledger: LedgerState,
+    candidate: Candidate,
+    packed: dict[RollupId, Ordered],
+    time_ms: Milliseconds,
+    dropped: list[Dropped],
+) -> dict[RollupId, Run]:
+    """Runs ordered columns; what was left out for good is added to `dropped`. What is returned is in order."""
+    policies = {record.rollup_id: record.parameters.ordering for record in ledger.rollups}
+    for _ in range(REPAIRS_MAX + 1):
+        marks = {rollup_id: candidate.session(rollup_id).checkpoint() for rollup_id in packed}
+        outcomes = candidate.run({i: columns.transactions for i, columns in packed.items()}, on_invalid="skip")
+        runs: dict[RollupId, Run] = {}
+        included: dict[RollupId, Ordered] = {}
+        repaired = False
+        for rollup_id, ran in outcomes.items():
+            columns = packed[rollup_id]
+            run = _included(columns, ran)
+            if len(run.transactions) < len(ran):
+                block = candidate.open_block(rollup_id)
+                gas_limit = block.gas_limit if block is not None else 0
+                dropped.extend(_never_applicable(rollup_id, columns.transactions, ran, gas_limit))
+                base_fee = Wei(block.base_fee if block is not None else 0)
+                columns = Ordered(list(run.transactions), list(compress(columns.stamps_ms, _mask(ran))))
+                if not _in_order(policies[rollup_id], rollup_id, columns, base_fee, time_ms):
+                    columns = order(policies[rollup_id], _queues(columns), base_fee=base_fee, time_ms=time_ms)
+                    repaired = True
+            if run.transactions:
+                runs[rollup_id] = run
+                included[rollup_id] = columns
+        if not repaired:
+            return runs
+        candidate.rollback(marks)
+        packed = included
+    return {}
+
+
+def _in_order(
+    policy: OrderingPolicy, rollup_id: RollupId, columns: Ordered, base_fee: Wei, time_ms: Milliseconds
+) -> bool:
+    try:
+        check_order(policy, rollup_id, *columns, base_fee=base_fee, time_ms=time_ms)
+    except ProposalRefused:
+        return False
+    return True
+
+
+def _queues(columns: Ordered) -> list[SenderQueue]:
+    """Applied transactions as queues again, each up to the first nonce that is missing."""
+    queues: dict[bytes, list[Ready]] = {}
+    ended: set[bytes] = set()
+    for transaction, stamp_ms in zip(*columns, strict=True):
+        sender = transaction.sender
+        queue = queues.setdefault(sender, [])
+        if sender in ended or (queue and queue[-1].transaction.nonce + 1 != transaction.nonce):
+            ended.add(sender)
+        else:
+            queue.append(Ready(transaction, stamp_ms))
+    return [tuple(queue) for queue in queues.values()]
 
 
 def _order_all(
@@ -132,13 +193,18 @@ def _included(columns: Ordered, outcomes: Outcomes) -> Run:
     transactions, stamps = columns
     positions: Sequence[int] = range(len(statuses))
     if 2 in statuses:
-        mask = statuses.translate(_INCLUDED)
+        mask = _mask(outcomes)
         transactions = list(compress(transactions, mask))
         stamps = list(compress(stamps, mask))
         positions = list(compress(positions, mask))
         statuses = bytes(compress(statuses, mask))
     items = encode_items([transaction.raw for transaction in transactions], stamps)
     return Run(items, transactions, outcomes, statuses, positions)
+
+
+def _mask(outcomes: Outcomes) -> bytes:
+    """1 for each applied transaction, 0 for each that was left out."""
+    return outcomes.statuses.translate(_INCLUDED)
 
 
 def _never_applicable(
