@@ -26,6 +26,8 @@ use crate::session::{Session, View};
 pub const STATES_KEPT: usize = 128;
 /// Sealed blocks whose transactions stay in memory.
 const BODIES_KEPT: usize = 8;
+/// Older blocks whose content, once read from the store, stays decoded for the next read of the same block.
+const READ_BLOCKS_KEPT: usize = 16;
 /// Selects the open block (or the head while none is open).
 pub const PENDING: i64 = -1;
 
@@ -51,6 +53,7 @@ pub struct Rollup {
     pub store: Store,
     decided: RwLock<Arc<Decided>>,
     committing: Mutex<()>,
+    read_blocks: Mutex<VecDeque<(u64, Arc<Chunk>)>>,
 }
 
 /// A block as reads see it.
@@ -119,7 +122,14 @@ impl Rollup {
         let chain = Arc::new(chain);
         let view = View { chain: chain.clone(), codes, head: head.clone(), hashes: Arc::new(hashes), open: None };
         let decided = Decided { view, version: 0, history: VecDeque::from([head]) };
-        Ok(Self { genesis_hash, chain, store, decided: RwLock::new(Arc::new(decided)), committing: Mutex::new(()) })
+        Ok(Self {
+            genesis_hash,
+            chain,
+            store,
+            decided: RwLock::new(Arc::new(decided)),
+            committing: Mutex::new(()),
+            read_blocks: Mutex::default(),
+        })
     }
 
     fn write_genesis(&self) -> Result<()> {
@@ -265,11 +275,27 @@ impl Rollup {
         if number > decided.view.head.header.number {
             return Ok(None);
         }
+        let cached = |blocks: &VecDeque<(u64, Arc<Chunk>)>| {
+            blocks.iter().find(|(known, _)| *known == number).map(|(_, content)| content.clone())
+        };
+        if let Some(content) = cached(&self.read_blocks()) {
+            return Ok(Some(content));
+        }
         let id = self.chain.chain_id;
         let (Some(body), Some(receipts)) = (self.store.body(id, number)?, self.store.receipts(id, number)?) else {
             return Ok(None);
         };
-        records::decode(&body, &receipts, id).map(|chunk| Some(Arc::new(chunk)))
+        let content = Arc::new(records::decode(&body, &receipts, id)?);
+        let mut blocks = self.read_blocks();
+        blocks.push_back((number, content.clone()));
+        if blocks.len() > READ_BLOCKS_KEPT {
+            blocks.pop_front();
+        }
+        Ok(Some(content))
+    }
+
+    fn read_blocks(&self) -> std::sync::MutexGuard<'_, VecDeque<(u64, Arc<Chunk>)>> {
+        self.read_blocks.lock().unwrap_or_else(|poison| poison.into_inner())
     }
 
     /// A block by selector; PENDING is the open block, or the head while none is open.

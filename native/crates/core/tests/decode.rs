@@ -3,7 +3,7 @@
 mod common;
 
 use alloy_primitives::{Bytes, TxKind};
-use alloy_rlp::{Encodable, Header};
+use alloy_rlp::Header;
 use common::{genesis, Signer, CHAIN_ID, WRITER};
 use plait_core::genesis::Genesis;
 use plait_core::records::{put_bytes, put_number, Reader};
