@@ -109,6 +109,39 @@ class Wallet:
         signature = self._sign(keccak256(b"\x02" + encode_list(fields)))
         return b"\x02" + encode_list([*fields, *map(encode_uint, signature)])
 
+    def authorize(self, chain_id: int, nonce: int, delegate: bytes = bytes(20)) -> bytes:
+        """Encoded EIP-7702 authorization of this wallet; the zero address as delegate clears its code."""
+        fields = [encode_uint(chain_id), encode_bytes(delegate), encode_uint(nonce)]
+        signature = self._sign(keccak256(b"\x05" + encode_list(fields)))
+        return encode_list([*fields, *map(encode_uint, signature)])
+
+    def sign_7702(
+        self,
+        chain_id: int,
+        nonce: int,
+        authorizations: Sequence[bytes],
+        *,
+        to: bytes = bytes(20),
+        gas_limit: int = 100_000,
+        max_fee_per_gas: int = 2 * 10**9,
+        max_priority_fee_per_gas: int = 10**6,
+    ) -> bytes:
+        """Raw EIP-7702 transaction with encoded authorizations."""
+        fields = [
+            encode_uint(chain_id),
+            encode_uint(nonce),
+            encode_uint(max_priority_fee_per_gas),
+            encode_uint(max_fee_per_gas),
+            encode_uint(gas_limit),
+            encode_bytes(to),
+            encode_uint(0),
+            encode_bytes(b""),
+            encode_list([]),
+            encode_list(authorizations),
+        ]
+        signature = self._sign(keccak256(b"\x04" + encode_list(fields)))
+        return b"\x04" + encode_list([*fields, *map(encode_uint, signature)])
+
     def sign_legacy(
         self,
         chain_id: int,

@@ -1,15 +1,18 @@
 """What simulated users send: transfers, creations, reverts, out-of-gas runs, and transactions that do not fit or
 cannot pay.
 
-Stands in for the pool: per rollup and sender a queue in nonce order. A node sees a random part of it, each its own.
+Stands in for the pool: per rollup and sender a queue in nonce order. A node sees a random part of it, each its own,
+and now and then a stale one: transactions that were decided already. EIP-7702 authorizations move nonces under other
+users' pending transactions.
 """
 
 from collections.abc import Iterable, Sequence
 from random import Random
 
 from plait.engines.simulated import Candidates
-from plait.native import Transaction, decode_transactions
+from plait.native import PENDING, Transaction, decode_transactions
 from plait.ordering.queues import Ready, SenderQueue
+from plait.protocol.application import Application
 from plait.protocol.effects import SubBlockDecided
 from plait.protocol.requests import Dropped
 from plait.types import Address, Milliseconds, RollupId
@@ -37,6 +40,7 @@ class Workload:
         self._gas_limit = gas_limit
         self._queues: dict[Key, list[Transaction]] = {(r, w): [] for r in rollup_ids for w in range(len(wallets))}
         self._nonces: dict[Key, int] = dict.fromkeys(self._queues, 0)
+        self._decided: dict[Key, list[Transaction]] = {key: [] for key in self._queues}
         self._owners = {wallet.address: index for index, wallet in enumerate(wallets)}
         self.recipients = [Address(bytes([0xAA, index]) + bytes(18)) for index in range(8)]
 
@@ -56,6 +60,12 @@ class Workload:
         cap = 2 * 10**9
         kind = random.randrange(100)
         to = random.choice(self.recipients)
+        if kind < 8:
+            other = random.randrange(len(self._wallets))
+            own = other == key[1]
+            authorized = nonce + 1 if own else self._nonces[key[0], other] + random.choice((0, 0, 1))
+            authorization = self._wallets[other].authorize(chain_id, authorized)
+            return wallet.sign_7702(chain_id, nonce, [authorization], max_priority_fee_per_gas=tip)
         if kind < 55:
             value = random.randrange(10**15)
             return wallet.sign_1559(
@@ -82,26 +92,34 @@ class Workload:
         del node
         random = self._random
         seen: dict[RollupId, list[SenderQueue]] = {rollup_id: [] for rollup_id in self._rollup_ids}
-        for (rollup_id, _), queue in self._queues.items():
+        for key, queue in self._queues.items():
             if not queue or random.randrange(100) < 15:
                 continue
             ready_ms = time_ms - random.randrange(2_000)
             ready: list[Ready] = []
-            for transaction in queue[: random.randrange(1, len(queue) + 1)]:
+            stale = self._decided[key][-random.randrange(1, 3) :] if random.randrange(100) < 10 else []
+            for transaction in [*stale, *queue[: random.randrange(1, len(queue) + 1)]]:
                 ready.append(Ready(transaction, Milliseconds(ready_ms)))
                 ready_ms += random.choice((0, 0, 1, 700))
-            seen[rollup_id].append(tuple(ready))
+            seen[key[0]].append(tuple(ready))
         return seen
 
-    def on_decided(self, effect: SubBlockDecided) -> None:
-        """Forgets decided transactions: the first ones of their senders' queues."""
+    def on_decided(self, effect: SubBlockDecided, application: Application) -> None:
+        """Forgets what can no longer apply: transactions below their sender's nonce, as a node that committed the
+        effect reads it."""
         for part in effect.rollups:
             for transaction in part.transactions:
-                key = (part.rollup_id, self._owners[Address(transaction.sender)])
-                self._nonces[key] = transaction.nonce + 1
-                queue = self._queues[key]
-                if queue and queue[0].hash == transaction.hash:
+                self._decided[part.rollup_id, self._owners[Address(transaction.sender)]].append(transaction)
+        for rollup_id, rollup in application.rollups.items():
+            at = PENDING if rollup.open_block is not None else rollup.head.number
+            accounts = rollup.accounts([wallet.address for wallet in self._wallets], at)
+            for index, (nonce, _, _) in enumerate(accounts):
+                queue = self._queues[rollup_id, index]
+                self._nonces[rollup_id, index] = nonce
+                while queue and queue[0].nonce < nonce:
                     del queue[0]
+                if queue and queue[0].nonce > nonce:
+                    queue.clear()
 
     def on_dropped(self, dropped: Iterable[Dropped]) -> None:
         """Forgets a transaction that can never apply, and what its sender queued behind it."""

@@ -146,7 +146,7 @@ class World:
         self.time_ms = Milliseconds(self.time_ms + self._pause_ms())
         self.workload.add(self.random.choice((0, 1, 3, 10, 25)))
         step = self.engine.step(self.time_ms)
-        self.workload.on_decided(next(iter(step.effects.values())))
+        self.workload.on_decided(next(iter(step.effects.values())), self.engine.live[0][1])
         self.workload.on_dropped(step.dropped)
         self.workload.give_up_some()
         return step
