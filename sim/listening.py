@@ -73,13 +73,14 @@ class Running:
         """The error of a call that must fail."""
         answer = self.answer({"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}, rollup=rollup)
         assert "error" in answer, answer
-        return answer["error"]
+        error: dict[str, Any] = answer["error"]
+        return error
 
     def signed(self, user: int = 0, *, rollup: int = 901, **changes: Any) -> str:
         """The next transfer of a user, as hex."""
         nonce = self.nonces.setdefault((rollup, user), 0)
         self.nonces[rollup, user] += 1
-        fields = {"to": bytes([7]) * 20, "value": 1, "max_fee_per_gas": 10**10} | changes
+        fields: dict[str, Any] = {"to": bytes([7]) * 20, "value": 1, "max_fee_per_gas": 10**10} | changes
         return "0x" + WALLETS[user].sign_1559(rollup, nonce, **fields).hex()
 
     def alive(self) -> None:

@@ -23,7 +23,8 @@ TO = bytes([7]) * 20
 
 def transfer(user: int, nonce: int, *, chain_id: int = 901, **changes: Any) -> bytes:
     """A signed transfer of 1 wei from one of USERS; `changes` are arguments of `Wallet.sign_1559`."""
-    return USERS[user].sign_1559(chain_id, nonce, **({"to": TO, "value": 1} | changes))
+    fields: dict[str, Any] = {"to": TO, "value": 1} | changes
+    return USERS[user].sign_1559(chain_id, nonce, **fields)
 
 
 def codes(results: Sequence[Admitted | TransactionRefused]) -> list[str]:

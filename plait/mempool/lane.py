@@ -39,26 +39,54 @@ class RollupReads(Protocol):
     chain_id: int
 
     @property
-    def head(self) -> SealedBlock: ...  # noqa: D102
+    def head(self) -> SealedBlock:
+        """The last sealed block."""
+        ...
+
     @property
-    def open_block(self) -> OpenBlock | None: ...  # noqa: D102
-    def accounts(self, addresses: Sequence[bytes], at: int) -> list[tuple[int, int, bool]]: ...  # noqa: D102
-    def additional_costs(self, transactions: Sequence[Transaction], at: int) -> list[int]: ...  # noqa: D102
-    def code(self, address: bytes, at: int) -> bytes: ...  # noqa: D102
-    def transaction_location(self, hash: bytes) -> tuple[int, int] | None: ...  # noqa: A002, D102
+    def open_block(self) -> OpenBlock | None:
+        """The block that is open."""
+        ...
+
+    def accounts(self, addresses: Sequence[bytes], at: int) -> list[tuple[int, int, bool]]:
+        """(nonce, balance, has code) per address."""
+        ...
+
+    def additional_costs(self, transactions: Sequence[Transaction], at: int) -> list[int]:
+        """L1 and operator fee per transaction, wei."""
+        ...
+
+    def code(self, address: bytes, at: int) -> bytes:
+        """Code of an account."""
+        ...
+
+    def transaction_location(self, hash: bytes) -> tuple[int, int] | None:  # noqa: A002 - the native name
+        """(block number, index) of a decided transaction."""
+        ...
 
 
 class RollupDecided(Protocol):
     """One rollup's part of a decided sub-block; `protocol.effects.RollupEffect` has it."""
 
     @property
-    def rollup_id(self) -> RollupId: ...  # noqa: D102
+    def rollup_id(self) -> RollupId:
+        """Its rollup."""
+        ...
+
     @property
-    def transactions(self) -> Sequence[Transaction]: ...  # noqa: D102
+    def transactions(self) -> Sequence[Transaction]:
+        """In their decided order."""
+        ...
+
     @property
-    def sealed(self) -> Sequence[SealedBlock]: ...  # noqa: D102
+    def sealed(self) -> Sequence[SealedBlock]:
+        """Blocks that it sealed."""
+        ...
+
     @property
-    def opened(self) -> Sequence[OpenBlock]: ...  # noqa: D102
+    def opened(self) -> Sequence[OpenBlock]:
+        """The open block, when it changed."""
+        ...
 
 
 class Lane:

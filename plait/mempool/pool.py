@@ -52,24 +52,43 @@ class SubBlockEffect(Protocol):
     """What the pool needs of a decided sub-block; `protocol.effects.SubBlockDecided` has it."""
 
     @property
-    def height(self) -> Height: ...  # noqa: D102
+    def height(self) -> Height:
+        """Of the sub-block."""
+        ...
+
     @property
-    def time_ms(self) -> Milliseconds: ...  # noqa: D102
+    def time_ms(self) -> Milliseconds:
+        """Agreed time, Unix milliseconds."""
+        ...
+
     @property
-    def rollups(self) -> Sequence[RollupDecided]: ...  # noqa: D102
+    def rollups(self) -> Sequence[RollupDecided]:
+        """Its parts."""
+        ...
 
 
 class DroppedCandidate(Protocol):
     """A candidate that the protocol found impossible; `protocol.requests.Dropped` has it."""
 
     @property
-    def rollup_id(self) -> RollupId: ...  # noqa: D102
+    def rollup_id(self) -> RollupId:
+        """Its rollup."""
+        ...
+
     @property
-    def hash(self) -> bytes: ...  # noqa: D102
+    def hash(self) -> bytes:
+        """Of the transaction."""
+        ...
+
     @property
-    def code(self) -> str: ...  # noqa: D102
+    def code(self) -> str:
+        """Why, as a stable code."""
+        ...
+
     @property
-    def sentence(self) -> str: ...  # noqa: D102
+    def sentence(self) -> str:
+        """Why, in words."""
+        ...
 
 
 class PoolLimits(NamedTuple):

@@ -88,7 +88,9 @@ NATIVE_PHRASES: Final = {
     "state_unavailable": (SERVER_ERROR, "historical state is not available"),
     "too_many_logs": (LIMIT_EXCEEDED, "query returned too many results"),
     "gas_required_exceeds_allowance": (SERVER_ERROR, "gas required exceeds allowance"),
-    "request_malformed": (INVALID_PARAMS, "invalid argument 0"),
+    "invalid_params": (INVALID_PARAMS, "invalid argument"),
+    "invalid_percentile": (INVALID_PARAMS, "invalid reward percentile"),
+    "block_beyond_head": (INVALID_PARAMS, "request beyond head block"),
     "tracer_unsupported": (INVALID_PARAMS, "tracer not supported"),
 }
 """How answers begin for codes of the native core whose own sentence begins otherwise."""
