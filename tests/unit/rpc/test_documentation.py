@@ -1,4 +1,4 @@
-"""The documents say what the code does: docs/errors.md lists every error code and no other; the table of methods is the server's."""
+"""The documents say what the code does: docs/errors.md lists every error code and no other, the guide every method."""
 
 import ast
 import re
@@ -23,7 +23,7 @@ NATIVE = re.compile(
 
 
 def codes_of_python(path: Path) -> Iterator[str]:
-    """Codes that a module gives: as `code`, as `default_code`, in a dictionary under "code", or to one of the WRITERS."""
+    """Codes that a module gives: as `code`, as `default_code`, in a dictionary under "code", or to a WRITER."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call):
             name = getattr(node.func, "id", getattr(node.func, "attr", ""))
