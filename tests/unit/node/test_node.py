@@ -152,3 +152,16 @@ def test_unusable_networks_are_refused_with_a_code(network: MakeNetwork, change:
     with pytest.raises(ConfigurationError) as caught:
         msgspec.structs.replace(network(), **change).check()
     assert caught.value.code == code
+
+
+async def test_snapshots_are_written_while_heights_go_on(
+    network: MakeNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plait.node.node.SNAPSHOT_EVERY_HEIGHTS", 2)
+    config = NodeConfig(data_dir=tmp_path)
+    async with Node.start(network(), config) as node:
+        await until(node, lambda: node.info().height >= 4)
+        written = sorted(int(path.name) for path in (tmp_path / "snapshots").iterdir() if path.name.isdigit())
+        assert written[0] == 2
+    async with Node.start(None, config) as node:
+        assert node.restored.replayed_heights == 0, "a clean stop writes a snapshot"
