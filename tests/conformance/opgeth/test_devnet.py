@@ -20,7 +20,7 @@ from urllib.request import Request, urlopen
 import pytest
 import rlp
 from comparison import DIFFERENCES_MAX, differences
-from opgeth_node import OpGeth, can_build, free_ports
+from opgeth_node import OpGeth, RpcError, can_build, free_ports
 from random_transactions import Generator
 
 from plait.rollups.embedded.genesis import L1_BLOCK, MESSAGE_PASSER
@@ -136,7 +136,8 @@ def test_op_geth_follows_a_running_devnet(devnet: tuple[list[Any], Path], tmp_pa
                 status = op_geth.insert(json.dumps(payload).encode(), beacon_root)
                 assert status["status"] == "VALID", f"seed {SEED}, rollup {chain_id}, block {number}: {status}"
                 op_geth.adopt(bytes.fromhex(payload["blockHash"][2:]))
-            assert _answers_differ(rpc, op_geth, newest) == []
+            found = _answers_differ(rpc, op_geth, newest) + _refusals_differ(rpc, op_geth, newest)
+            assert not found, f"seed {SEED}, rollup {chain_id}\n" + "\n".join(found)
 
 
 def _answers_differ(rpc: Rpc, op_geth: OpGeth, newest: int) -> list[str]:
@@ -159,4 +160,67 @@ def _answers_differ(rpc: Rpc, op_geth: OpGeth, newest: int) -> list[str]:
     for question in questions:
         ours, theirs = rpc(*question), op_geth.eth.call(*question)
         found += differences(json.dumps(question)[:80], ours, theirs)
+    return found[:DIFFERENCES_MAX]
+
+
+NOBODY = "0x" + "e1" * 20
+ABSENT = "0x" + "12" * 32
+
+
+def _edge_questions(newest: str, newest_hash: str) -> list[tuple[Any, ...]]:
+    """Requests at the edge of what is allowed, and beyond."""
+
+    def overridden(code: str) -> tuple[Any, ...]:
+        return ("eth_call", {"to": NOBODY}, newest, {NOBODY: {"code": code}})
+
+    return [
+        ("eth_noSuch",), ("noNamespace",), ("engine_newPayloadV4",), ("net_listening",), ("net_peerCount",),
+        ("web3_sha3", "0x68656c6c6f"), ("eth_syncing",), ("eth_accounts",), ("eth_chainId", "extra"),
+        ("eth_getBalance",), ("eth_getBalance", NOBODY, "0x0"), ("eth_getBalance", NOBODY, "0x01"),
+        ("eth_getBalance", NOBODY, {"blockNumber": newest}), ("eth_getBalance", NOBODY, "nonsense"),
+        ("eth_getBalance", NOBODY, {"blockHash": newest_hash}), ("eth_getBalance", NOBODY, newest, "extra"),
+        ("eth_getBalance", NOBODY, {"blockHash": newest_hash, "requireCanonical": True}),
+        ("eth_getBalance", NOBODY, "0xffffff"), ("eth_getBalance", NOBODY, {"blockHash": ABSENT}),
+        ("eth_getCode", NOBODY, newest), ("eth_getStorageAt", NOBODY, "0x0", newest),
+        ("eth_getTransactionCount", NOBODY, newest), ("eth_getBlockByNumber", "0xffffff", False),
+        ("eth_getBlockByHash", newest_hash, False), ("eth_getBlockByHash", ABSENT, False),
+        ("eth_getTransactionByHash", ABSENT), ("eth_getTransactionReceipt", ABSENT),
+        ("eth_getTransactionByBlockNumberAndIndex", newest, "0xff"),
+        ("eth_getTransactionByBlockHashAndIndex", newest_hash, "0x0"),
+        ("eth_getBlockTransactionCountByHash", newest_hash), ("eth_getUncleCountByBlockNumber", newest),
+        ("eth_getBlockReceipts", "0xffffff"), ("eth_getBlockReceipts", newest_hash),
+        ("eth_getLogs",), ("eth_getLogs", {"blockHash": newest_hash}), ("eth_getLogs", {"blockHash": ABSENT}),
+        ("eth_getLogs", {"blockHash": newest_hash, "fromBlock": "0x1"}),
+        ("eth_getLogs", {"fromBlock": "0x1", "toBlock": newest, "topics": [[ABSENT], None]}),
+        ("eth_getLogs", {"fromBlock": "0x1", "toBlock": newest, "topics": [[], [], [], [], []]}),
+        ("eth_feeHistory", "0x2", newest, [0, 100]), ("eth_feeHistory", "0x400", newest, None),
+        ("eth_call",), ("eth_call", {}, newest), ("eth_call", {"to": NOBODY}, "0xffffff"),
+        ("eth_call", {"to": NOBODY, "value": "0x1"}, newest), ("eth_call", {"to": NOBODY, "gas": "0x1"}, newest),
+        ("eth_call", {"to": NOBODY, "from": NOBODY, "gasPrice": "0x3b9aca00", "gas": "0x5208"}, newest),
+        ("eth_call", {"data": "0x60006000fd"}, newest), ("eth_call", {"data": "0x602a60005260206000f3"}, newest),
+        ("eth_call", {"to": NOBODY, "nonce": "0x7"}, newest), ("eth_call", {"to": NOBODY, "unknown": 1}, newest),
+        overridden("0x602a60005260206000f3"), overridden("0x4860005260206000f3"), overridden("0x3a60005260206000f3"),
+        overridden("0x4560005260206000f3"), overridden("0x4460005260206000f3"), overridden("0x4a60005260206000f3"),
+        ("eth_call", {"to": NOBODY}, newest, {NOBODY: {"code": "0x4360005260206000f3"}}, {"number": "0x1234"}),
+        ("eth_estimateGas", {"to": NOBODY}, newest), ("eth_estimateGas", {"to": NOBODY, "gas": "0x1"}, newest),
+        ("eth_estimateGas", {"data": "0xfe"}, newest), ("eth_estimateGas", {"data": "0x60006000fd"}, newest),
+        ("eth_getProof", NOBODY, [], "0xffffff"), ("debug_getRawHeader", newest),
+        ("debug_traceTransaction", ABSENT, {"tracer": "callTracer"}), ("eth_uninstallFilter", "0x1"),
+        ("eth_getFilterChanges", "0x1"), ("eth_getFilterLogs", "0x1"), ("eth_sendRawTransaction",),
+    ]  # fmt: skip
+
+
+def _refusals_differ(rpc: Rpc, op_geth: OpGeth, newest: int) -> list[str]:
+    """Differences of answers and of errors' codes and messages; `data` of ours may say more where op-geth has none."""
+    found = []
+    for question in _edge_questions(hex(newest), rpc("eth_getBlockByNumber", hex(newest), False)["hash"]):
+        answer = rpc.answer(*question)
+        ours = {name: answer[name] for name in ("result", "error") if name in answer}
+        try:
+            theirs: dict[str, Any] = {"result": op_geth.eth.call(*question)}
+        except RpcError as error:
+            theirs = {"error": error.error}
+            if "error" in ours and "data" not in error.error:
+                ours["error"].pop("data", None)
+        found += differences(json.dumps(question)[:120], ours, theirs)
     return found[:DIFFERENCES_MAX]
