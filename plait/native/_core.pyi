@@ -276,7 +276,10 @@ class Rollup:
         gas_required_exceeds_allowance, execution_failed, and those of `call`."""
     def access_list_json(self, request_json: bytes, at: int, gas_cap: int) -> bytes: ...
     def trace_transaction_json(self, transaction_hash: bytes, options_json: bytes) -> bytes | None:
-        """callTracer (default) or prestateTracer, also in the open block. Codes: tracer_unsupported, state_unavailable."""
+        """callTracer (default) or prestateTracer, also in the open block. Codes: tracer_unsupported, state_unavailable.
+
+        prestateTracer lists the fee vaults beside the accounts that op-geth lists, and has no `codeHash`.
+        """
     def trace_call_json(self, request_json: bytes, at: int, options_json: bytes, gas_cap: int) -> bytes: ...
     def block_json(self, at: int, full: bool) -> bytes | None: ...  # open block: hash null, roots zero
     def block_number_by_hash(self, block_hash: bytes) -> int | None: ...

@@ -304,3 +304,57 @@ def test_only_the_last_128_states_are_kept_and_all_blocks() -> None:
     assert loaded(rollup.block_json(1, True))["number"] == "0x1"
     assert loaded(rollup.header_json(0))["hash"] == hexed(rollup.genesis_hash)
     assert rollup.chain_id == CHAIN_ID
+
+
+def test_calls_estimates_access_lists_and_traces_agree_with_what_a_block_then_does(
+    chain: tuple[Rollup, list[Transaction]],
+) -> None:
+    rollup, transactions = chain
+    word = "0x" + (44).to_bytes(32, "big").hex()
+    request = json.dumps({"from": hexed(address(ALICE)), "to": hexed(WRITER), "data": word}).encode()
+    called = rollup.call(request, PENDING, None, None, 0)
+    assert (called.success, called.output, called.error) == (True, (44).to_bytes(32, "big"), None)
+    estimate = rollup.estimate_gas(request, PENDING, None, 50_000_000)
+    assert called.gas_used <= estimate < called.gas_used * 1.1
+    listed = loaded(rollup.access_list_json(request, PENDING, 0))
+    assert listed["accessList"] == [{"address": hexed(WRITER), "storageKeys": ["0x" + "00" * 32]}]
+    session = rollup.session()
+    data = (44).to_bytes(32, "big")
+    outcomes = session.run(decode(sign(ALICE, 4, WRITER, data=data, gas=estimate), sign(ALICE, 5, WRITER, data=data)))
+    assert list(outcomes.statuses) == [1, 1]
+    assert outcomes.transaction_gas_used(0) == called.gas_used
+    rollup.commit(session)
+    trace = loaded(rollup.trace_transaction_json(transactions[1].hash, b'{"tracer":"callTracer"}'))
+    assert (trace["error"], trace["revertReason"]) == ("execution reverted", "no")
+    assert trace["gasUsed"] == loaded(rollup.receipt_json(transactions[1].hash))["gasUsed"]
+    assert loaded(rollup.trace_transaction_json(transactions[3].hash, b"{}"))["to"] == hexed(WRITER)  # open block
+    assert rollup.trace_transaction_json(bytes(32), b"{}") is None
+    assert (
+        code_of(rollup.trace_transaction_json, transactions[1].hash, b'{"tracer":"4byteTracer"}')
+        == "tracer_unsupported"
+    )
+
+
+def test_failing_calls_tell_why_as_op_geth_words_it(chain: tuple[Rollup, list[Transaction]]) -> None:
+    rollup, _ = chain
+    poor = hexed(b"\x77" * 20)
+    reverted = rollup.call(json.dumps({"to": hexed(REVERTER)}).encode(), 1, None, None, 0)
+    assert (reverted.success, reverted.error) == (False, "execution reverted: no")
+    with pytest.raises(NativeError, match="execution reverted: no") as caught:
+        rollup.estimate_gas(json.dumps({"to": hexed(REVERTER)}).encode(), 1, None, 0)
+    assert caught.value.code == "execution_reverted"
+    assert caught.value.data == reverted.output
+    sending = json.dumps({"from": poor, "to": hexed(WRITER), "value": "0x1"}).encode()
+    with pytest.raises(NativeError, match=r"insufficient funds for gas \* price \+ value: address .* have 0 want 1"):
+        rollup.call(sending, 1, None, None, 0)
+    assert rollup.call(sending, 1, json.dumps({poor: {"balance": "0x1"}}).encode(), None, 0).success
+    with pytest.raises(NativeError, match="intrinsic gas too low: have 16, want 21000"):
+        rollup.call(json.dumps({"to": poor, "gas": "0x10"}).encode(), 1, None, None, 0)
+    assert code_of(rollup.call, b"{", 1, None, None, 0) == "invalid_params"
+    assert (
+        code_of(rollup.call, json.dumps({"to": poor, "chainId": "0x1"}).encode(), 1, None, None, 0) == "invalid_params"
+    )
+    # TIMESTAMP under a block override.
+    code = json.dumps({poor: {"code": "0x4260005260206000f3"}}).encode()
+    seen = rollup.call(json.dumps({"to": poor}).encode(), 1, code, json.dumps({"time": "0x5"}).encode(), 0)
+    assert int.from_bytes(seen.output) == 5

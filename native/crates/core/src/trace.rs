@@ -1,25 +1,27 @@
 //! Tracers: `callTracer` and `prestateTracer` on calls and on transactions of blocks whose parent state is kept.
 //!
 //! A transaction is traced by executing its block again from the parent's state up to it. Struct logs are refused: their size is
-//! unbounded, and the two tracers here answer what explorers and debuggers ask.
+//! unbounded, and the two tracers here answer what explorers and debuggers ask. `callTracer` equals op-geth's answer (compared on
+//! random blocks); `prestateTracer` also lists the fee vaults that a transaction pays into and leaves out `codeHash`.
 
 use std::sync::Arc;
 
 use alloy_consensus::Header;
 use alloy_evm::{Evm, EvmFactory};
 use alloy_op_evm::{OpEvmFactory, OpTx};
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use alloy_rpc_types_trace::geth::{
     CallConfig, GethDebugBuiltInTracerType, GethDebugTracerType, GethDebugTracingOptions, PreStateConfig,
 };
 use op_revm::OpHaltReason;
-use revm::context::result::ResultAndState;
+use revm::context::result::{ExecutionResult, ResultAndState};
 use revm_inspectors::tracing::{TracingInspector, TracingInspectorConfig};
 
 use crate::block::{Attributes, Included, OpenBlock};
 use crate::calls::Call;
 use crate::error::{CoreError, Result};
 use crate::execute::{begin_block, evm_env, run_transactions};
+use crate::json::Json;
 use crate::overlay::Overlay;
 use crate::rollup::{AnyBlock, Decided, Rollup, PENDING};
 
@@ -71,6 +73,11 @@ impl Tracer {
         before: &Overlay,
     ) -> Result<Vec<u8>> {
         let gas_used = result.result.tx_gas_used();
+        let is_failed_deposit =
+            matches!(result.result, ExecutionResult::Halt { reason: OpHaltReason::FailedDeposit, .. });
+        if let (Self::Calls(_), true) = (self, is_failed_deposit) {
+            return Ok(failed_deposit_json(gas_used));
+        }
         let builder = inspector.with_transaction_gas_limit(gas_limit).into_geth_builder();
         let json = match self {
             Self::Calls(config) => serde_json::to_vec(&builder.geth_call_traces(*config, gas_used)),
@@ -81,6 +88,20 @@ impl Tracer {
         };
         json.map_err(|error| CoreError::internal(format!("a trace could not be written: {error}")))
     }
+}
+
+/// What op-geth's callTracer answers for a deposit that failed: its changes are undone, so no frame is left to show.
+fn failed_deposit_json(gas_used: u64) -> Vec<u8> {
+    let mut json = Json::default();
+    json.object(|object| {
+        object.data("from", Address::ZERO);
+        object.quantity("gas", 0);
+        object.quantity("gasUsed", gas_used);
+        object.data("input", []);
+        object.key("error").text("failed deposit transaction");
+        object.key("type").text("STOP");
+    });
+    json.into_bytes()
 }
 
 /// `debug_traceCall`.
