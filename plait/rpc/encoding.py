@@ -36,6 +36,7 @@ def pooled_transaction(transaction: Transaction) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "blockHash": None,
         "blockNumber": None,
+        "blockTimestamp": None,
         "from": hex_of(transaction.sender),
         "gas": hex(transaction.gas_limit),
         "gasPrice": hex(transaction.max_fee_per_gas),
