@@ -5,6 +5,7 @@ PlaitError
 │   ├── CodecError          bytes are not the canonical encoding of anything
 │   ├── TransactionRefused  a transaction is not admitted (code from the list in docs/errors.md)
 │   ├── ProposalRefused     a proposal is not valid (code names the violated rule)
+│   ├── MessageRefused      bytes or numbers that no interop message, event or access list has (codes in plait/interop)
 │   ├── ConfigurationError  a parameter or file is not usable
 │   └── RequestRefused      an RPC request is not acceptable
 ├── Unavailable             right request, not now or not here (state pruned, still starting, limit reached)
@@ -51,6 +52,12 @@ class ProposalRefused(InvalidInput):
     """A proposal that breaks a rule of the protocol; `code` names the rule."""
 
     default_code = "proposal_refused"
+
+
+class MessageRefused(InvalidInput):
+    """Something that no interop message, event or access list can be; `code` names what is wrong with it."""
+
+    default_code = "message_refused"
 
 
 class ConfigurationError(InvalidInput):

@@ -19,6 +19,13 @@ ROLLUPS_MAX: Final = 256
 TRANSACTION_BYTES_MAX: Final = 131_072
 """128 KiB, the limit of op-geth's pool for one transaction."""
 
+ACCESS_LIST_KEYS_MAX: Final = 6_000
+"""Addresses and storage keys of an access list; 128 KiB hold fewer (22 bytes an empty entry, 33 a key)."""
+
+# ---------------------------------------------------------------- interop
+INTEROP_CHAINS_MAX: Final = 127
+"""Chains of one interop set; the OP Stack's fault proof has room for no more."""
+
 # ---------------------------------------------------------------- proposals
 PROPOSAL_BYTES_MAX: Final = 16 * 1024 * 1024
 """Below CometBFT's default block.max_bytes of 22,020,096 with room for its header and commit."""
@@ -67,6 +74,8 @@ RPC_BATCH_ITEMS_MAX: Final = 1_000
 RPC_BATCH_RESPONSE_BYTES_MAX: Final = 25_000_000
 """op-geth's default."""
 RPC_CALL_TIMEOUT_S: Final = 10
+RPC_BATCH_TIMEOUT_S: Final = 30
+"""Calls of a batch that were not begun by then are answered with a timeout; op-geth's default."""
 RPC_LOGS_MAX: Final = 10_000
 """Logs of one eth_getLogs answer."""
 RPC_LOGS_BLOCK_RANGE_MAX: Final = 100_000
