@@ -261,22 +261,40 @@ class Lane:
             self.added(account)
         self.history.remember(hashes, end)
         self.waiters.decided(hashes, end)
-        self._recheck_balances(following)
+        self._recheck(following, time_ms)
 
-    def _recheck_balances(self, touched: Iterable[Account]) -> None:
+    def _recheck(self, touched: Iterable[Account], time_ms: Milliseconds) -> None:
         """A sender that spent more than foreseen keeps only what it can still pay one by one; execution decides about
         sums."""
         rest = [account for account in touched if len(account)]
         if not rest:
             return
         states = self.rollup.accounts([account.address for account in rest], -1)
-        for account, (_, balance, _) in zip(rest, states, strict=True):
+        for account, (nonce, balance, _) in zip(rest, states, strict=True):
             account.balance = balance
+            if nonce > account.next_nonce and not self._is_ahead(account, nonce):
+                self.follow(account, nonce, time_ms)
             if account.cost <= balance:
                 continue
             for entry in [entry for entry in account.entries() if entry.cost > balance]:
                 details = f"balance {balance}, tx cost {entry.cost}, overshot {entry.cost - balance}"
                 self.remove(entry, DroppedEnd("insufficient_funds", sentence("insufficient_funds", details)))
+
+    def _is_ahead(self, account: Account, nonce: int) -> bool:
+        """Whether the state is later than the effects told so far: one of ours below its nonce was decided by a height
+        to come."""
+        passed = account.pending[: nonce - account.next_nonce]
+        return any(self.rollup.transaction_location(entry.hash) is not None for entry in passed)
+
+    def follow(self, account: Account, state_nonce: int, now_ms: Milliseconds) -> None:
+        """The nonce moved without the pool's transactions (an EIP-7702 authorization): what stands at the new one is
+        executable."""
+        self.count_pending(account.pending[: state_nonce - account.next_nonce], -1)
+        for entry in account.advance(state_nonce):
+            self.forget(entry, DroppedEnd("nonce_used", sentence("nonce_used", f"nonce {entry.nonce}")))
+        self.count_pending(account.promote(now_ms), 1)
+        self.place(account)
+        self.added(account)
 
     def sweep(self, now_ms: Milliseconds) -> None:
         """Expires what waited too long, a bounded number of accounts per call, all accounts in turn."""

@@ -191,7 +191,7 @@ class Pool:
         if account is None:
             account = Account(address, state_nonce, balance)
         elif account.next_nonce < state_nonce and not account.pending:
-            self._follow_state(lane, account, state_nonce, now_ms)
+            lane.follow(account, state_nonce, now_ms)
         account.balance = balance
         executable_nonce = account.next_nonce + len(account.pending)
         if nonce > executable_nonce + self.limits.nonce_gap_max:
@@ -354,17 +354,8 @@ class Pool:
             lane.remove(entry, DroppedEnd(item.code, item.sentence))
             if item.code == "nonce_too_low" and account.queued and not account.pending:
                 ((nonce, account.balance, _),) = lane.rollup.accounts([account.address], AT_PENDING)
-                self._follow_state(lane, account, nonce, now_ms)
+                lane.follow(account, nonce, now_ms)
         self._recount()
-
-    def _follow_state(self, lane: Lane, account: Account, state_nonce: int, now_ms: Milliseconds) -> None:
-        """The nonce moved without a transaction of its own (an EIP-7702 authorization): what stands at the new one is
-        executable."""
-        for entry in account.advance(state_nonce):
-            lane.forget(entry, DroppedEnd("nonce_used", sentence("nonce_used", f"nonce {entry.nonce}")))
-        lane.count_pending(account.promote(now_ms), 1)
-        lane.place(account)
-        lane.added(account)
 
     # ------------------------------------------------------------ for clients
     def get(self, rollup_id: RollupId, hash_: bytes) -> Admitted | None:

@@ -94,10 +94,13 @@ class Connection:
             writer = group.create_task(self._write())
             watcher = group.create_task(self._watch())
             reader = group.create_task(self._read(group))
-            await asyncio.wait((reader, watcher), return_when=asyncio.FIRST_COMPLETED)
-            self._endpoint.streams.leave(self)
-            for task in (reader, watcher, writer, *self._running):
-                task.cancel()
+            try:
+                await asyncio.wait((reader, watcher), return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                self._endpoint.streams.leave(self)
+                self._ended.set()
+                for task in (reader, watcher, writer, *self._running):
+                    task.cancel()
 
     async def _watch(self) -> None:
         """Ends the socket from our side: with the reason if the client still reads, without waiting for one that does

@@ -25,6 +25,7 @@ from plait.errors import PlaitError
 from plait.limits import (
     RPC_BATCH_ITEMS_MAX,
     RPC_BATCH_RESPONSE_BYTES_MAX,
+    RPC_BATCH_TIMEOUT_S,
     RPC_JSON_DEPTH_MAX,
     RPC_JSON_ELEMENTS_MAX,
 )
@@ -36,6 +37,7 @@ from plait.rpc.errors import (
     METHOD_NOT_FOUND,
     PARSE_ERROR,
     RESPONSE_TOO_LARGE,
+    TIMEOUT,
     RpcError,
     invalid_argument,
     of_exception,
@@ -66,7 +68,8 @@ _request: Final = msgspec.json.Decoder(_Request)
 _array: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _sends: Final = msgspec.json.Decoder(list[_Send])
 _encode: Final = msgspec.json.Encoder().encode
-_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+_STRINGS: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+"""Never goes back, and an unterminated string ends with the body: linear, whatever a client sends."""
 _BRACKETS: Final = re.compile(rb"[\[\]{}]")
 _SEND: Final = "eth_sendRawTransaction"
 _NULL_ID: Final = b"null"
@@ -122,12 +125,15 @@ class Dispatcher:
             return b"[" + _failure(_NULL_ID, RpcError(INVALID_REQUEST, problem)) + b"]"
         answers: list[bytes] = []
         size = 0
+        deadline = time.monotonic() + RPC_BATCH_TIMEOUT_S
         for item in items:
-            answer = (
-                await self._single(endpoint, bytes(item), connection)
-                if size <= RPC_BATCH_RESPONSE_BYTES_MAX
-                else _failure(_id_of(bytes(item)), RpcError(RESPONSE_TOO_LARGE, "response too large"))
-            )
+            answer: bytes | None
+            if size > RPC_BATCH_RESPONSE_BYTES_MAX:
+                answer = _failure(_id_of(bytes(item)), RpcError(RESPONSE_TOO_LARGE, "response too large"))
+            elif time.monotonic() > deadline:
+                answer = _failure(_id_of(bytes(item)), RpcError(TIMEOUT, "request timed out", {"code": "timeout"}))
+            else:
+                answer = await self._single(endpoint, bytes(item), connection)
             if answer is not None:
                 size += len(answer)
                 answers.append(answer)

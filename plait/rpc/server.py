@@ -164,7 +164,12 @@ class Server:
 
         application.router.add_route("*", "/{tail:.*}", handle)
         runner = web.AppRunner(
-            application, access_log=None, keepalive_timeout=RPC_KEEPALIVE_S, handle_signals=False, shutdown_timeout=1.0
+            application,
+            access_log=None,
+            keepalive_timeout=RPC_KEEPALIVE_S,
+            handle_signals=False,
+            shutdown_timeout=1.0,
+            handler_cancellation=True,  # nobody waits for the rest of a batch whose client has gone
         )
         await runner.setup()
         self._runners.append(runner)

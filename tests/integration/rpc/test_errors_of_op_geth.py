@@ -1,4 +1,4 @@
-"""The same wrong calls to a real op-geth and to Plait: same error number, and a message that begins with the same words."""
+"""The same wrong calls to a real op-geth and to Plait: same error number, and the same words at the message's begin."""
 
 import json
 import sys

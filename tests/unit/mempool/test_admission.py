@@ -1,6 +1,7 @@
 """Admission: every rule has its code, begins with go-ethereum's words, and leaves nothing behind when it refuses."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable
 
 import pytest
@@ -290,6 +291,29 @@ def test_another_transaction_with_the_nonce_drops_ours(network: PooledNetwork, s
     assert (status.status, status.code) == ("dropped", "nonce_used")
     assert network.pool.status(ID, later.hash).status == "pending"
     assert network.pool.candidates()[ID][0][0].transaction.nonce == 1
+
+
+def test_a_nonce_that_an_authorization_used_up_is_followed_at_once(network: PooledNetwork, send: Send) -> None:
+    """EIP-7702: transaction 0 authorizes its own sender with nonce 1, so the sender's next nonce is 2."""
+    from eth_account import Account
+
+    key = Wallet.of_index(0, "pool")
+    secret = hashlib.sha256(b"plait/sim/pool/0").digest()
+    account = Account.from_key(secret)
+    assert bytes.fromhex(account.address[2:]) == key.address
+    authorization = account.sign_authorization({"chainId": 901, "address": "0x" + TO.hex(), "nonce": 1})
+    signed = account.sign_transaction(
+        {"type": 4, "chainId": 901, "nonce": 0, "gas": 100_000, "maxFeePerGas": 2 * GWEI, "maxPriorityFeePerGas": 10**6}
+        | {"to": "0x" + TO.hex(), "value": 0, "authorizationList": [authorization]}
+    )
+    first, used, next_one = send(bytes(signed.raw_transaction), transfer(0, 1), transfer(0, 2))
+    assert codes([first, used, next_one]) == ["pending"] * 3
+    network.decide({ID: [queue[:1] for queue in network.pool.candidates()[ID]]})
+    assert network.rollup().accounts([key.address], -1)[0][0] == 2
+    assert network.pool.status(ID, used.hash).code == "nonce_used"
+    assert [ready.transaction.nonce for ready in network.pool.candidates()[ID][0]] == [2]
+    network.decide()
+    assert network.pool.status(ID, next_one.hash).status == "decided"
 
 
 def test_old_transactions_expire_and_later_ones_wait(network: PooledNetwork, send: Send) -> None:
