@@ -1,8 +1,8 @@
 //! Tracers: `callTracer` and `prestateTracer` on calls and on transactions of blocks whose parent state is kept.
 //!
 //! A transaction is traced by executing its block again from the parent's state up to it. Struct logs are refused: their size is
-//! unbounded, and the two tracers here answer what explorers and debuggers ask. `callTracer` equals op-geth's answer (compared on
-//! random blocks); `prestateTracer` also lists the fee vaults that a transaction pays into and leaves out `codeHash`.
+//! unbounded, and the two tracers here answer what explorers and debuggers ask. `callTracer` equals op-geth's answer but for the wording
+//! of some errors (compared on random blocks); `prestateTracer` also lists the fee vaults that a transaction pays into and leaves out `codeHash`.
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ use alloy_rpc_types_trace::geth::{
 };
 use op_revm::OpHaltReason;
 use revm::context::result::{ExecutionResult, ResultAndState};
+use revm::interpreter::InstructionResult;
 use revm_inspectors::tracing::{TracingInspector, TracingInspectorConfig};
 
 use crate::block::{Attributes, Included, OpenBlock};
@@ -75,7 +76,9 @@ impl Tracer {
         let gas_used = result.result.tx_gas_used();
         let is_failed_deposit =
             matches!(result.result, ExecutionResult::Halt { reason: OpHaltReason::FailedDeposit, .. });
-        if let (Self::Calls(_), true) = (self, is_failed_deposit) {
+        let first = inspector.traces().nodes().first().and_then(|node| node.trace.status);
+        let never_began = matches!(first, None | Some(InstructionResult::OutOfFunds));
+        if let (Self::Calls(_), true, true) = (self, is_failed_deposit, never_began) {
             return Ok(failed_deposit_json(gas_used));
         }
         let builder = inspector.with_transaction_gas_limit(gas_limit).into_geth_builder();
@@ -90,7 +93,7 @@ impl Tracer {
     }
 }
 
-/// What op-geth's callTracer answers for a deposit that failed: its changes are undone, so no frame is left to show.
+/// What op-geth's callTracer answers for a deposit that failed before its first frame (no balance, too little gas).
 fn failed_deposit_json(gas_used: u64) -> Vec<u8> {
     let mut json = Json::default();
     json.object(|object| {
