@@ -38,7 +38,7 @@ PRICE = {"maxFeePerGas": 20 * 10**9, "maxPriorityFeePerGas": 10**9}
 FOREVER_S = 2**40
 
 
-class DemoFailure(Exception):  # noqa: N818 - what the reader sees is its sentence
+class DemoFailure(Exception):
     """Something does not hold; the message says what."""
 
 

@@ -16,7 +16,7 @@ from plait.errors import PlaitError
 from plait.limits import CLIENT_RESPONSE_BYTES_MAX, CLIENT_TIMEOUT_S, RPC_BATCH_ITEMS_MAX
 
 
-class NodeUnreachable(PlaitError):  # noqa: N818 - a state of the world, named as such
+class NodeUnreachable(PlaitError):
     """No node answers at the address, or what answers is not one."""
 
     default_code = "node_unreachable"
