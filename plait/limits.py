@@ -34,7 +34,8 @@ PROPOSAL_ITEMS_MAX: Final = 50_000
 CANDIDATES_MAX: Final = 8
 """Candidate states alive at once (rival proposals of several rounds of one height)."""
 CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX: Final = 600
-"""Missed blocks per rollup that one sub-block fills after a pause; at about 10,000 blocks/s in all that keeps one height well below a second."""
+"""Missed blocks per rollup that one sub-block fills after a pause; at about 10,000 blocks/s in all that keeps one
+height well below a second."""
 
 # ---------------------------------------------------------------- pool
 POOL_TRANSACTIONS_MAX: Final = 200_000
