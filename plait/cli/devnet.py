@@ -19,7 +19,7 @@ import uvloop
 
 from plait.cli.output import json_option, out, print_json
 from plait.errors import ConfigurationError
-from plait.limits import ROLLUPS_MAX
+from plait.limits import ROLLUPS_MAX, SNAPSHOT_EVERY_TRANSACTIONS
 from plait.node.config import (
     DEFAULT_PORT,
     DEFAULT_ROLLUP_PORT_BASE,
@@ -111,6 +111,10 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 )  # fmt: skip
 @click.option("--in-memory", is_flag=True, help="Keep nothing on disk.")
 @click.option("--reset", "do_reset", is_flag=True, help="Forget the network in the data directory and start a new one.")
+@click.option(
+    "--snapshot-every", type=click.IntRange(1), default=SNAPSHOT_EVERY_TRANSACTIONS, show_default=True,
+    help="Transactions after which a snapshot is written; a restart replays at most about so many.",
+)  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="Port of the server."
@@ -171,6 +175,7 @@ def devnet(as_json: bool, **options: Any) -> None:
         allowed_hosts=options["allowed_hosts"],
         allowed_origins=options["allowed_origins"],
         recheck_own=options["recheck"],
+        snapshot_every_transactions=options["snapshot_every"],
     )
     uvloop.run(run(network, config, genesis, as_json=as_json))
 

@@ -24,7 +24,7 @@ import msgspec
 from plait import __version__
 from plait.engines.solo import Decision, SoloEngine
 from plait.errors import ConfigurationError
-from plait.limits import SNAPSHOT_EVERY_HEIGHTS, SNAPSHOT_EVERY_TRANSACTIONS
+from plait.limits import SNAPSHOT_EVERY_HEIGHTS
 from plait.mempool import Pool
 from plait.native import NativeError, Rollup
 from plait.node.bus import EffectBus
@@ -184,7 +184,7 @@ class Node:
         self._since_snapshot_transactions += effect.transactions
         if (
             self._since_snapshot_heights >= SNAPSHOT_EVERY_HEIGHTS
-            or self._since_snapshot_transactions >= SNAPSHOT_EVERY_TRANSACTIONS
+            or self._since_snapshot_transactions >= self.config.snapshot_every_transactions
         ):
             self._snapshot_due.set()
 
