@@ -151,17 +151,11 @@ def _compare_trace(op_geth: OpGeth, rollup: Rollup, request: dict[str, Any], num
 
 
 def compare_block_traces(op_geth: OpGeth, rollup: Rollup, number: int) -> list[str]:
-    """Differences of the call traces of every transaction of block `number`.
-
-    Deposits that fail before they run are left out: op-geth's tracer sees no call there and answers a STOP from the
-    zero address; ours shows the call that was refused.
-    """
+    """Differences of the call traces of every transaction of block `number`."""
     found = []
     options = {"tracer": "callTracer"}
     for item in op_geth.eth.call("debug_traceBlockByNumber", hex(number), options):
         identity = item["txHash"]
-        if item["result"].get("error") == "failed deposit transaction":
-            continue
         ours = rollup.trace_transaction_json(bytes.fromhex(identity[2:]), json.dumps(options).encode())
         found += levelled(f"debug_traceTransaction {identity}", json.loads(ours or b"null"), item["result"])
     return found
