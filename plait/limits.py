@@ -56,6 +56,8 @@ POOL_WAITERS_MAX: Final = 20_000
 """Calls that wait for a transaction to be decided or sealed, per rollup."""
 POOL_CANDIDATES_PER_SENDER_MAX: Final = 256
 """Of one sender in one snapshot when not everything fits, so that nobody fills it alone."""
+POOL_PROMOTED_MAX: Final = 10_000
+"""Transactions that became executable and were not yet told to subscribers; older ones are forgotten."""
 POOL_SWEEP_ACCOUNTS_MAX: Final = 256
 """Accounts looked at for expired transactions per sub-block and rollup; all have their turn."""
 POOL_FEE_CAP_SHARE_MIN_PERCENT: Final = 10

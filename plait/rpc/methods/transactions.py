@@ -36,10 +36,10 @@ async def submit(endpoint: Endpoint, raws: Sequence[bytes]) -> list[bytes | RpcE
     else:
         decoded = await endpoint.readers.run(pool.decode, rollup_id, raws)
     results = pool.admit(rollup_id, decoded, endpoint.backend.clock.now_ms())
-    if endpoint.filters.wants_transactions or endpoint.streams.wants_transactions(rollup_id):
+    promoted = pool.lanes[rollup_id].take_promoted()
+    if endpoint.streams.wants_transactions(rollup_id):
         executable = [item for item in results if isinstance(item, Admitted) and item.pending]
-        endpoint.filters.pending_transactions([hex_of(item.hash) for item in executable])
-        endpoint.streams.admitted(rollup_id, executable)
+        endpoint.streams.executable(rollup_id, [*executable, *promoted])
     return [item.hash if type(item) is Admitted else _refusal(item) for item in results]
 
 
