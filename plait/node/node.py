@@ -192,6 +192,8 @@ class Node:
         while True:
             await self._snapshot_due.wait()
             self._snapshot_due.clear()
+            if self._stopping.is_set():
+                return  # the stop writes one itself, and the engine's thread may be gone
             await self.engine.between_heights(self._write_snapshot)
 
     def _write_snapshot(self) -> None:
