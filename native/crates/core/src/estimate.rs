@@ -143,7 +143,9 @@ pub fn access_list_json(rollup: &Rollup, request: &[u8], at: i64, gas_cap: u64) 
             });
         });
         if let Some(error) = &result.error {
-            object.key("error").text(error);
+            // op-geth names the bare error here, without the reason that the revert data states.
+            let is_revert = error.starts_with("execution reverted");
+            object.key("error").text(if is_revert { "execution reverted" } else { error });
         }
         object.quantity("gasUsed", result.gas_used);
     });
