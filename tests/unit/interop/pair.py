@@ -79,7 +79,8 @@ class Side:
         self.block_time_s = block_time_s
         specification = GenesisSpecification(chain_id=ChainId(chain_id), timestamp=GENESIS_S, interop=True)
         self.accounts = {bytes.fromhex(address) for address in genesis_document(specification)["alloc"]} | {STRANGER}
-        self.rollup = Rollup.from_genesis(genesis_json(specification), Store.in_memory())
+        self.genesis = genesis_json(specification)
+        self.rollup = Rollup.from_genesis(self.genesis, Store.in_memory())
         self.session = self.rollup.session()
         self.history: dict[tuple[BlockNumber, LogIndex], InitiatingLog] = {}
         self.next_log = 0
