@@ -314,11 +314,16 @@ class Lane:
         self.added(account)
 
     def sweep(self, now_ms: Milliseconds) -> None:
-        """Expires what waited too long, a bounded number of accounts per call, all accounts in turn."""
+        """Expires what waited too long, a bounded number of accounts per call, all accounts in turn.
+
+        Nonce and balance of these accounts are looked up again: a transaction of somebody else may have changed them
+        (an EIP-7702 authorization uses up a nonce of whoever signed it).
+        """
         if not self._sweep:
             self._sweep = list(self.accounts.values())
-        for _ in range(min(POOL_SWEEP_ACCOUNTS_MAX, len(self._sweep))):
-            account = self._sweep.pop()
+        swept = [self._sweep.pop() for _ in range(min(POOL_SWEEP_ACCOUNTS_MAX, len(self._sweep)))]
+        self._recheck((one for one in swept if self.accounts.get(one.address) is one), now_ms)
+        for account in swept:
             if self.accounts.get(account.address) is not account:
                 continue
             old = [e for e in account.pending if now_ms - e.arrived_ms >= POOL_PENDING_LIFETIME_S * 1_000]
