@@ -23,6 +23,7 @@ from plait.interop.messages import (
     is_sent_message,
     relay_calldata,
 )
+from plait.interop.relays import relays_of
 from plait.limits import TRANSACTION_BYTES_MAX
 from plait.types import Address, BlockNumber, Hash32, Seconds
 
@@ -144,3 +145,14 @@ def test_a_message_that_no_transaction_can_hold_is_not_encoded() -> None:
     with pytest.raises(MessageRefused) as refused:
         relay_calldata(identifier, bytes(TRANSACTION_BYTES_MAX))
     assert refused.value.code == "message_too_large"
+
+
+def test_a_message_that_no_transaction_can_hold_has_no_relay() -> None:
+    """It is left out, and the one after it keeps its position."""
+    topics = [SENT_MESSAGE_TOPIC, OTHER, Hash32(bytes(32)), OTHER]
+    logs = [Log(MESSENGER, topics, sent_data(bytes(size))) for size in (TRANSACTION_BYTES_MAX, 3)]
+    (relay,) = relays_of(
+        logs, first_log_index=LogIndex(7), block_number=BlockNumber(1), timestamp=Seconds(2), chain_id=MessageChainId(3)
+    )
+    assert relay.message.identifier.log_index == 8
+    assert relay.sent.message == bytes(3)

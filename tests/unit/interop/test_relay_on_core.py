@@ -13,6 +13,7 @@ from plait.interop.identifiers import Identifier, LogIndex, MessageChainId
 from plait.interop.messages import (
     CROSS_L2_INBOX,
     MESSENGER,
+    Log,
     decode_relayed_message,
     decode_sent_message,
     executing_messages,
@@ -20,6 +21,7 @@ from plait.interop.messages import (
     message_hash_of,
     relay_calldata,
 )
+from plait.interop.relays import relays_of
 from plait.interop.validity import refuse_admission, refuse_execution, refuse_missing
 from plait.native import keccak256
 from plait.rollups.embedded.genesis import MULTICALL
@@ -86,6 +88,28 @@ def test_a_message_is_relayed_at_its_own_timestamp(pair: Pair) -> None:
     assert pair.a.ask(MESSENGER, "successfulMessages(bytes32)", message_hash) == 0
     assert pair.a.call(MESSENGER, calldata("sentMessages(uint256)", 0)) == message_hash
     assert pair.a.ask(MESSENGER, "messageNonce()") == 1
+
+
+def test_relays_of_a_transactions_logs(pair: Pair) -> None:
+    """One transaction sends two messages among other logs: both relays come in order and run as they are."""
+    signature = "sendMessage(uint256,address,bytes)"
+    calls = [(MESSENGER, False, calldata(signature, B, STRANGER, text)) for text in (b"first", b"second")]
+    send(pair.a, B, STRANGER, b"so that the position is not zero")
+    executed = pair.a.execute(ALICE, MULTICALL_ADDRESS, aggregate(*calls))
+    foreign = Log(STRANGER, executed.logs[0][1].topics, executed.logs[0][1].data)
+    relays = relays_of(
+        [*(log for _, log in executed.logs), foreign], first_log_index=executed.logs[0][0],
+        block_number=pair.a.block_number, timestamp=pair.a.timestamp, chain_id=A,
+    )  # fmt: skip
+    expected = sent_messages(pair.a, executed)
+    assert [(one.message, one.access, one.calldata) for one in relays] == [
+        (sent.message, sent.access, sent.relay) for sent in expected
+    ]
+    for one in reversed(relays):  # D3: the order of delivery is free
+        assert pair.b.ask(MESSENGER, "successfulMessages(bytes32)", one.message_hash) == 0
+        delivered = pair.b.execute(RELAYER, MESSENGER, one.calldata, access_list=[(CROSS_L2_INBOX, one.keys)])
+        assert delivered.status == 1
+        assert pair.b.ask(MESSENGER, "successfulMessages(bytes32)", one.message_hash) == 1
 
 
 def test_the_same_message_is_valid_in_a_later_block_too(pair: Pair) -> None:
