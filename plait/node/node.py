@@ -27,11 +27,14 @@ from plait.errors import ConfigurationError
 from plait.limits import SNAPSHOT_EVERY_HEIGHTS
 from plait.mempool import Pool
 from plait.native import NativeError, Rollup
+from plait.node.block_store import explained
+from plait.node.block_store import remove as remove_store
 from plait.node.bus import EffectBus
 from plait.node.clock import NodeClock
 from plait.node.config import NetworkConfig, NodeConfig, decode_network, embedded_genesis, fingerprint
 from plait.node.health import Health, health_of
 from plait.node.logging import get_logger
+from plait.node.lost_log import require_log, require_no_later_snapshot
 from plait.node.metrics import Metrics
 from plait.node.restore import Restored, restore, source_of, write_snapshot
 from plait.protocol.requests import ApplicationInfo
@@ -145,7 +148,7 @@ class Node:
                 # One failure is raised as it is; only several at once stay a group.
                 if len(failed.exceptions) > 1:
                     raise
-                raise failed.exceptions[0] from None
+                raise _explained(failed.exceptions[0], stored) from None
             await asyncio.to_thread(node._write_snapshot)
         finally:
             if node is not None:
@@ -213,7 +216,11 @@ class Node:
 
     def _close(self) -> None:
         self.bus.close()
-        self.restored.store.close()
+        try:
+            self.restored.store.close()
+        except NativeError as error:
+            # Derived data: the next start replays what the store did not take.
+            self._logger.warning("store_not_closed", reason=str(error))
         self._logger.info("stopped", height=self.info().height)
 
     def _note_start(self, seconds: float) -> None:
@@ -264,7 +271,7 @@ def open_storage(
     Raises:
         ConfigurationError: `network_mismatch`, `network_missing`, `data_directory_unusable`.
         Unavailable: `data_directory_in_use`.
-        InvariantBroken: `log_damaged`.
+        InvariantBroken: `log_damaged`, `log_behind_state`.
     """
     if network is not None:
         network.check()
@@ -287,6 +294,7 @@ def open_storage(
         )
     directory = DataDirectory(config.data_dir)
     try:
+        require_log(directory)
         found, found_genesis = _network_of(directory, network, genesis, disk)
         name = fingerprint(found, found_genesis)
         return Stored(
@@ -352,13 +360,18 @@ def reset(path: Path) -> None:
         Unavailable: `data_directory_in_use`.
     """
     with DataDirectory(path) as directory:
+        # What the log led to goes before the log: an interruption must not look like a log that was lost.
+        shutil.rmtree(directory.snapshots, ignore_errors=True)
+        remove_store(directory.store)
         directory.network.unlink(missing_ok=True)
-        for part in (directory.genesis, directory.log, directory.snapshots, directory.store):
-            shutil.rmtree(part, ignore_errors=True)
+        shutil.rmtree(directory.genesis, ignore_errors=True)
+        shutil.rmtree(directory.log, ignore_errors=True)
 
 
 def _restore(config: NodeConfig, stored: Stored) -> Restored:
     logger = get_logger("node")
+    if stored.directory is not None and stored.snapshots is not None:
+        require_no_later_snapshot(stored.directory.path, stored.log.height, stored.snapshots)
     return restore(
         stored.network,
         stored.genesis,
@@ -368,7 +381,15 @@ def _restore(config: NodeConfig, stored: Stored) -> Restored:
         store_path=None if stored.directory is None else stored.directory.store,
         recheck_own=config.recheck_own,
         progress=lambda height: logger.debug("replayed", height=height),
+        on_damaged_store=lambda reason: logger.warning("store_set_aside", reason=reason, kept_as="store.damaged"),
     )
+
+
+def _explained(error: BaseException, stored: Stored) -> BaseException:
+    """The error, in an operator's words when it is the block store's."""
+    if isinstance(error, NativeError) and stored.directory is not None:
+        return explained(error, stored.directory.store) or error
+    return error
 
 
 __all__ = ["Node", "RollupHandle", "Stored", "open_storage", "reset"]

@@ -5,7 +5,8 @@ Unlike a start, nothing is taken on trust: senders are recovered anew, every pro
 app hash
 (which covers ledger, commitments and sealed block hashes) is compared with the log's, and every snapshot's ledger and
 rollups are compared with the replayed state of their height. The replay uses memory only; the directory stays as it is,
-except that an interrupted append at the log's end is cut off as at any start.
+except that an interrupted append at the log's end is cut off as at any start. The block store is opened only to ask
+whether it holds blocks that the log does not.
 """
 
 import time
@@ -16,6 +17,8 @@ import msgspec
 from plait.errors import PlaitError
 from plait.ledger.encoding import encode_ledger
 from plait.native import NativeError, Rollup, Store
+from plait.node.block_store import open_store
+from plait.node.lost_log import require_no_later_block, require_no_later_snapshot
 from plait.node.node import Stored
 from plait.node.restore import LEDGER_PART, at_genesis, rollup_part, source_of
 from plait.protocol.application import Application
@@ -72,6 +75,8 @@ def verify(stored: Stored, progress: Callable[[Height], None] = lambda _: None) 
                 break
             if record.height % 1_000 == 0:
                 progress(record.height)
+        if difference is None:
+            _require_whole_log(application, stored)
         if difference is None and stored.snapshots is not None and stored.snapshots.skipped:
             difference = ("snapshot_differs", stored.snapshots.skipped[0])
     except (PlaitError, NativeError) as error:
@@ -93,6 +98,20 @@ def verify(stored: Stored, progress: Callable[[Height], None] = lambda _: None) 
         difference=None if difference is None else difference[1],
         code=None if difference is None else difference[0],
     )
+
+
+def _require_whole_log(application: Application, stored: Stored) -> None:
+    """Raises InvariantBroken (`log_behind_state`) when snapshots or stored blocks are ahead of the whole log."""
+    if stored.directory is None:
+        return
+    if stored.snapshots is not None:
+        require_no_later_snapshot(stored.directory.path, stored.log.height, stored.snapshots)
+    if stored.directory.store.exists():
+        store = open_store(stored.directory.store)
+        try:
+            require_no_later_block(stored.directory.path, application, store)
+        finally:
+            store.close()
 
 
 def _check_height(application: Application, record: DecidedRecord) -> tuple[tuple[str, str] | None, int]:
