@@ -66,8 +66,8 @@ def _behind(path: Path, height: Height, found: str) -> InvariantBroken:
     after = f"what was decided after height {height}" if height else "everything that was decided"
     return InvariantBroken(
         f"{found} The log has lost {after}; the node does not start, because it would decide it anew and differently. "
-        f"Restore {path / 'log'} from a copy. Or accept the loss and go on from height {height}: remove "
-        f"{path / 'snapshots'} and {path / 'store'}. Or begin a new network with --reset.",
+        f"Restore {path / 'log'} from a copy. Or accept the loss and go on from height {height}: move "
+        f"{path / 'snapshots'} and {path / 'store'} away. Or begin a new network with --reset.",
         code="log_behind_state",
         height=height,
     )
