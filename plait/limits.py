@@ -31,6 +31,9 @@ PROPOSAL_BYTES_MAX: Final = 16 * 1024 * 1024
 """Below CometBFT's default block.max_bytes of 22,020,096 with room for its header and commit."""
 PROPOSAL_ITEMS_MAX: Final = 50_000
 """Items of one sub-block over all rollups; bounds the work of checking one proposal."""
+PROPOSAL_REPAIRS_MAX: Final = 4
+"""Times that a proposal in the making is run again without what fell out of order; each takes out at least one
+transaction, and a set that still does not settle is left for the next sub-block."""
 CANDIDATES_MAX: Final = 8
 """Candidate states alive at once (rival proposals of several rounds of one height)."""
 CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX: Final = 600
