@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import math
 import os
 import signal
 import sys
@@ -68,6 +69,33 @@ def fork_named(name: str) -> Fork:
     return name
 
 
+def policy_named(name: str) -> OrderingPolicy:
+    """An ordering policy by its name. Raises ValueError."""
+    try:
+        return OrderingPolicy(name)
+    except ValueError:
+        raise ValueError(f"there are {', '.join(policy.value for policy in OrderingPolicy)}") from None
+
+
+def seconds(text: str) -> float:
+    """A positive number of seconds. Raises ValueError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise ValueError("not a number of seconds above 0")
+    return value
+
+
+def whole(text: str) -> int:
+    """A whole number. Raises ValueError."""
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("not a whole number") from None
+
+
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What the command line says about the network; None where it says nothing."""
 
@@ -90,15 +118,15 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 @click.option(
     "--block-time",
     "block_times",
-    type=PerRollup("SECONDS", float),
+    type=PerRollup("SECONDS", seconds),
     help="Block time, whole slots.  [default: one slot]",
 )
-@click.option("--gas-limit", "gas_limits", type=PerRollup("GAS", int), help="Gas of a block.  [default: 60000000]")
+@click.option("--gas-limit", "gas_limits", type=PerRollup("GAS", whole), help="Gas of a block.  [default: 60000000]")
 @click.option(
-    "--policy", "policies", type=PerRollup("POLICY", OrderingPolicy),
+    "--policy", "policies", type=PerRollup("POLICY", policy_named),
     help="Order within a sub-block: priority_fee or arrival.  [default: priority_fee]",
 )  # fmt: skip
-@click.option("--da-scalar", "da_scalars", type=PerRollup("SCALAR", int), help="DA footprint scalar.  [default: 400]")
+@click.option("--da-scalar", "da_scalars", type=PerRollup("SCALAR", whole), help="DA footprint scalar.  [default: 400]")
 @click.option("--fork", "forks", type=PerRollup("FORK", fork_named), help="OP Stack fork.  [default: jovian]")
 @click.option("--accounts", type=click.IntRange(0, 10), help="Funded development accounts.  [default: 10]")
 @click.option(

@@ -179,7 +179,13 @@ class Node:
 
     def health(self) -> Health:
         """Whether the node makes progress and is ready for traffic."""
-        return health_of(self.info(), self.parameters, self.clock.now_ms(), stopping=self._stopping.is_set())
+        return health_of(
+            self.info(),
+            self.parameters,
+            self.clock.now_ms(),
+            stopping=self._stopping.is_set(),
+            lead_ms=self.clock.lead_ms(),
+        )
 
     # ------------------------------------------------------------ inside
     def _publish(self, decision: Decision) -> None:

@@ -26,6 +26,8 @@ from plait.protocol.requests import FinalizeRequest, ProcessRequest, Refused
 from plait.storage import DecidedRecord, Snapshot
 from plait.types import Height
 
+PROGRESS_EVERY_S = 0.5
+
 
 class VerifiedRollup(msgspec.Struct, frozen=True, kw_only=True):
     """Where a rollup stands after the replay."""
@@ -61,6 +63,7 @@ def verify(stored: Stored, progress: Callable[[Height], None] = lambda _: None) 
     )
     compared: list[int] = []
     transactions = 0
+    shown = started
     difference: tuple[str, str] | None = None
     try:
         for record in stored.log.iterate():
@@ -73,7 +76,8 @@ def verify(stored: Stored, progress: Callable[[Height], None] = lambda _: None) 
             if found is not None:
                 difference = found
                 break
-            if record.height % 1_000 == 0:
+            if (now := time.perf_counter()) - shown > PROGRESS_EVERY_S:
+                shown = now
                 progress(record.height)
         if difference is None:
             _require_whole_log(application, stored)
