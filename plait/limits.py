@@ -90,6 +90,12 @@ RPC_FILTER_LIFETIME_S: Final = 300
 """A filter nobody polls is removed; op-geth's default of five minutes."""
 RPC_SUBSCRIPTIONS_PER_CONNECTION_MAX: Final = 100
 RPC_WEBSOCKET_CONNECTIONS_MAX: Final = 1_000
+RPC_CONNECTIONS_MAX: Final = 4_096
+"""Clients connected at once over all ports, HTTP and WebSocket; the next one is answered 503."""
+RPC_FILES_RESERVED: Final = 256
+"""Of the process's open files, those that connections may not take from the store, the log and peers."""
+RPC_REFUSALS_MAX: Final = 64
+"""Clients at once that are told why they are refused; further ones are cut off."""
 RPC_WEBSOCKET_QUEUE_MAX: Final = 4_096
 """Notifications waiting for one slow client; beyond it the connection is closed with the reason."""
 RPC_WEBSOCKET_QUEUE_BYTES_MAX: Final = 32 * 1024 * 1024
