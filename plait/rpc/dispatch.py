@@ -42,7 +42,7 @@ from plait.rpc.errors import (
     invalid_argument,
     of_exception,
 )
-from plait.rpc.methods.transactions import submit
+from plait.rpc.methods.transactions import TOO_SHORT, is_too_short, submit
 from plait.rpc.parameters import data_of_hex
 from plait.rpc.streams import Subscriber
 from plait.rpc.table import METHODS, Method
@@ -159,9 +159,14 @@ class Dispatcher:
             try:
                 if text[:2] != "0x":
                     data_of_hex(text)
-                raws.append(unhexlify(text[2:]))
+                raw = unhexlify(text[2:])
             except ValueError:
                 refused[place] = _bad_hex(text)
+                continue
+            if is_too_short(raw):
+                refused[place] = TOO_SHORT
+            else:
+                raws.append(raw)
         started = time.perf_counter()
         results = iter(await submit(endpoint, raws))
         seconds = (time.perf_counter() - started) / len(sends)
