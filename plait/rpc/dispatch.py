@@ -17,7 +17,7 @@ import re
 import time
 from binascii import unhexlify
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
@@ -30,6 +30,7 @@ from plait.limits import (
     RPC_JSON_ELEMENTS_MAX,
 )
 from plait.native import NativeError
+from plait.rpc.counters import Counters
 from plait.rpc.endpoint import Endpoint
 from plait.rpc.errors import (
     INVALID_PARAMS,
@@ -73,14 +74,6 @@ _STRINGS: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _BRACKETS: Final = re.compile(rb"[\[\]{}]")
 _SEND: Final = "eth_sendRawTransaction"
 _NULL_ID: Final = b"null"
-
-
-class Counters(Protocol):
-    """Where calls are counted."""
-
-    def observe(self, method: str, seconds: float, error: int | None) -> None:
-        """One answered call."""
-        ...
 
 
 class Dispatcher:
@@ -207,8 +200,7 @@ class Dispatcher:
             self._log_failure(request.method, error)
             failure = of_exception(error)
             number, answer = failure.number, _failure(identity or _NULL_ID, failure)
-        known = request.method if request.method in METHODS else "unknown"
-        self._counters.observe(known, time.perf_counter() - started, number)
+        self._counters.observe(request.method, time.perf_counter() - started, number)
         return answer if identity else None
 
     async def _call(self, endpoint: Endpoint, request: _Request, connection: Subscriber | None) -> Any:

@@ -41,6 +41,7 @@ from plait.limits import (
 from plait.rpc.backend import Backend
 from plait.rpc.connection import Connection
 from plait.rpc.connections import Connections
+from plait.rpc.counters import Counters
 from plait.rpc.dispatch import Dispatcher
 from plait.rpc.endpoint import Endpoint
 from plait.rpc.readers import Readers
@@ -87,22 +88,6 @@ class _Socket(web.WebSocketResponse):
         return await super().close(code=code, message=message, drain=drain)
 
 
-class _Counters:
-    """Calls and errors in all; the time spent."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-        self.errors = 0
-        self.seconds = 0.0
-
-    def observe(self, method: str, seconds: float, error: int | None) -> None:  # noqa: ARG002
-        """One answered call."""
-        self.calls += 1
-        self.seconds += seconds
-        if error is not None:
-            self.errors += 1
-
-
 class Server:
     """A listening server; made by `serve`."""
 
@@ -117,7 +102,7 @@ class Server:
         self.own_port_urls: dict[int, str] = {}
         self._backend = backend
         self._logger = structlog.get_logger().bind(component="rpc")
-        self._counters = _Counters()
+        self._counters = Counters()
         self._dispatcher = Dispatcher(self._counters, self._log_failure)
         self._readers = Readers()
         self._streams = Streams(backend, self._readers, self._log_failure)
@@ -133,14 +118,16 @@ class Server:
         self._slow_clients = 0
         self._runners: list[web.AppRunner] = []
         backend.metrics.statistics.add("rpc", self.statistics)
+        backend.metrics.registry.register(self._counters)
 
     def statistics(self) -> dict[str, int | float]:
         """Numbers for metrics."""
         reads = self._readers.statistics()
+        total = self._counters.all()
         return {
-            "calls": self._counters.calls,
-            "errors": self._counters.errors,
-            "seconds": self._counters.seconds,
+            "calls": total.calls,
+            "errors": total.errors,
+            "seconds": total.seconds,
             "connections": len(self._clients),
             "connections_refused": self._clients.refused,
             "websocket_connections": len(self._connections),
@@ -211,6 +198,8 @@ class Server:
         for runner in self._runners:
             await runner.cleanup()
         self._readers.close()
+        with contextlib.suppress(KeyError):
+            self._backend.metrics.registry.unregister(self._counters)
 
     async def follow(self) -> None:
         """Publishes to subscribers until cancelled."""

@@ -1,6 +1,7 @@
 """Whatever a client sends: it gets a code and a sentence, the node stays up, memory stays bounded, and others are not
 delayed."""
 
+import http.client
 import json
 import resource
 import socket
@@ -19,6 +20,7 @@ from plait.limits import (
     RPC_SUBSCRIPTIONS_PER_CONNECTION_MAX,
 )
 from plait.rpc import RpcConfig
+from plait.rpc.table import METHODS
 from sim.listening import running
 
 GOOD = {"jsonrpc": "2.0", "id": 7, "method": "eth_chainId", "params": []}
@@ -259,8 +261,6 @@ def test_a_body_that_is_not_encoded_as_it_says_is_refused(encoding: str, node: A
 
 
 def test_health_metrics_and_unknown_paths(node: Any) -> None:
-    import http.client
-
     connection = http.client.HTTPConnection(*node.address)
     seen = {}
     for path in ("/health", "/ready", "/metrics", "/nothing", "/999", "/"):
@@ -271,6 +271,27 @@ def test_health_metrics_and_unknown_paths(node: Any) -> None:
     assert json.loads(seen["/health"][1])["ok"] is True
     assert b"plait_rpc_calls" in seen["/metrics"][1]
     assert b"/901" in seen["/nothing"][1]
+
+
+def test_calls_are_counted_by_method_and_no_client_can_add_labels(node: Any) -> None:
+    def counted() -> dict[str, float]:
+        connection = http.client.HTTPConnection(*node.address)
+        connection.request("GET", "/metrics")
+        lines = connection.getresponse().read().decode().splitlines()
+        connection.close()
+        return {line.split()[0]: float(line.split()[1]) for line in lines if line.startswith("plait_rpc_method_")}
+
+    before = counted()
+    node.alive()
+    node.error("eth_getBalance")
+    for name in ("eth_nothing", "nope", "x" * 100_000, 'a"}\nplait_height 5\n#'):
+        node.error(name)
+    after = counted()
+    grown = {name: value - before.get(name, 0) for name, value in after.items() if value != before.get(name, 0)}
+    assert grown['plait_rpc_method_calls_total{method="eth_chainId"}'] == 1
+    assert grown['plait_rpc_method_errors_total{method="eth_getBalance"}'] == 1
+    assert grown['plait_rpc_method_errors_total{method="unknown"}'] == 4
+    assert {name.split('"')[1] for name in after} <= METHODS.keys() | {"unknown"}
 
 
 def test_slow_and_broken_connections_delay_nobody(node: Any) -> None:
