@@ -95,6 +95,7 @@ NATIVE_PHRASES: Final = {
     "trace_options_malformed": (INVALID_PARAMS, "invalid argument"),
     "invalid_percentile": (SERVER_ERROR, "invalid reward percentile"),
     "block_beyond_head": (SERVER_ERROR, "request beyond head block"),
+    "trace_too_large": (LIMIT_EXCEEDED, "trace too large"),
     "tracer_unsupported": (INVALID_PARAMS, "tracer not supported"),
 }
 """How answers begin for codes of the native core whose own sentence begins otherwise."""
