@@ -18,11 +18,14 @@ Level 7.
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
+import os
 import traceback
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from socket import gaierror
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -147,7 +150,7 @@ class Server:
 
     # ------------------------------------------------------------ lifecycle
     async def start(self) -> None:
-        """Listens. Raises ConfigurationError `port_in_use`."""
+        """Listens. Raises ConfigurationError `port_in_use` or `address_unusable`."""
         port = await self._listen(None, self.config.port)
         host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
         self.url = f"http://{host}:{port}"
@@ -182,8 +185,7 @@ class Server:
             assert runner.server is not None
             listener = await self._clients.listen(runner.server, self.config.host, port, backlog=1_024)
         except OSError as error:
-            problem = f"cannot listen on {self.config.host}:{port} ({error.strerror}); choose another port"
-            raise ConfigurationError(problem, code="port_in_use", port=port) from error
+            raise _unusable(self.config.host, port, error) from error
         self._listeners.append(listener)
         return int(listener.sockets[0].getsockname()[1])
 
@@ -316,6 +318,18 @@ class Server:
         return web.Response(status=204, headers=headers)
 
 
+def _unusable(host: str, port: int, error: OSError) -> ConfigurationError:
+    if isinstance(error, gaierror):
+        problem = f"cannot resolve {host!r}; give an address of this machine"
+        return ConfigurationError(problem, code="address_unusable", host=host)
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno == errno.EADDRINUSE:
+        problem = f"cannot listen on {host}:{port} ({reason}); choose another port"
+        return ConfigurationError(problem, code="port_in_use", port=port)
+    problem = f"cannot listen on {host}:{port} ({reason}); give an address of this machine and a port it may use"
+    return ConfigurationError(problem, code="address_unusable", host=host, port=port)
+
+
 def _hostname(host: str) -> str:
     return (urlsplit("//" + host).hostname or "") if not any(c in host for c in "/@?#\\") else ""
 
@@ -353,7 +367,7 @@ async def serve(backend: Backend, config: RpcConfig) -> AsyncIterator[Server]:
         config: where and for whom to listen.
 
     Raises:
-        ConfigurationError: `port_in_use`.
+        ConfigurationError: `port_in_use` or `address_unusable`.
     """
     server = Server(backend, config)
     async with asyncio.TaskGroup() as group:
