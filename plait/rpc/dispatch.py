@@ -33,6 +33,7 @@ from plait.native import NativeError
 from plait.rpc.counters import Counters
 from plait.rpc.endpoint import Endpoint
 from plait.rpc.errors import (
+    INTERNAL_ERROR,
     INVALID_PARAMS,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
@@ -195,6 +196,8 @@ class Dispatcher:
             answer = b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (identity or _NULL_ID, _result_json(result))
         except (RpcError, PlaitError, NativeError, TimeoutError) as error:
             failure = of_exception(error)
+            if isinstance(error, NativeError) and failure.number == INTERNAL_ERROR:
+                self._log_failure(request.method, error)
             number, answer = failure.number, _failure(identity or _NULL_ID, failure)
         except Exception as error:
             self._log_failure(request.method, error)

@@ -120,6 +120,9 @@ def _of_native(error: NativeError) -> RpcError:
     code = error.code
     if code == "execution_reverted":
         return reverted(getattr(error, "data", b""))
+    if code.startswith("store_"):
+        problem = "the node cannot read its store; its operator finds more with `plait verify-log`"
+        return RpcError(INTERNAL_ERROR, problem, {"code": code})
     number, phrase = NATIVE_PHRASES.get(code, (SERVER_ERROR, ""))
     text = str(error)
     if phrase and not text.startswith(phrase):
