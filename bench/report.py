@@ -48,8 +48,9 @@ class Result:
         for name, figure in self.figures.items():
             print(f"  {name:<58} {figure['value']:>14,} {figure['unit']}")
         for name, ratio in self.ratios.items():
+            target = f"  target {ratio['target']}" if ratio["target"] else ""
             verdict = "" if ratio["met"] is None else ("  reached" if ratio["met"] else "  NOT reached")
-            print(f"  {name:<58} {ratio['value']:>14,} x  target {ratio['target']}{verdict}")
+            print(f"  {name:<58} {ratio['value']:>14,} x{target}{verdict}")
         for note in self.notes:
             print(f"  - {note}")
 
