@@ -52,7 +52,7 @@ def only(situation: Situation, rollup_id: RollupId, raws: list[bytes], stamp_ms:
 
 def test_the_honest_proposal_is_accepted_and_rich(situation: Situation) -> None:
     assert isinstance(situation.verdict(situation.honest), Accepted)
-    header, blocks = decode_proposal(situation.honest)
+    header, blocks, _ = decode_proposal(situation.honest)
     assert [(rollup_id, len(found)) for rollup_id, found in header.sealed] == [(FEE, 1), (ARRIVAL, 1)]
     assert [(rollup_id, len(items)) for rollup_id, items in blocks] == [(FEE, 6), (ARRIVAL, 6)]
 
