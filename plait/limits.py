@@ -174,3 +174,7 @@ CLIENT_RESPONSE_BYTES_MAX: Final = 64 * 1024 * 1024
 """One answer or notification that the client reads."""
 WATCH_SUB_BLOCKS_KEPT: Final = 100
 """Sub-blocks that the terminal view remembers for its table and latencies."""
+CLIENT_BUNDLE_WAIT_S: Final = 60
+"""How long the client waits for a bundle when the caller does not say."""
+CLIENT_BUNDLE_POLL_S: Final = 0.05
+"""Between two questions for a bundle's status; a quarter of a usual sub-block."""

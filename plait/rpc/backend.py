@@ -6,7 +6,7 @@ Level 7.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
-from plait.mempool import Pool
+from plait.mempool import BundlePool, Pool
 from plait.native import Rollup
 from plait.protocol.effects import SubBlockDecided
 from plait.protocol.requests import ApplicationInfo
@@ -153,6 +153,11 @@ class Backend(Protocol):
     @property
     def pool(self) -> Pool:
         """The transactions that are not decided yet."""
+        ...
+
+    @property
+    def bundles(self) -> BundlePool:
+        """The bundles that are not decided yet, and what became of others."""
         ...
 
     @property
