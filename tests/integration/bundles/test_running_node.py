@@ -4,6 +4,7 @@ Scenarios (atomicity): A1 two legs without messages, B1 a leg that reverts, H4 n
 """
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,7 +25,10 @@ TO = bytes([0xB0]) * 20
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[Running]:
-    yield from running(RpcConfig(port=0, rollup_port_base=0))
+    for found in running(RpcConfig(port=0, rollup_port_base=0)):
+        while any(rollup["openBlock"] is None for rollup in found.call("plait_rollups", rollup=None)):
+            time.sleep(0.05)
+        yield found
 
 
 def run(node: Running, work: Any) -> Any:
@@ -62,7 +66,10 @@ def test_a1_two_legs_are_decided_and_sealed_together(node: Running) -> None:
 
     simulated, decided, sealed = run(node, work)
     assert simulated["success"]
-    assert [[t["status"] for t in leg["transactions"]] for leg in simulated["legs"]] == [["succeeded"] * 2, ["succeeded"]]
+    assert [[t["status"] for t in leg["transactions"]] for leg in simulated["legs"]] == [
+        ["succeeded"] * 2,
+        ["succeeded"],
+    ]
     assert decided["height"] == sealed["height"]
     hashes = {leg["rollupId"]: leg["transactions"] for leg in sealed["legs"]}
     shown = node.call("plait_getSubBlock", sealed["height"], rollup=None)
