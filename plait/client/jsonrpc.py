@@ -15,7 +15,6 @@ import msgspec
 from plait.errors import PlaitError
 from plait.limits import CLIENT_RESPONSE_BYTES_MAX, CLIENT_TIMEOUT_S, RPC_BATCH_ITEMS_MAX
 
-
 if TYPE_CHECKING:
     from plait.client.bundle import Bundle
 
