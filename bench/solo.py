@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench import floor, workload
 from bench.report import Result, median
+from plait.native import Refusal, Transaction
 from plait.node.config import NetworkConfig, NodeConfig, RollupConfig
 from plait.node.node import Node
 from plait.types import RollupId
@@ -35,14 +36,22 @@ def network(genesis_time_s: int, rollups: int = 1, slot_ms: int = 1_000, sub_blo
 
 
 async def feed(node: Node, rollup_id: RollupId, raws: list[bytes]) -> None:
-    """Hands raw transactions to the pool as a local RPC would, batches of `BATCH`."""
+    """Hands raw transactions to the pool as several local connections would: the next batch is decoded while one is
+    admitted."""
+
+    def decode(start: int) -> asyncio.Task[list[Transaction | Refusal]]:
+        return asyncio.create_task(asyncio.to_thread(node.pool.decode, rollup_id, raws[start : start + BATCH]))
+
+    decoding = decode(0)
     for start in range(0, len(raws), BATCH):
+        decoded = await decoding
+        if start + BATCH < len(raws):
+            decoding = decode(start + BATCH)
+            await asyncio.sleep(0)
         while node.pool.count > POOL_AHEAD_MAX:
             await asyncio.sleep(0.005)
-        decoded = await asyncio.to_thread(node.pool.decode, rollup_id, raws[start : start + BATCH])
-        refused = [
-            item for item in node.pool.admit(rollup_id, decoded, node.clock.now_ms()) if isinstance(item, Exception)
-        ]
+        admitted = node.pool.admit(rollup_id, decoded, node.clock.now_ms())
+        refused = [item for item in admitted if isinstance(item, Exception)]
         if refused:
             raise refused[0]
 

@@ -15,7 +15,7 @@ const sourceFolder = join(here, 'src')
 const artifactFolder = join(here, '..', 'plait', 'rollups', 'artifacts')
 
 const sources = {}
-for (const name of readdirSync(sourceFolder).filter((name) => name.endsWith('.sol')).sort()) {
+for (const name of readdirSync(sourceFolder, { recursive: true }).filter((name) => name.endsWith('.sol')).sort()) {
   sources[name] = { content: readFileSync(join(sourceFolder, name), 'utf8') }
 }
 

@@ -31,10 +31,14 @@ PROPOSAL_BYTES_MAX: Final = 16 * 1024 * 1024
 """Below CometBFT's default block.max_bytes of 22,020,096 with room for its header and commit."""
 PROPOSAL_ITEMS_MAX: Final = 50_000
 """Items of one sub-block over all rollups; bounds the work of checking one proposal."""
+PROPOSAL_REPAIRS_MAX: Final = 4
+"""Times that a proposal in the making is run again without what fell out of order; each takes out at least one
+transaction, and a set that still does not settle is left for the next sub-block."""
 CANDIDATES_MAX: Final = 8
 """Candidate states alive at once (rival proposals of several rounds of one height)."""
 CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX: Final = 600
-"""Missed blocks per rollup that one sub-block fills after a pause; at about 10,000 blocks/s in all that keeps one height well below a second."""
+"""Missed blocks per rollup that one sub-block fills after a pause; at about 10,000 blocks/s in all that keeps one
+height well below a second."""
 
 # ---------------------------------------------------------------- bundles
 BUNDLE_LEGS_MAX: Final = 16
@@ -84,6 +88,8 @@ POOL_WAITERS_MAX: Final = 20_000
 """Calls that wait for a transaction to be decided or sealed, per rollup."""
 POOL_CANDIDATES_PER_SENDER_MAX: Final = 256
 """Of one sender in one snapshot when not everything fits, so that nobody fills it alone."""
+POOL_PROMOTED_MAX: Final = 10_000
+"""Transactions that became executable and were not yet told to subscribers; older ones are forgotten."""
 POOL_SWEEP_ACCOUNTS_MAX: Final = 256
 """Accounts looked at for expired transactions per sub-block and rollup; all have their turn."""
 POOL_FEE_CAP_SHARE_MIN_PERCENT: Final = 10
@@ -113,6 +119,12 @@ RPC_FILTER_LIFETIME_S: Final = 300
 """A filter nobody polls is removed; op-geth's default of five minutes."""
 RPC_SUBSCRIPTIONS_PER_CONNECTION_MAX: Final = 100
 RPC_WEBSOCKET_CONNECTIONS_MAX: Final = 1_000
+RPC_CONNECTIONS_MAX: Final = 4_096
+"""Clients connected at once over all ports, HTTP and WebSocket; the next one is answered 503."""
+RPC_FILES_RESERVED: Final = 256
+"""Of the process's open files, those that connections may not take from the store, the log and peers."""
+RPC_REFUSALS_MAX: Final = 64
+"""Clients at once that are told why they are refused; further ones are cut off."""
 RPC_WEBSOCKET_QUEUE_MAX: Final = 4_096
 """Notifications waiting for one slow client; beyond it the connection is closed with the reason."""
 RPC_WEBSOCKET_QUEUE_BYTES_MAX: Final = 32 * 1024 * 1024

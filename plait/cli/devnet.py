@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import math
 import os
 import signal
 import sys
@@ -19,7 +20,7 @@ import uvloop
 
 from plait.cli.output import json_option, out, print_json
 from plait.errors import ConfigurationError
-from plait.limits import ROLLUPS_MAX
+from plait.limits import ROLLUPS_MAX, SNAPSHOT_EVERY_TRANSACTIONS
 from plait.node.config import (
     DEFAULT_PORT,
     DEFAULT_ROLLUP_PORT_BASE,
@@ -68,6 +69,33 @@ def fork_named(name: str) -> Fork:
     return name
 
 
+def policy_named(name: str) -> OrderingPolicy:
+    """An ordering policy by its name. Raises ValueError."""
+    try:
+        return OrderingPolicy(name)
+    except ValueError:
+        raise ValueError(f"there are {', '.join(policy.value for policy in OrderingPolicy)}") from None
+
+
+def seconds(text: str) -> float:
+    """A positive number of seconds. Raises ValueError."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise ValueError("not a number of seconds above 0")
+    return value
+
+
+def whole(text: str) -> int:
+    """A whole number. Raises ValueError."""
+    try:
+        return int(text)
+    except ValueError:
+        raise ValueError("not a whole number") from None
+
+
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """What the command line says about the network; None where it says nothing."""
 
@@ -90,15 +118,15 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 @click.option(
     "--block-time",
     "block_times",
-    type=PerRollup("SECONDS", float),
+    type=PerRollup("SECONDS", seconds),
     help="Block time, whole slots.  [default: one slot]",
 )
-@click.option("--gas-limit", "gas_limits", type=PerRollup("GAS", int), help="Gas of a block.  [default: 60000000]")
+@click.option("--gas-limit", "gas_limits", type=PerRollup("GAS", whole), help="Gas of a block.  [default: 60000000]")
 @click.option(
-    "--policy", "policies", type=PerRollup("POLICY", OrderingPolicy),
+    "--policy", "policies", type=PerRollup("POLICY", policy_named),
     help="Order within a sub-block: priority_fee or arrival.  [default: priority_fee]",
 )  # fmt: skip
-@click.option("--da-scalar", "da_scalars", type=PerRollup("SCALAR", int), help="DA footprint scalar.  [default: 400]")
+@click.option("--da-scalar", "da_scalars", type=PerRollup("SCALAR", whole), help="DA footprint scalar.  [default: 400]")
 @click.option("--fork", "forks", type=PerRollup("FORK", fork_named), help="OP Stack fork.  [default: jovian]")
 @click.option("--accounts", type=click.IntRange(0, 10), help="Funded development accounts.  [default: 10]")
 @click.option(
@@ -111,6 +139,10 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 )  # fmt: skip
 @click.option("--in-memory", is_flag=True, help="Keep nothing on disk.")
 @click.option("--reset", "do_reset", is_flag=True, help="Forget the network in the data directory and start a new one.")
+@click.option(
+    "--snapshot-every", type=click.IntRange(1), default=SNAPSHOT_EVERY_TRANSACTIONS, show_default=True,
+    help="Transactions after which a snapshot is written; a restart replays at most about so many.",
+)  # fmt: skip
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port", type=click.IntRange(0, 65_535), default=DEFAULT_PORT, show_default=True, help="Port of the server."
@@ -171,6 +203,7 @@ def devnet(as_json: bool, **options: Any) -> None:
         allowed_hosts=options["allowed_hosts"],
         allowed_origins=options["allowed_origins"],
         recheck_own=options["recheck"],
+        snapshot_every_transactions=options["snapshot_every"],
     )
     uvloop.run(run(network, config, genesis, as_json=as_json))
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 from rich.table import Table
 
-from plait.cli.output import EXIT_NO, fail, json_option, out, print_json, short, url_option
+from plait.cli.output import EXIT_NO, fail, json_option, narrow, out, print_json, short, url_option
 from plait.client import Client, RpcError
 from plait.errors import InvalidInput
 
@@ -63,21 +63,25 @@ def _print_status(found: dict[str, Any]) -> None:
     )
     out.print(f"app hash {network['appHash']}\n")
     table = Table(box=None, pad_edge=False)
-    for heading in ("rollup", "sealed", "hash", "age", "open", "txs", "gas used", "base fee", "pool"):
+    headings = ["rollup", "sealed", "age", "open", "txs", "gas used", "base fee", "pool"]
+    if not narrow():
+        headings.insert(2, "hash")
+    for heading in headings:
         table.add_column(heading, no_wrap=True)
     now_s = slot["clockMs"] / 1_000
     for rollup in network["rollups"]:
         lane = pool["rollups"].get(str(rollup["rollupId"]), {})
         open_block = rollup["openBlock"] or {}
         share = 100 * open_block.get("gasUsed", 0) / rollup["gasLimit"]
+        hash_ = [] if narrow() else [short(rollup["head"]["hash"])]
         table.add_row(
             str(rollup["chainId"]),
             str(rollup["head"]["number"]),
-            short(rollup["head"]["hash"]),
+            *hash_,
             f"{max(now_s - rollup['head']['timestamp'], 0):.0f} s",
             str(open_block.get("number", "-")),
             str(open_block.get("transactionCount", "-")),
-            f"{open_block.get('gasUsed', 0):,} ({share:.0f} %)",
+            f"{share:.0f} %" if narrow() else f"{open_block.get('gasUsed', 0):,} ({share:.0f} %)",
             gwei(open_block.get("baseFee")),
             f"{lane.get('pending', 0)}+{lane.get('queued', 0)}",
         )
@@ -201,6 +205,8 @@ async def _transaction(
     deadline = time.monotonic() + seconds
     parameters = (hash_,) if chain_id is None else (hash_, chain_id)
     async with Client(url) as client:
+        if chain_id is not None:
+            _pick(await client.call("plait_rollups"), chain_id)
         while True:
             found = await client.call("plait_getTransactionStatus", *parameters)
             done = wait is None or (found is not None and (_reached(found, wait) or found["status"] == "dropped"))

@@ -10,6 +10,8 @@ Exit codes
     130  interrupted
 """
 
+import errno
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
@@ -27,6 +29,7 @@ EXIT_NODE = 3
 EXIT_CONFIGURATION = 4
 EXIT_INVARIANT = 5
 EXIT_INTERRUPTED = 130
+NARROW_COLUMNS = 100
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -69,14 +72,29 @@ def exit_code_of(error: BaseException) -> int:
 
 def fail(error: BaseException, *, as_json: bool) -> NoReturn:
     """Says what went wrong in one sentence with its code, and ends the program."""
-    code = str(getattr(error, "code", None) or type(error).__name__.lower())
-    message = error.message if isinstance(error, PlaitError) else str(error)
+    code, message = code_and_sentence(error)
     if as_json:
         print_json({"error": {"code": code, "message": message}})
     else:
         err.print(f"[bold red]error[/] ({code}): ", end="")
         err.print(message, markup=False)
     raise SystemExit(exit_code_of(error))
+
+
+def code_and_sentence(error: BaseException) -> tuple[str, str]:
+    """An error's stable code and what to tell about it."""
+    if isinstance(error, PlaitError):
+        return error.code, error.message
+    if isinstance(error, OSError) and error.errno is not None:
+        code = {errno.ENOSPC: "disk_full", errno.EDQUOT: "disk_full"}.get(error.errno, "file_unusable")
+        where = "" if error.filename is None else f"{error.filename}: "
+        return code, f"{where}{os.strerror(error.errno)}."
+    return str(getattr(error, "code", None) or type(error).__name__.lower()), str(error)
+
+
+def narrow() -> bool:
+    """Whether standard output has room for the essential columns of a table only."""
+    return out.width < NARROW_COLUMNS
 
 
 def first_error(error: BaseException) -> BaseException:

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from plait.cli.inspect import gwei
-from plait.cli.output import fail, json_option, out, print_json, short, url_option
+from plait.cli.output import fail, json_option, narrow, out, print_json, short, url_option
 from plait.client import Client, NodeUnreachable, RpcError
 from plait.limits import WATCH_SUB_BLOCKS_KEPT
 
@@ -63,25 +63,31 @@ class View:
             f"{self.pool.get('transactions', 0):,}; sub-block seen "
             + ("-" if not delays else f"{delays[len(delays) // 2]:.0f} ms after its time (p50)"),
         ]
+        if self.health["ready"]:
+            lines.extend(f"[yellow]{reason}[/]" for reason in self.health["reasons"])
         if self.note:
             lines.append(f"[yellow]{self.note}[/]")
         return Panel("\n".join(lines), title=f"Plait {network['version']}", title_align="left")
 
     def _rollups(self) -> Table:
         table = Table(expand=True, box=None)
-        for heading in ("rollup", "sealed block", "hash", "open block", "txs", "gas", "base fee", "pool"):
+        headings = ["rollup", "sealed", "open", "txs", "gas", "base fee", "pool"]
+        if not narrow():
+            headings.insert(2, "hash")
+        for heading in headings:
             table.add_column(heading, no_wrap=True)
         for rollup in self.network["rollups"]:
             lane = self.pool.get("rollups", {}).get(str(rollup["rollupId"]), {})
             block = rollup["openBlock"] or {}
             share = block.get("gasUsed", 0) / rollup["gasLimit"]
+            hash_ = [] if narrow() else [short(rollup["head"]["hash"])]
             table.add_row(
                 str(rollup["chainId"]),
                 str(rollup["head"]["number"]),
-                short(rollup["head"]["hash"]),
+                *hash_,
                 str(block.get("number", "-")),
                 str(block.get("transactionCount", "-")),
-                f"{bar(share)} {100 * share:4.0f} %",
+                f"{100 * share:.0f} %" if narrow() else f"{bar(share)} {100 * share:4.0f} %",
                 gwei(block.get("baseFee")),
                 f"{lane.get('pending', 0)}+{lane.get('queued', 0)}",
             )
@@ -96,7 +102,8 @@ class View:
                 f"{part['rollupId']}: {len(part['transactions'])}" for part in one["rollups"] if part["transactions"]
             ]
             sealed = [
-                f"{part['rollupId']}: {part['sealed'][-1]['number']} {short(part['sealed'][-1]['hash'], 6)}"
+                f"{part['rollupId']}: {part['sealed'][-1]['number']}"
+                + ("" if narrow() else f" {short(part['sealed'][-1]['hash'], 6)}")
                 for part in one["rollups"]
                 if part["sealed"]
             ]

@@ -5,6 +5,8 @@
 
 import asyncio
 import itertools
+import os
+import socket
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -189,10 +191,22 @@ class Client:
         return self._session
 
     def _unreachable(self, error: BaseException) -> NodeUnreachable:
-        reason = str(error) or type(error).__name__
+        reason = _reason(error)
         return NodeUnreachable(
             f"No node answers at {self.url} ({reason}); start one with `plait devnet`.", url=self.url
         )
+
+
+def _reason(error: BaseException) -> str:
+    """Why there was no answer, in the system's words where it has some."""
+    if isinstance(error, TimeoutError):
+        return "it takes too long"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        cause = error.os_error
+        if isinstance(cause, socket.gaierror):
+            return str(cause.strerror)
+        return os.strerror(cause.errno) if cause.errno else "it cannot be connected"
+    return str(error) or type(error).__name__
 
 
 _CLOSE = aiohttp.ClientWSTimeout(ws_close=1.0)

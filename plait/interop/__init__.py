@@ -5,6 +5,7 @@ Parts
     access_list  how a transaction declares the messages that it executes, and the strict reader of that
     messages     the three logs of the protocol, the messenger's message hash, and calldata that relays a message
     validity     one function per rule, with the OP Stack's error codes
+    relays       from a log to the transaction that delivers it
     cycles       messages of one timestamp must not depend on each other in a circle
 
 Nothing here sequences anything; docs/interop.md has the rules in prose. Level 2: imports plait.types, plait.limits,
@@ -18,6 +19,7 @@ from plait.interop.access_list import Access, encode_accesses, join_inbox_keys, 
 from plait.interop.cycles import SameTimeExecution, chains_in_cycles
 from plait.interop.identifiers import Identifier, LogIndex, Message, MessageChainId
 from plait.interop.messages import CROSS_L2_INBOX, MESSENGER, Log
+from plait.interop.relays import Relay, relays_of
 from plait.interop.validity import InteropChain, InteropSet, MessageRefusal, RpcCode
 
 __all__ = [
@@ -32,6 +34,7 @@ __all__ = [
     "Message",
     "MessageChainId",
     "MessageRefusal",
+    "Relay",
     "RpcCode",
     "SameTimeExecution",
     "chains_in_cycles",
@@ -39,4 +42,5 @@ __all__ = [
     "join_inbox_keys",
     "parse_access_list",
     "parse_accesses",
+    "relays_of",
 ]

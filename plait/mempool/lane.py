@@ -13,12 +13,14 @@ Level 2.
 """
 
 import heapq
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from plait.limits import (
     POOL_CANDIDATES_PER_SENDER_MAX,
     POOL_PENDING_LIFETIME_S,
+    POOL_PROMOTED_MAX,
     POOL_QUEUED_LIFETIME_S,
     POOL_SWEEP_ACCOUNTS_MAX,
 )
@@ -101,6 +103,7 @@ class Lane:
         self.tiers: dict[int, dict[Account, None]] = {}
         self.history = History()
         self.waiters = Waiters()
+        self.promoted: deque[Admitted] = deque(maxlen=POOL_PROMOTED_MAX)
         self.pending_count = 0
         self.pending_gas = 0
         self.pending_bytes = 0
@@ -139,6 +142,20 @@ class Lane:
             self.pending_count += sign
             self.pending_gas += sign * entry.gas_limit
             self.pending_bytes += sign * entry.size
+
+    def promote(self, account: Account, now_ms: Milliseconds) -> None:
+        """Makes executable what follows an account's executable transactions; remembers it for those who listen."""
+        moved = account.promote(now_ms)
+        self.count_pending(moved, 1)
+        self.promoted.extend(moved)
+
+    def take_promoted(self) -> list[Admitted]:
+        """Transactions that became executable after they had waited behind a gap, since the last call."""
+        if not self.promoted:
+            return []
+        taken = list(self.promoted)
+        self.promoted.clear()
+        return taken
 
     def place(self, account: Account) -> None:
         """Puts an account into the tier of its first executable transaction, at the end of it; forgets an empty
@@ -256,7 +273,7 @@ class Lane:
             for entry in account.advance(next_nonce):
                 if entry.hash in self.by_hash:
                     self.forget(entry, DroppedEnd("nonce_used", sentence("nonce_used", f"nonce {entry.nonce}")))
-            self.count_pending(account.promote(time_ms), 1)
+            self.promote(account, time_ms)
             self.place(account)
             self.added(account)
         self.history.remember(hashes, end)
@@ -292,16 +309,21 @@ class Lane:
         self.count_pending(account.pending[: state_nonce - account.next_nonce], -1)
         for entry in account.advance(state_nonce):
             self.forget(entry, DroppedEnd("nonce_used", sentence("nonce_used", f"nonce {entry.nonce}")))
-        self.count_pending(account.promote(now_ms), 1)
+        self.promote(account, now_ms)
         self.place(account)
         self.added(account)
 
     def sweep(self, now_ms: Milliseconds) -> None:
-        """Expires what waited too long, a bounded number of accounts per call, all accounts in turn."""
+        """Expires what waited too long, a bounded number of accounts per call, all accounts in turn.
+
+        Nonce and balance of these accounts are looked up again: a transaction of somebody else may have changed them
+        (an EIP-7702 authorization uses up a nonce of whoever signed it).
+        """
         if not self._sweep:
             self._sweep = list(self.accounts.values())
-        for _ in range(min(POOL_SWEEP_ACCOUNTS_MAX, len(self._sweep))):
-            account = self._sweep.pop()
+        swept = [self._sweep.pop() for _ in range(min(POOL_SWEEP_ACCOUNTS_MAX, len(self._sweep)))]
+        self._recheck((one for one in swept if self.accounts.get(one.address) is one), now_ms)
+        for account in swept:
             if self.accounts.get(account.address) is not account:
                 continue
             old = [e for e in account.pending if now_ms - e.arrived_ms >= POOL_PENDING_LIFETIME_S * 1_000]

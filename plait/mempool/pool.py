@@ -246,7 +246,7 @@ class Pool:
             lane.pending_gas += entry.gas_limit
             lane.pending_bytes += entry.size
             if account.queued:
-                lane.count_pending(account.promote(now_ms), 1)
+                lane.promote(account, now_ms)
             if account.tier < 0:
                 lane.place(account)
         lane.added(account)

@@ -92,6 +92,7 @@ class Store:
     def in_memory() -> Store: ...
     def sync(self) -> None: ...
     def close(self) -> None: ...
+    def head_number(self, chain_id: int) -> int | None: ...  # greatest sealed block held, also above a rollup's head
     def statistics(self) -> dict[str, int]: ...  # disk_bytes, write_buffer_bytes
 
 # ---------------------------------------------------------------- a rollup and its sessions
@@ -273,18 +274,21 @@ class Rollup:
         block_overrides_json: bytes | None,
         gas_cap: int,
     ) -> CallResult:
-        """`eth_call`; gas_cap 0 means unbounded. Codes before execution, messages in op-geth's words: invalid_params,
-        insufficient_funds, intrinsic_gas_too_low, fee_cap_too_low, init_code_too_large, transaction_not_applicable."""
+        """`eth_call`; gas_cap 0 means unbounded. Codes before execution, messages in op-geth's words: call_malformed,
+        state_overrides_malformed, block_overrides_malformed, override_refused, invalid_params, insufficient_funds,
+        intrinsic_gas_too_low, fee_cap_too_low, init_code_too_large, transaction_not_applicable."""
     def estimate_gas(self, request_json: bytes, at: int, overrides_json: bytes | None, gas_cap: int) -> int:
         """Smallest sufficient gas within 1.5 %, as op-geth estimates. Codes: execution_reverted (with `data`),
         gas_required_exceeds_allowance, execution_failed, and those of `call`."""
     def access_list_json(self, request_json: bytes, at: int, gas_cap: int) -> bytes: ...
     def trace_transaction_json(self, transaction_hash: bytes, options_json: bytes) -> bytes | None:
-        """callTracer (default) or prestateTracer, also in the open block. Codes: tracer_unsupported, state_unavailable.
+        """callTracer (default) or prestateTracer, also in the open block. Codes: trace_options_malformed, tracer_unsupported,
+        state_unavailable.
 
         prestateTracer lists the fee vaults beside the accounts that op-geth lists, and has no `codeHash`.
         """
-    def trace_call_json(self, request_json: bytes, at: int, options_json: bytes, gas_cap: int) -> bytes: ...
+    def trace_call_json(self, request_json: bytes, at: int, options_json: bytes, gas_cap: int) -> bytes:
+        """As trace_transaction_json; `stateOverrides` and `blockOverrides` of the options are applied. Codes: those of both."""
     def block_json(self, at: int, full: bool) -> bytes | None: ...  # open block: hash null, roots zero
     def block_number_by_hash(self, block_hash: bytes) -> int | None: ...
     def header_json(self, at: int) -> bytes | None: ...  # the newHeads shape

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from plait.errors import ConfigurationError
-from plait.limits import ROLLUPS_MAX
+from plait.limits import ROLLUPS_MAX, SNAPSHOT_EVERY_TRANSACTIONS
 from plait.node.logging import LogFormat, LogLevel
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
 from plait.rollups.embedded.genesis import (
@@ -144,9 +144,16 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     recheck_own: bool = False
     """Execute own proposals a second time, as a validator of a network does with foreign ones."""
     snapshots: bool = True
+    snapshot_every_transactions: int = SNAPSHOT_EVERY_TRANSACTIONS
+    """A snapshot is written after this many transactions, and after SNAPSHOT_EVERY_HEIGHTS heights in any case."""
 
     def check(self) -> None:
         """Raises ConfigurationError (`port_out_of_range`)."""
+        if self.snapshot_every_transactions < 1:
+            raise ConfigurationError(
+                f"A snapshot after {self.snapshot_every_transactions} transactions is not possible; 1 is the least.",
+                code="snapshot_interval",
+            )
         for name, port in (("port", self.port), ("rollup_port_base", self.rollup_port_base)):
             if port is not None and not 0 <= port <= 65_535:
                 raise ConfigurationError(

@@ -22,8 +22,17 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     slots_behind: int
 
 
-def health_of(info: ApplicationInfo, parameters: NetworkParameters, now_ms: Milliseconds, *, stopping: bool) -> Health:
-    """Judges a node by how far its newest sub-block is behind the clock."""
+CLOCK_LEAD_MS_MAX = 10_000
+"""Lead of the node's clock over the system's from which blocks' timestamps surprise their readers."""
+
+
+def health_of(
+    info: ApplicationInfo, parameters: NetworkParameters, now_ms: Milliseconds, *, stopping: bool, lead_ms: int = 0
+) -> Health:
+    """Judges a node by how far its newest sub-block is behind the clock.
+
+    `lead_ms`: how far the node's clock is ahead of the system's. The node works then, but says so.
+    """
     behind = max(slot_at(parameters, now_ms) - info.slot, 0)
     late = behind > SLOTS_BEHIND_MAX
     silent_ms = now_ms - info.time_ms
@@ -35,6 +44,11 @@ def health_of(info: ApplicationInfo, parameters: NetworkParameters, now_ms: Mill
         reasons.append(f"No sub-block was decided for {silent_ms} ms.")
     elif late:
         reasons.append(f"The node is catching up, {behind} slots behind.")
+    if lead_ms > CLOCK_LEAD_MS_MAX:
+        reasons.append(
+            f"The system's clock was set back: the node's, and with it every block's time, is {lead_ms // 1_000} s "
+            "ahead of it."
+        )
     return Health(
         ok=not stopping and not stuck,
         ready=not stopping and not late and not stuck,

@@ -4,8 +4,12 @@ genesis.
 Replay drives the same `Application` as live operation (finalize and commit) with the senders the log kept, and
 compares the
 app hash of every height with the log's. A difference is a broken invariant: the node does not start.
+
+A damaged block store is set aside and made anew by a replay from genesis. Evidence that the log lost its end
+(`plait.node.lost_log`) ends the start.
 """
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,7 +21,9 @@ from plait.execution.candidate import AttributesSource
 from plait.ledger.encoding import decode_ledger, encode_ledger
 from plait.ledger.state import LedgerState, genesis_state
 from plait.native import NativeError, Rollup, Store
+from plait.node.block_store import DAMAGE_CODES, explained, is_damage, open_store, set_aside
 from plait.node.config import NetworkConfig
+from plait.node.lost_log import require_no_later_block
 from plait.protocol.application import Application
 from plait.protocol.requests import FinalizeRequest
 from plait.rollups.embedded.source import EmbeddedSource
@@ -80,6 +86,7 @@ def restore(
     store_path: Path | None,
     recheck_own: bool = False,
     progress: Callable[[Height], None] = lambda _: None,
+    on_damaged_store: Callable[[str], None] = lambda _: None,
 ) -> Restored:
     """Brings an application to the log's height.
 
@@ -87,12 +94,57 @@ def restore(
         snapshots: None to replay from genesis.
         store_path: the native core's derived data; None keeps it in memory.
         progress: told now and then which height has been replayed.
+        on_damaged_store: told the reason when the store was set aside and is rebuilt.
 
     Raises:
-        InvariantBroken: `replay_diverged`, `decided_proposal_invalid` or `log_damaged`.
+        InvariantBroken: `replay_diverged`, `decided_proposal_invalid`, `log_damaged`, `log_behind_state`, `disk_full`.
+        NativeError: the store is in use or cannot be opened for a reason that is not damage.
     """
+
+    def attempt(store: Store, usable: Snapshots | None) -> Restored:
+        return _restore_into(store, network, genesis, source, log, usable, recheck_own, progress)
+
+    if store_path is None:
+        return attempt(Store.in_memory(), snapshots)
+    try:
+        try:
+            store = open_store(store_path)
+            return _closing(store, store_path, lambda: attempt(store, snapshots))
+        except NativeError as error:
+            if not is_damage(error, store_path):
+                raise
+            set_aside(store_path)
+            on_damaged_store(str(error))
+        rebuilt = open_store(store_path)
+        # No snapshot brings back the blocks below it: only a replay from genesis does.
+        return _closing(rebuilt, store_path, lambda: attempt(rebuilt, None))
+    except NativeError as error:
+        raise explained(error, store_path) or error from error
+
+
+def _closing(store: Store, path: Path, attempt: Callable[[], Restored]) -> Restored:
+    """The attempt's result, with the log held against the store; the store is closed when either fails."""
+    try:
+        restored = attempt()
+        require_no_later_block(path.parent, restored.application, store)
+    except BaseException:
+        with contextlib.suppress(NativeError):
+            store.close()
+        raise
+    return restored
+
+
+def _restore_into(  # noqa: PLR0917 - a helper with one caller
+    store: Store,
+    network: NetworkConfig,
+    genesis: Mapping[RollupId, bytes],
+    source: AttributesSource,
+    log: DecidedLog | MemoryLog,
+    snapshots: Snapshots | None,
+    recheck_own: bool,
+    progress: Callable[[Height], None],
+) -> Restored:
     started = time.perf_counter()
-    store = Store.in_memory() if store_path is None else Store.open(str(store_path))
     skipped: list[str] = []
     application: Application | None = None
     if snapshots is not None:
@@ -101,6 +153,8 @@ def restore(
                 application = _from_snapshot(snapshot, genesis, source, log, store, recheck_own)
                 break
             except (NativeError, PlaitError, OSError) as error:
+                if isinstance(error, NativeError) and error.code in DAMAGE_CODES:
+                    raise  # the store's fault, not the snapshot's
                 skipped.append(f"The snapshot of height {snapshot.height} is not used: {error}")
         skipped = [*snapshots.skipped, *skipped]
     if application is None:

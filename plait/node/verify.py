@@ -5,23 +5,30 @@ Unlike a start, nothing is taken on trust: senders are recovered anew, every pro
 app hash
 (which covers ledger, commitments and sealed block hashes) is compared with the log's, and every snapshot's ledger and
 rollups are compared with the replayed state of their height. The replay uses memory only; the directory stays as it is,
-except that an interrupted append at the log's end is cut off as at any start.
+except that an interrupted append at the log's end is cut off as at any start. Every block that the block store holds is
+read and compared too.
 """
 
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
 from plait.errors import PlaitError
 from plait.ledger.encoding import encode_ledger
 from plait.native import NativeError, Rollup, Store
+from plait.node.block_store import is_damage, open_store
+from plait.node.lost_log import require_no_later_block, require_no_later_snapshot
 from plait.node.node import Stored
 from plait.node.restore import LEDGER_PART, at_genesis, rollup_part, source_of
 from plait.protocol.application import Application
 from plait.protocol.requests import FinalizeRequest, ProcessRequest, Refused
 from plait.storage import DecidedRecord, Snapshot
 from plait.types import Height
+
+PROGRESS_EVERY_S = 0.5
 
 
 class VerifiedRollup(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +65,7 @@ def verify(stored: Stored, progress: Callable[[Height], None] = lambda _: None) 
     )
     compared: list[int] = []
     transactions = 0
+    shown = started
     difference: tuple[str, str] | None = None
     try:
         for record in stored.log.iterate():
@@ -70,8 +78,11 @@ def verify(stored: Stored, progress: Callable[[Height], None] = lambda _: None) 
             if found is not None:
                 difference = found
                 break
-            if record.height % 1_000 == 0:
+            if (now := time.perf_counter()) - shown > PROGRESS_EVERY_S:
+                shown = now
                 progress(record.height)
+        if difference is None:
+            difference = _check_whole(application, stored)
         if difference is None and stored.snapshots is not None and stored.snapshots.skipped:
             difference = ("snapshot_differs", stored.snapshots.skipped[0])
     except (PlaitError, NativeError) as error:
@@ -93,6 +104,56 @@ def verify(stored: Stored, progress: Callable[[Height], None] = lambda _: None) 
         difference=None if difference is None else difference[1],
         code=None if difference is None else difference[0],
     )
+
+
+def _check_whole(application: Application, stored: Stored) -> tuple[str, str] | None:
+    """Compares the block store with the replayed blocks.
+
+    Raises InvariantBroken (`log_behind_state`) when snapshots or stored blocks are ahead of the whole log.
+    """
+    if stored.directory is None:
+        return None
+    if stored.snapshots is not None:
+        require_no_later_snapshot(stored.directory.path, stored.log.height, stored.snapshots)
+    if not stored.directory.store.exists():
+        return None
+    found: str | None = None
+    try:
+        store = open_store(stored.directory.store)
+        try:
+            require_no_later_block(stored.directory.path, application, store)
+            found = _differing_block(application, stored, store)
+        finally:
+            store.close()
+    except NativeError as error:
+        if not is_damage(error, stored.directory.store):
+            raise
+        found = str(error)
+    if found is None:
+        return None
+    return "store_corrupt", (
+        f"The block store is damaged: {found}. The log is good; move {stored.directory.store} away and the next start "
+        "rebuilds it."
+    )
+
+
+def _differing_block(application: Application, stored: Stored, store: Store) -> str | None:
+    """What the first stored block that is not as the replay made it differs in. Raises NativeError for unreadable ones.
+
+    A store may end before the log does; the next start makes what is missing.
+    """
+    for rollup_id, replayed in sorted(application.rollups.items()):
+        newest = min(store.head_number(rollup_id) or 0, replayed.head.number - 1)
+        with tempfile.TemporaryDirectory() as folder:
+            path = str(Path(folder) / rollup_part(rollup_id))
+            replayed.write_snapshot(path)
+            on_disk = Rollup.from_snapshot(stored.genesis[rollup_id], store, path)
+        for number in range(newest + 1):
+            if on_disk.raw_block(number) != replayed.raw_block(number):
+                return f"block {number} of rollup {rollup_id} is not the one in the log"
+            if on_disk.raw_receipts(number) != replayed.raw_receipts(number):
+                return f"the receipts of block {number} of rollup {rollup_id} are not those of the log"
+    return None
 
 
 def _check_height(application: Application, record: DecidedRecord) -> tuple[tuple[str, str] | None, int]:

@@ -22,7 +22,7 @@ from plait.crypto.commitments import commit
 from plait.errors import ProposalRefused
 from plait.execution.candidate import Candidate
 from plait.ledger.state import LedgerState
-from plait.limits import PROPOSAL_BYTES_MAX, PROPOSAL_ITEMS_MAX
+from plait.limits import PROPOSAL_BYTES_MAX, PROPOSAL_ITEMS_MAX, PROPOSAL_REPAIRS_MAX
 from plait.native import Outcomes, Transaction
 from plait.ordering.policy import Ordered, check_order, order
 from plait.ordering.queues import Ready, SenderQueue
@@ -37,9 +37,6 @@ FRAME_BYTES_PER_ROLLUP = 128
 apart."""
 FRAME_BYTES = 1_024
 SEALED_BLOCK_BYTES = 48
-
-REPAIRS_MAX = 4
-"""Each repair takes out at least one transaction; a set that still does not settle is left for the next sub-block."""
 
 _INCLUDED = bytes(int(status != 2) for status in range(256))
 _RETRIED = frozenset({"nonce_too_high", "fee_cap_too_low", "block_gas_limit_reached", "block_da_limit_reached"})
@@ -83,7 +80,7 @@ def _run(
 ) -> dict[RollupId, Run]:
     """Runs ordered columns; what was left out for good is added to `dropped`. What is returned is in order."""
     policies = {record.rollup_id: record.parameters.ordering for record in ledger.rollups}
-    for _ in range(REPAIRS_MAX + 1):
+    for _ in range(PROPOSAL_REPAIRS_MAX + 1):
         marks = {rollup_id: candidate.session(rollup_id).checkpoint() for rollup_id in packed}
         outcomes = candidate.run({i: columns.transactions for i, columns in packed.items()}, on_invalid="skip")
         runs: dict[RollupId, Run] = {}

@@ -30,6 +30,8 @@ class Endpoint:
         self.streams = streams
         self._rollup = rollup
         self.filters = Filters()
+        if rollup is not None:
+            streams.watch(rollup.rollup_id, self.filters)
 
     @property
     def is_rollup(self) -> bool:

@@ -89,8 +89,12 @@ NATIVE_PHRASES: Final = {
     "too_many_logs": (LIMIT_EXCEEDED, "query returned too many results"),
     "gas_required_exceeds_allowance": (SERVER_ERROR, "gas required exceeds allowance"),
     "invalid_params": (INVALID_PARAMS, "invalid argument"),
-    "invalid_percentile": (INVALID_PARAMS, "invalid reward percentile"),
-    "block_beyond_head": (INVALID_PARAMS, "request beyond head block"),
+    "call_malformed": (INVALID_PARAMS, "invalid argument 0"),
+    "state_overrides_malformed": (INVALID_PARAMS, "invalid argument 2"),
+    "block_overrides_malformed": (INVALID_PARAMS, "invalid argument 3"),
+    "trace_options_malformed": (INVALID_PARAMS, "invalid argument"),
+    "invalid_percentile": (SERVER_ERROR, "invalid reward percentile"),
+    "block_beyond_head": (SERVER_ERROR, "request beyond head block"),
     "tracer_unsupported": (INVALID_PARAMS, "tracer not supported"),
 }
 """How answers begin for codes of the native core whose own sentence begins otherwise."""

@@ -18,6 +18,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 import msgspec
 
 from plait.limits import RPC_ADDRESSES_MAX, RPC_PROOF_SLOTS_MAX
+from plait.rpc.errors import SERVER_ERROR, RpcError
 
 Schema: TypeAlias = dict[str, Any]
 NULL: Final = msgspec.Raw(b"null")
@@ -207,7 +208,7 @@ _call_decoder = msgspec.json.Decoder(_CallRequest)
 
 
 def call_request(value: bytes) -> bytes:
-    """A transaction object of eth_call and its kin, checked and passed on as it came. Raises ValueError with the
+    """A transaction object of eth_call and its kin, checked and passed on. Raises ValueError with the
     problem."""
     try:
         request = _call_decoder.decode(value)
@@ -223,14 +224,15 @@ def call_request(value: bytes) -> bytes:
         if price is not None:
             quantity_of(price, 256)
     if request.gas_price is not None and (request.max_fee_per_gas or request.max_priority_fee_per_gas):
-        raise ValueError("both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified")
+        raise RpcError(SERVER_ERROR, "both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified")
     for data in (request.data, request.input):
         if data is not None:
             data_of_hex(data)
-    if request.data is not None and request.input is not None and request.data.lower() != request.input.lower():
-        raise ValueError(
-            'both "data" and "input" are set and not equal. Please use "input" to pass transaction call data'
-        )
+    if request.data is not None and request.input is not None and request.data != request.input:
+        # op-geth lets `input` win; the native core would refuse the contradiction.
+        fields = msgspec.json.decode(value, type=dict[str, msgspec.Raw])
+        del fields["data"]
+        return msgspec.json.encode(fields)
     return value
 
 
@@ -241,14 +243,20 @@ def json_object(value: bytes) -> bytes:
     return value
 
 
-def _slots(value: object) -> list[bytes]:
-    if value is None:
-        return []
+class AskedSlot(NamedTuple):
+    """A storage slot, and how go-ethereum echoes it: 32 bytes as 32 bytes, anything shorter as a quantity."""
+
+    key: bytes
+    shown: str
+
+
+def _slots(value: object) -> list[AskedSlot]:
     if not isinstance(value, list):
         raise ValueError("storage keys are an array")
     if len(value) > RPC_PROOF_SLOTS_MAX:
         raise ValueError(f"too many slots (requested {len(value)}, max {RPC_PROOF_SLOTS_MAX})")
-    return [slot_key(item) for item in value]
+    keys = [slot_key(item) for item in value]
+    return [AskedSlot(k, "0x" + k.hex() if len(v) == 66 else hex(int(v, 16))) for k, v in zip(keys, value, strict=True)]
 
 
 def _percentiles(value: object) -> list[float]:
@@ -259,9 +267,10 @@ def _percentiles(value: object) -> list[float]:
     before = 0.0
     for place, item in enumerate(value):
         if isinstance(item, bool) or not isinstance(item, int | float) or not 0 <= item <= 100:
-            raise ValueError(f"invalid reward percentile: {item}")
+            raise RpcError(SERVER_ERROR, f"invalid reward percentile: {item}", {"code": "invalid_percentile"})
         if item < before:
-            raise ValueError(f"invalid reward percentile: #{place - 1}:{before} >= #{place}:{item}")
+            problem = f"invalid reward percentile: #{place - 1}:{before:f} >= #{place}:{item:f}"
+            raise RpcError(SERVER_ERROR, problem, {"code": "invalid_percentile"})
         before = float(item)
     return [float(item) for item in value]
 

@@ -20,7 +20,7 @@ import asyncio
 import contextlib
 import ipaddress
 import traceback
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -28,7 +28,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 import structlog
-from aiohttp import web
+from aiohttp import WSCloseCode, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from plait.errors import ConfigurationError
 from plait.limits import (
@@ -39,6 +40,7 @@ from plait.limits import (
 )
 from plait.rpc.backend import Backend
 from plait.rpc.connection import Connection
+from plait.rpc.connections import Connections
 from plait.rpc.dispatch import Dispatcher
 from plait.rpc.endpoint import Endpoint
 from plait.rpc.readers import Readers
@@ -63,6 +65,8 @@ class RpcConfig:
     """Host names besides localhost and IP addresses by which clients may reach this node; "*" for any."""
     origins: tuple[str, ...] = ()
     """Web origins (`https://app.example`) that may use this node from a browser; "*" for any."""
+    connections: int | None = None
+    """Clients at once; None for RPC_CONNECTIONS_MAX, or fewer where the system allows fewer open files."""
 
 
 class Served(NamedTuple):
@@ -71,6 +75,16 @@ class Served(NamedTuple):
     name: str
     http_url: str
     websocket_url: str
+
+
+class _Socket(web.WebSocketResponse):
+    """Says why when a message is too large; aiohttp closes with the bare code."""
+
+    async def close(self, *, code: int = WSCloseCode.OK, message: bytes = b"", drain: bool = True) -> bool:
+        """As of aiohttp."""
+        if code == WSCloseCode.MESSAGE_TOO_BIG and not message:
+            message = b"message too large: at most %d bytes" % RPC_BODY_BYTES_MAX
+        return await super().close(code=code, message=message, drain=drain)
 
 
 class _Counters:
@@ -112,6 +126,8 @@ class Server:
             rollup_id: Endpoint(backend, self._readers, self._streams, backend.rollups[rollup_id])
             for rollup_id in sorted(backend.rollups)
         }
+        self._clients = Connections(config.connections)
+        self._listeners: list[asyncio.Server] = []
         self._connections: set[Connection] = set()
         self._sockets: set[web.WebSocketResponse] = set()
         self._slow_clients = 0
@@ -125,6 +141,8 @@ class Server:
             "calls": self._counters.calls,
             "errors": self._counters.errors,
             "seconds": self._counters.seconds,
+            "connections": len(self._clients),
+            "connections_refused": self._clients.refused,
             "websocket_connections": len(self._connections),
             "subscriptions": len(self._streams),
             "slow_clients": self._slow_clients,
@@ -174,14 +192,18 @@ class Server:
         await runner.setup()
         self._runners.append(runner)
         try:
-            await web.TCPSite(runner, self.config.host, port, backlog=1_024).start()
+            assert runner.server is not None
+            listener = await self._clients.listen(runner.server, self.config.host, port, backlog=1_024)
         except OSError as error:
             problem = f"cannot listen on {self.config.host}:{port} ({error.strerror}); choose another port"
             raise ConfigurationError(problem, code="port_in_use", port=port) from error
-        return int(runner.addresses[0][1])
+        self._listeners.append(listener)
+        return int(listener.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
         """Closes connections with a reason and frees the ports."""
+        for listener in self._listeners:
+            listener.close()
         for socket in list(self._sockets):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1):
@@ -197,18 +219,18 @@ class Server:
     # ------------------------------------------------------------ requests
     async def _handle(self, request: web.Request, own: Endpoint | None) -> web.StreamResponse:
         if not self._host_allowed(request.host):
-            return _text(403, "invalid host specified: this name is not configured (see --rpc-host)\n")
+            return _text(403, "invalid host specified: this name is not configured (see --allow-host)\n")
         origin = request.headers.get("Origin")
         is_websocket = request.headers.get("Upgrade", "").lower() == "websocket"
         if origin is not None and not self._origin_allowed(origin, request.host, is_websocket):
-            return _text(403, "origin not allowed: configure it to use this node from that page\n")
+            return _text(403, "origin not allowed: configure it to use this node from that page (see --allow-origin)\n")
         endpoint = self._endpoint_of(request.path, own)
         if endpoint is None:
             return self._other(request, own)
         if is_websocket:
             return await self._websocket(request, endpoint)
         response = await self._http(request, endpoint)
-        if origin is not None and origin in self._cors():
+        if origin is not None and self._configured(origin):
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Vary"] = "Origin"
         return response
@@ -251,13 +273,16 @@ class Server:
             return _too_large()
         except TimeoutError:
             return _text(408, f"the request's body did not arrive within {RPC_BODY_TIMEOUT_S} s\n")
+        except (HttpProcessingError, web.RequestPayloadError):
+            return _text(400, "the request's body is not what its headers say (encoding or length)\n")
         answer = await self._dispatcher.answer(endpoint, body)
         return web.Response(status=204) if answer is None else _json(200, answer)
 
     async def _websocket(self, request: web.Request, endpoint: Endpoint) -> web.StreamResponse:
         if len(self._connections) >= RPC_WEBSOCKET_CONNECTIONS_MAX:
             return _text(503, f"{RPC_WEBSOCKET_CONNECTIONS_MAX} WebSocket connections are open; try again later\n")
-        socket = web.WebSocketResponse(max_msg_size=RPC_BODY_BYTES_MAX, heartbeat=30.0, compress=False)
+        # aiohttp refuses what is as large as its limit; over HTTP exactly RPC_BODY_BYTES_MAX is taken.
+        socket = _Socket(max_msg_size=RPC_BODY_BYTES_MAX + 1, heartbeat=30.0, compress=False)
         await socket.prepare(request)
         connection = Connection(endpoint, self._dispatcher, socket)
         self._connections.add(connection)
@@ -277,11 +302,11 @@ class Server:
         name = _hostname(host)
         return name == "localhost" or _is_address(name) or name in self.config.hosts or "*" in self.config.hosts
 
-    def _cors(self) -> Sequence[str]:
-        return self.config.origins
+    def _configured(self, origin: str) -> bool:
+        return origin in self.config.origins or "*" in self.config.origins
 
     def _origin_allowed(self, origin: str, host: str, is_websocket: bool) -> bool:
-        if origin in self.config.origins or "*" in self.config.origins:
+        if self._configured(origin):
             return True
         parts = urlsplit(origin)
         if parts.scheme in EXTENSION_SCHEMES or parts.netloc == host:
@@ -290,8 +315,8 @@ class Server:
 
     def _preflight(self, request: web.Request) -> web.Response:
         origin = request.headers.get("Origin", "")
-        if origin not in self.config.origins and "*" not in self.config.origins:
-            return _text(403, "origin not allowed\n")
+        if not self._configured(origin):
+            return _text(403, "origin not allowed (see --allow-origin)\n")
         headers = {
             "Access-Control-Allow-Origin": origin,
             "Access-Control-Allow-Methods": "POST",

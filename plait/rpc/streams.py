@@ -8,7 +8,7 @@ Level 7. Lives on the event loop.
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeAlias
 
@@ -20,8 +20,9 @@ from plait.native import NativeError
 from plait.protocol.effects import SubBlockDecided
 from plait.rpc.backend import Backend
 from plait.rpc.bundles import status_json
-from plait.rpc.encoding import pooled_transaction_json, sub_block_json
+from plait.rpc.encoding import hex_of, pooled_transaction_json, sub_block_json
 from plait.rpc.errors import LIMIT_EXCEEDED, RpcError
+from plait.rpc.filters import Filters
 from plait.rpc.parameters import LogFilter
 from plait.rpc.readers import Readers
 from plait.types import RollupId
@@ -68,6 +69,7 @@ class Streams:
         self._backend = backend
         self._readers = readers
         self._log_failure = log_failure
+        self._filters: dict[RollupId, Filters] = {}
         self._by_topic: dict[tuple[Topic, RollupId | None], dict[str, Subscription]] = {}
         self._sealed = {rollup_id: handle.native.head.number for rollup_id, handle in backend.rollups.items()}
         backend.bundles.listen(self._bundle_changed)
@@ -116,12 +118,17 @@ class Streams:
         return list(self._by_topic.get((topic, rollup_id), {}).values())
 
     # ------------------------------------------------------------ publishing
-    def wants_transactions(self, rollup_id: RollupId) -> bool:
-        """Whether anybody subscribed to a rollup's pending transactions."""
-        return ("newPendingTransactions", rollup_id) in self._by_topic
+    def watch(self, rollup_id: RollupId, filters: Filters) -> None:
+        """Also tells the filters of a rollup of pending transactions."""
+        self._filters[rollup_id] = filters
 
-    def admitted(self, rollup_id: RollupId, entries: Iterable[Admitted]) -> None:
-        """Notifies of transactions that became executable on arrival."""
+    def wants_transactions(self, rollup_id: RollupId) -> bool:
+        """Whether anybody subscribed to, or polls for, a rollup's pending transactions."""
+        return ("newPendingTransactions", rollup_id) in self._by_topic or self._filters[rollup_id].wants_transactions
+
+    def executable(self, rollup_id: RollupId, entries: Sequence[Admitted]) -> None:
+        """Notifies of transactions that became executable."""
+        self._filters[rollup_id].pending_transactions([hex_of(entry.hash) for entry in entries])
         subscriptions = self._of("newPendingTransactions", rollup_id)
         for entry in entries:
             short = b'"0x%b"' % entry.hash.hex().encode()
@@ -155,10 +162,14 @@ class Streams:
     async def _publish(self, effect: SubBlockDecided) -> None:
         subscriptions = self._of("subBlocks", None)
         if subscriptions:
-            message = sub_block_json(effect.proposal, effect.app_hash, sorted(self._backend.rollups))
+            ids = sorted(self._backend.rollups)
+            message = await self._readers.run(sub_block_json, effect.proposal, effect.app_hash, ids)
             for subscription in subscriptions:
                 subscription.send(message)
         for part in effect.rollups:
+            promoted = self._backend.pool.lanes[part.rollup_id].take_promoted()
+            if promoted and self.wants_transactions(part.rollup_id):
+                self.executable(part.rollup_id, promoted)
             if not part.sealed:
                 continue
             first, last = self._sealed[part.rollup_id] + 1, part.sealed[-1].number

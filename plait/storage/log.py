@@ -85,7 +85,9 @@ class DecidedLog:
         self._poisoned: str | None = None
         self.cut_bytes = 0
         """Bytes of an interrupted append that opening cut off."""
-        directory.mkdir(parents=True, exist_ok=True)
+        if not directory.exists():
+            directory.mkdir(parents=True)
+            self._files.sync_directory(directory.parent)  # a log that vanishes whole would look like a new one
         for remains in directory.glob(f"*{TEMPORARY_SUFFIX}"):
             self._files.remove(remains)
         self._starts = self._find_segments()

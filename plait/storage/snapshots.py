@@ -78,6 +78,10 @@ class Snapshots:
             (Height(int(path.name)) for path in self._directory.iterdir() if path.name.isdigit()), reverse=True
         )
 
+    def claimed(self) -> list[Height]:
+        """Heights of this network's snapshots whose manifest is readable, whether or not their parts are usable."""
+        return [height for height in self.heights() if isinstance(self._manifest(height), Manifest)]
+
     def good(self, at_most: Height) -> Iterator[Snapshot]:
         """Usable snapshots up to height `at_most`, newest first; `skipped` says why others are not."""
         for height in self.heights():
@@ -120,23 +124,33 @@ class Snapshots:
             shutil.rmtree(self._directory / f"{old:020d}", ignore_errors=True)
         return Snapshot(height=height, app_hash=app_hash, path=target)
 
+    def _manifest(self, height: Height) -> Manifest | str:
+        path = self._directory / f"{height:020d}" / MANIFEST
+        try:
+            manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
+        except (OSError, msgspec.DecodeError) as error:
+            return str(error)
+        if manifest.version != VERSION:
+            return f"its format is version {manifest.version}, this program reads {VERSION}"
+        if manifest.network != self._network.hex():
+            return "it belongs to another network"
+        if manifest.height != height:
+            return f"its manifest is of height {manifest.height}"
+        return manifest
+
     def _defect(self, height: Height) -> Snapshot | str:
         path = self._directory / f"{height:020d}"
+        manifest = self._manifest(height)
+        if isinstance(manifest, str):
+            return manifest
         try:
-            manifest = msgspec.json.decode((path / MANIFEST).read_bytes(), type=Manifest)
-            if manifest.version != VERSION:
-                return f"its format is version {manifest.version}, this program reads {VERSION}"
-            if manifest.network != self._network.hex():
-                return "it belongs to another network"
-            if manifest.height != height:
-                return f"its manifest is of height {manifest.height}"
             for name, part in manifest.parts.items():
                 if Path(name).name != name:
                     return f"its part {name!r} has no plain name"
                 if _describe(path / name) != part:
                     return f"its part {name} does not match the manifest"
             return Snapshot(height=height, app_hash=Hash32(bytes.fromhex(manifest.app_hash)), path=path)
-        except (OSError, ValueError, msgspec.DecodeError) as error:
+        except (OSError, ValueError) as error:
             return str(error)
 
 

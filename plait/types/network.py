@@ -94,7 +94,7 @@ class RollupParameters(msgspec.Struct, frozen=True, kw_only=True):
         if self.block_time_slots * network.slot_ms % 1_000:
             raise ConfigurationError(
                 f"rollup {self.rollup_id}: {self.block_time_slots} slots of {network.slot_ms} ms are not whole "
-                "seconds, which OP Stack timestamps need; choose another block_time_slots",
+                "seconds, which OP Stack timestamps need; choose another block time or slot length",
                 code="block_time_not_whole_seconds",
                 rollup_id=self.rollup_id,
             )

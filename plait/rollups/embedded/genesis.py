@@ -9,8 +9,9 @@ Specification
       proxy's admin, which is what real chains have there.
     - mixHash is the chain id: the chain configuration is not part of a block's hash, and rollups that differ in nothing
       else would share the hashes of their empty blocks.
+    - With `interop` the predeploys of OP Stack interop are there too; without it nothing of them is.
     - Equal specifications give equal bytes: keys are sorted and no clock is read.
-Imports: plait.types, plait.errors, plait.rollups.contracts.
+Imports: plait.types, plait.errors, plait.interop (addresses), plait.rollups.contracts.
 """
 
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from plait.errors import ConfigurationError
+from plait.interop.messages import CROSS_L2_INBOX, ETH_BRIDGE, ETH_LIQUIDITY, MESSENGER, TOKEN_BRIDGE
 from plait.rollups.contracts import artifact
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
 from plait.types import Address, ChainId, Gas, Seconds, Wei
@@ -41,6 +43,9 @@ PROXY_ADMIN: Final = "4200000000000000000000000000000000000018"
 BASE_FEE_VAULT: Final = "4200000000000000000000000000000000000019"
 L1_FEE_VAULT: Final = "420000000000000000000000000000000000001a"
 OPERATOR_FEE_VAULT: Final = "420000000000000000000000000000000000001b"
+ETH_LIQUIDITY_BALANCE: Final = Wei(2**248 - 1)
+"""What ETHLiquidity holds at the start: ether that is on other rollups, as far as this one knows (OP Stack specs)."""
+
 # Where client libraries and deployment tools look for them on any chain.
 MULTICALL: Final = "ca11bde05977b3631167028862be2a173976ca11"
 DETERMINISTIC_DEPLOYER: Final = "4e59b44847b379578588920ca78fbf26c0b4956c"
@@ -92,6 +97,7 @@ class GenesisSpecification(msgspec.Struct, frozen=True, kw_only=True):
         min_base_fee: floor of the base fee (Jovian).
         balances: accounts funded besides the predeploys.
         fee_recipient: who may withdraw what the fee vaults collect.
+        interop: whether the predeploys of OP Stack interop are there (docs/interop.md).
     """
 
     chain_id: ChainId
@@ -104,6 +110,7 @@ class GenesisSpecification(msgspec.Struct, frozen=True, kw_only=True):
     min_base_fee: Wei = Wei(0)
     balances: Mapping[Address, Wei] = msgspec.field(default_factory=development_balances)
     fee_recipient: Address = DEVELOPMENT_ACCOUNTS[0].address
+    interop: bool = False
 
     def __post_init__(self) -> None:
         """Refuses values that no genesis can hold."""
@@ -214,7 +221,20 @@ def _contracts(specification: GenesisSpecification) -> dict[str, dict[str, Any]]
     if specification.fork != "holocene":
         contracts[OPERATOR_FEE_VAULT] = _predeploy("FeeVault", vault)
         contracts[BLOCK_HASH_HISTORY] = _account("0x" + _BLOCK_HASH_HISTORY_CODE, {})
+    if specification.interop:
+        contracts |= _interop_contracts()
     return contracts
+
+
+def _interop_contracts() -> dict[str, dict[str, Any]]:
+    """Predeploys of OP Stack interop (OP Stack specs, interop/predeploys.md)."""
+    return {
+        CROSS_L2_INBOX.hex(): _predeploy("CrossL2Inbox"),
+        MESSENGER.hex(): _predeploy("L2ToL2CrossDomainMessenger"),
+        ETH_BRIDGE.hex(): _predeploy("SuperchainETHBridge"),
+        ETH_LIQUIDITY.hex(): _predeploy("ETHLiquidity") | {"balance": hex(ETH_LIQUIDITY_BALANCE)},
+        TOKEN_BRIDGE.hex(): _predeploy("SuperchainTokenBridge"),
+    }
 
 
 def _predeploy(name: str, storage: Mapping[str, str] | None = None) -> dict[str, Any]:

@@ -110,6 +110,41 @@ def uncles_by_hash(endpoint: Endpoint, hash_: bytes) -> str | None:
     return None if endpoint.block(BlockRef(hash=hash_)) is None else "0x0"
 
 
+@method("eth_getHeaderByNumber", Param("block", BLOCK_NUMBER), result=nullable(OBJECT_SCHEMA), example=("latest",))
+def header_by_number(endpoint: Endpoint, block: BlockRef) -> msgspec.Raw:
+    """A block's header by number or tag."""
+    at = endpoint.block(block)
+    return NULL if at is None else raw_or_null(endpoint.native.header_json(at))
+
+
+@method("eth_getHeaderByHash", Param("hash", HASH), result=nullable(OBJECT_SCHEMA), example=(_HASH_EXAMPLE,))
+def header_by_hash(endpoint: Endpoint, hash_: bytes) -> msgspec.Raw:
+    """A sealed block's header by hash."""
+    return header_by_number(endpoint, BlockRef(hash=hash_))
+
+
+_INDEX: Final = Param("index", QUANTITY)
+_NO_UNCLE: Final[Schema] = {"type": "null"}
+
+
+@method(
+    "eth_getUncleByBlockNumberAndIndex",
+    Param("block", BLOCK_NUMBER),
+    _INDEX,
+    result=_NO_UNCLE,
+    example=("latest", "0x0"),
+)
+def uncle_by_number(endpoint: Endpoint, block: BlockRef, index: int) -> None:
+    """Always null: rollups have no uncles."""
+
+
+@method(
+    "eth_getUncleByBlockHashAndIndex", Param("hash", HASH), _INDEX, result=_NO_UNCLE, example=(_HASH_EXAMPLE, "0x0")
+)
+def uncle_by_hash(endpoint: Endpoint, hash_: bytes, index: int) -> None:
+    """Always null: rollups have no uncles."""
+
+
 @method(
     "eth_getBlockReceipts",
     Param("block", BLOCK),

@@ -11,7 +11,7 @@ from plait.limits import RPC_FEE_HISTORY_BLOCKS_MAX
 from plait.native import PENDING, keccak256
 from plait.rpc.encoding import hex_of
 from plait.rpc.endpoint import Endpoint
-from plait.rpc.errors import invalid_argument
+from plait.rpc.errors import SERVER_ERROR, RpcError
 from plait.rpc.parameters import (
     BLOCK_NUMBER,
     COUNT,
@@ -85,6 +85,12 @@ def max_priority_fee_per_gas(endpoint: Endpoint) -> str:
     return hex(_priority_fee(endpoint))
 
 
+@method("eth_blobBaseFee", result=QUANTITY_SCHEMA, example=())
+def blob_base_fee(endpoint: Endpoint) -> str:
+    """Always 1 wei: rollups have no blobs of their own."""
+    return "0x1"
+
+
 @method(
     "eth_feeHistory",
     Param("blockCount", COUNT),
@@ -97,10 +103,11 @@ def max_priority_fee_per_gas(endpoint: Endpoint) -> str:
 def fee_history(endpoint: Endpoint, count: int, newest: BlockRef, percentiles: list[float]) -> Any:
     """Base fees, fullness and paid priority fees of a range of blocks."""
     if count == 0:
-        return {"oldestBlock": "0x0", "gasUsedRatio": []}
+        return {"oldestBlock": "0x0", "gasUsedRatio": None}
     at = endpoint.block(newest)
     if at is None:
-        raise invalid_argument(1, "request beyond head block: the newest block is not there yet")
+        problem = f"request beyond head block: requested {newest.number}, head {endpoint.head_number()}"
+        raise RpcError(SERVER_ERROR, problem, {"code": "block_beyond_head"})
     if at == PENDING:
         at = endpoint.head_number()
     count = min(count, RPC_FEE_HISTORY_BLOCKS_MAX, at + 1)

@@ -55,7 +55,7 @@ def raw_receipts(endpoint: Endpoint, block: BlockRef) -> list[str]:
 @method("debug_getRawTransaction", Param("hash", HASH), result=DATA_SCHEMA, example=(_HASH_EXAMPLE,))
 def raw_transaction(endpoint: Endpoint, hash_: bytes) -> str:
     """A transaction's signed bytes; `0x` when it is not known."""
-    return raw_transaction_by_hash(endpoint, hash_) or "0x"
+    return raw_transaction_by_hash(endpoint, hash_)
 
 
 @method("debug_traceTransaction", Param("hash", HASH), _OPTIONS, mode="thread", result=OBJECT_SCHEMA)

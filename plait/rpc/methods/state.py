@@ -1,5 +1,6 @@
 """State and calls: balances, nonces, code, storage, proofs, eth_call, estimates, access lists. Level 7."""
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
@@ -22,6 +23,7 @@ from plait.rpc.parameters import (
     QUANTITY_SCHEMA,
     SLOT,
     SLOTS,
+    AskedSlot,
     BlockRef,
 )
 from plait.rpc.table import Param, method
@@ -68,16 +70,23 @@ def get_storage_at(endpoint: Endpoint, address: bytes, slot: bytes, block: Block
 @method(
     "eth_getProof",
     Param("address", ADDRESS),
-    Param("slots", SLOTS),
+    Param("slots", SLOTS, optional=True, default=()),
     _AT,
     mode="thread",
     result=OBJECT_SCHEMA,
     example=(_ZERO, ["0x0"], "latest"),
 )
-def get_proof(endpoint: Endpoint, address: bytes, slots: list[bytes], block: BlockRef) -> Any:
+def get_proof(endpoint: Endpoint, address: bytes, slots: Sequence[AskedSlot], block: BlockRef) -> Any:
     """Merkle proof of an account and some of its storage against a sealed block's state root (EIP-1186)."""
     at = endpoint.state(block)
-    return msgspec.Raw(endpoint.native.proof_json(address, slots, endpoint.head_number() if at == PENDING else at))
+    keys = [slot.key for slot in slots]
+    proof = endpoint.native.proof_json(address, keys, endpoint.head_number() if at == PENDING else at)
+    if all(len(slot.shown) == 66 for slot in slots):
+        return msgspec.Raw(proof)
+    shown = msgspec.json.decode(proof)
+    for entry, slot in zip(shown["storageProof"], slots, strict=True):
+        entry["key"] = slot.shown
+    return shown
 
 
 @method(

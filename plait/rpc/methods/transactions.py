@@ -17,7 +17,17 @@ from plait.rpc.encoding import hex_of, pooled_transaction
 from plait.rpc.endpoint import Endpoint
 from plait.rpc.errors import SERVER_ERROR, WAIT_DROPPED, WAIT_TIMEOUT, RpcError, data_of
 from plait.rpc.methods.blocks import nullable, raw_or_null
-from plait.rpc.parameters import DATA, DATA_SCHEMA, HASH, HASH_SCHEMA, OBJECT_SCHEMA, WAIT_MS
+from plait.rpc.parameters import (
+    BLOCK_NUMBER,
+    DATA,
+    DATA_SCHEMA,
+    HASH,
+    HASH_SCHEMA,
+    OBJECT_SCHEMA,
+    QUANTITY,
+    WAIT_MS,
+    BlockRef,
+)
 from plait.rpc.table import Param, method
 
 _DECODE_INLINE_MAX: Final = 2
@@ -36,10 +46,10 @@ async def submit(endpoint: Endpoint, raws: Sequence[bytes]) -> list[bytes | RpcE
     else:
         decoded = await endpoint.readers.run(pool.decode, rollup_id, raws)
     results = pool.admit(rollup_id, decoded, endpoint.backend.clock.now_ms())
-    if endpoint.filters.wants_transactions or endpoint.streams.wants_transactions(rollup_id):
+    promoted = pool.lanes[rollup_id].take_promoted()
+    if endpoint.streams.wants_transactions(rollup_id):
         executable = [item for item in results if isinstance(item, Admitted) and item.pending]
-        endpoint.filters.pending_transactions([hex_of(item.hash) for item in executable])
-        endpoint.streams.admitted(rollup_id, executable)
+        endpoint.streams.executable(rollup_id, [*executable, *promoted])
     return [item.hash if type(item) is Admitted else _refusal(item) for item in results]
 
 
@@ -49,6 +59,10 @@ def _refusal(refused: Admitted | TransactionRefused) -> RpcError:
 
 
 async def _submit_one(endpoint: Endpoint, raw: bytes) -> bytes:
+    if len(raw) <= 1 and raw < b"\xc0":
+        raise RpcError(
+            SERVER_ERROR, "typed transaction too short. Send the whole transaction.", {"code": "rlp_malformed"}
+        )
     (result,) = await submit(endpoint, [raw])
     if isinstance(result, RpcError):
         raise result
@@ -99,11 +113,47 @@ def transaction_receipt(endpoint: Endpoint, hash_: bytes) -> msgspec.Raw:
     return raw_or_null(endpoint.native.receipt_json(hash_))
 
 
-@method("eth_getRawTransactionByHash", Param("hash", HASH), result=nullable(DATA_SCHEMA), example=(_HASH_EXAMPLE,))
-def raw_transaction_by_hash(endpoint: Endpoint, hash_: bytes) -> str | None:
-    """A transaction's signed bytes, from a block or the pool."""
+@method("eth_getRawTransactionByHash", Param("hash", HASH), result=DATA_SCHEMA, example=(_HASH_EXAMPLE,))
+def raw_transaction_by_hash(endpoint: Endpoint, hash_: bytes) -> str:
+    """A transaction's signed bytes, from a block or the pool; `0x` when it is not known."""
     raw = endpoint.native.raw_transaction(hash_)
     if raw is None:
         entry = endpoint.backend.pool.get(endpoint.rollup_id, hash_)
         raw = None if entry is None else entry.transaction.raw
-    return None if raw is None else hex_of(raw)
+    return "0x" if raw is None else hex_of(raw)
+
+
+class _Hash(msgspec.Struct):
+    hash: str
+
+
+def _raw_by_index(endpoint: Endpoint, block: BlockRef, index: int) -> str:
+    at = endpoint.block(block)
+    json = None if at is None else endpoint.native.transaction_by_index_json(at, index)
+    if json is None:
+        return "0x"
+    return raw_transaction_by_hash(endpoint, bytes.fromhex(msgspec.json.decode(json, type=_Hash).hash[2:]))
+
+
+@method(
+    "eth_getRawTransactionByBlockNumberAndIndex",
+    Param("block", BLOCK_NUMBER),
+    Param("index", QUANTITY),
+    result=DATA_SCHEMA,
+    example=("latest", "0x0"),
+)
+def raw_transaction_by_number_and_index(endpoint: Endpoint, block: BlockRef, index: int) -> str:
+    """A transaction's bytes by its block's number and its position; `0x` when there is none."""
+    return _raw_by_index(endpoint, block, index)
+
+
+@method(
+    "eth_getRawTransactionByBlockHashAndIndex",
+    Param("hash", HASH),
+    Param("index", QUANTITY),
+    result=DATA_SCHEMA,
+    example=(_HASH_EXAMPLE, "0x0"),
+)
+def raw_transaction_by_block_hash_and_index(endpoint: Endpoint, hash_: bytes, index: int) -> str:
+    """A transaction's bytes by its block's hash and its position; `0x` when there is none."""
+    return _raw_by_index(endpoint, BlockRef(hash=hash_), index)

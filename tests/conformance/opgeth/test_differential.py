@@ -104,7 +104,11 @@ class Run:
                 return generator.transactions(self.source.random.randrange(1, 24))
 
     def _run(self, session: Session, made: list[Made]) -> list[Transaction]:
-        """Runs the transactions; checks that exactly those that no block may hold were left out."""
+        """Runs the transactions; checks that exactly those that no block may hold were left out.
+
+        On the way the same work is done and undone, in a fork that is dropped and after a checkpoint that is rolled
+        back: neither may leave a trace in the block.
+        """
         decoded = decode_transactions([item.raw for item in made], CHAIN_ID)
         transactions = []
         for item, transaction in zip(made, decoded, strict=True):
@@ -116,6 +120,14 @@ class Run:
         middle = len(transactions) // 2
         included = []
         for part in (transactions[:middle], transactions[middle:]):
+            fork = session.fork()
+            fork.run([transaction for _, transaction in part])
+            checkpoint = session.checkpoint()
+            session.run([transaction for _, transaction in reversed(part)])
+            nested = session.checkpoint()
+            session.run([transaction for _, transaction in transactions])
+            session.rollback(nested)
+            session.rollback(checkpoint)
             outcomes = session.run([transaction for _, transaction in part])
             for index, (item, transaction) in enumerate(part):
                 if outcomes.statuses[index] != 2:

@@ -65,6 +65,7 @@ class KilledNode:
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "plait.cli.main", "devnet", "--data-dir", str(self.data_dir), "--json"),
             *("--port", "0", "--rollup-port-base", "0", "--sub-blocks", "50", "--log-level", "error"),
+            *("--snapshot-every", "400"),
             stdout=asyncio.subprocess.PIPE, cwd=ROOT,
         )  # fmt: skip
 

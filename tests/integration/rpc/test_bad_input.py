@@ -18,6 +18,8 @@ from plait.limits import (
     RPC_JSON_DEPTH_MAX,
     RPC_SUBSCRIPTIONS_PER_CONNECTION_MAX,
 )
+from plait.rpc import RpcConfig
+from sim.listening import running
 
 GOOD = {"jsonrpc": "2.0", "id": 7, "method": "eth_chainId", "params": []}
 RSS_GROWTH_BYTES_MAX = 150 * 1024 * 1024
@@ -101,15 +103,11 @@ PARAMETERS: list[tuple[str, list[Any], str]] = [
     ("eth_call", ["0x"], "invalid argument 0: json: cannot unmarshal"),
     ("eth_call", [{"to": "0x12"}], "invalid argument 0: hex string has length 2, want 40"),
     ("eth_call", [{"data": "0x1"}], "invalid argument 0: hex string of odd length"),
-    ("eth_call", [{"data": "0x12", "input": "0x13"}], 'invalid argument 0: both "data" and "input" are set'),
-    ("eth_call", [{"gasPrice": "0x1", "maxFeePerGas": "0x1"}], "invalid argument 0: both gasPrice and (maxFeePerGas"),
     ("eth_call", [{}, "latest", 5], "invalid argument 2: json: an object is expected"),
     ("eth_getLogs", [{"blockHash": "0x" + "00" * 32, "fromBlock": "0x1"}], "invalid argument 0: cannot specify both"),
     ("eth_getLogs", [{"topics": [[]] * 5}], "invalid argument 0: exceed max topics"),
     ("eth_getLogs", [{"address": ["0x" + "00" * 20] * 1_001}], "invalid argument 0: exceed max addresses"),
     ("eth_getLogs", [{"fromBlock": "0x5", "toBlock": "0x1"}], "invalid block range params"),
-    ("eth_feeHistory", ["0x1", "latest", [5, 4]], "invalid argument 2: invalid reward percentile"),
-    ("eth_feeHistory", ["0x1", "0xffffff", []], "invalid argument 1: request beyond head block"),
     ("debug_traceCall", [{}, "latest", []], "invalid argument 2: json: an object is expected"),
     ("eth_sendRawTransaction", [None], "missing value for required argument 0"),
     ("plait_getInclusionProof", [5, "0x" + "00" * 32], "unknown rollup 5"),
@@ -128,7 +126,10 @@ STATES: list[tuple[str, list[Any], int, str]] = [
     ("eth_getBalance", ["0x" + "00" * 20, {"blockHash": "0x" + "00" * 32}], -32000, "header not found"),
     ("eth_getLogs", [{"blockHash": "0x" + "00" * 32}], -32000, "unknown block"),
     ("debug_traceTransaction", ["0x" + "00" * 32], -32000, "transaction not found"),
-    ("eth_sendRawTransaction", ["0x"], -32000, "rlp: "),
+    ("eth_sendRawTransaction", ["0x"], -32000, "typed transaction too short"),
+    ("eth_call", [{"gasPrice": "0x1", "maxFeePerGas": "0x1"}], -32000, "both gasPrice and (maxFeePerGas"),
+    ("eth_feeHistory", ["0x1", "latest", [5, 4]], -32000, "invalid reward percentile: #0:5"),
+    ("eth_feeHistory", ["0x1", "0xffffff", []], -32000, "request beyond head block"),
     ("eth_getFilterChanges", ["0x1"], -32000, "filter not found"),
 ]
 
@@ -191,6 +192,46 @@ def test_configured_origins_and_hosts_are_let_in(open_node: Any) -> None:
         assert json.loads(ok.recv())["result"] == "0x385"
 
 
+def test_any_origin_can_be_let_in_and_reads_the_answers() -> None:
+    config = RpcConfig(port=0, rollup_port_base=None, origins=("*",))
+    for node in running(config):
+        headers = {"Origin": "https://some.example"}
+        status, _, answered = node.post(json.dumps(GOOD).encode(), headers=headers)
+        assert (status, answered["Access-Control-Allow-Origin"]) == (200, "https://some.example")
+        status, _, answered = node.post(b"", headers=headers | {"Content-Type": "text/plain"})
+        assert (status, answered["Access-Control-Allow-Origin"]) == (415, "https://some.example")
+
+
+def test_a_client_too_many_is_told_so_and_the_next_one_is_served_once_one_has_left() -> None:
+    for node in running(RpcConfig(port=0, rollup_port_base=0, connections=3)):
+        clients = [socket.create_connection(node.address) for _ in range(3)]
+        wait = time.monotonic() + 5
+        while node.server.statistics()["connections"] < 3 and time.monotonic() < wait:
+            time.sleep(0.01)
+        for _ in range(2):
+            status, text, headers = node.post(json.dumps(GOOD).encode())
+            assert (status, text) == (503, b"3 clients are connected; try again later\n")
+            assert headers["Retry-After"] == "1"
+        assert node.server.statistics()["connections_refused"] == 2
+        clients.pop().close()
+        while node.server.statistics()["connections"] > 2 and time.monotonic() < wait:
+            time.sleep(0.01)
+        node.alive()
+        with socket.create_connection(node.address), socket.create_connection(node.address) as silent:
+            silent.settimeout(5)
+            assert silent.recv(1) == b"", "a refused client that says nothing is hung up on"
+        for client in clients:
+            client.close()
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_body_that_is_not_encoded_as_it_says_is_refused(encoding: str, node: Any) -> None:
+    status, text, _ = node.post(json.dumps(GOOD).encode(), headers={"Content-Encoding": encoding})
+    assert status == 400
+    assert b"body" in text or b"encoding" in text.lower()
+    node.alive()
+
+
 def test_health_metrics_and_unknown_paths(node: Any) -> None:
     import http.client
 
@@ -251,8 +292,15 @@ def test_an_oversized_frame_closes_only_its_connection(node: Any) -> None:
         with pytest.raises(ConnectionClosed) as closed:
             exchange()
     # The close frame (1009, message too big) may be lost when the frame's rest is still on its way.
-    assert closed.value.rcvd is None or closed.value.rcvd.code == 1009
+    received = closed.value.rcvd
+    assert received is None or (received.code, received.reason[:17]) == (1009, "message too large")
     node.alive()
+
+
+def test_a_frame_of_exactly_the_limit_is_answered(node: Any) -> None:
+    with connect(node.websocket(), max_size=None) as client:
+        client.send(json.dumps(GOOD).ljust(RPC_BODY_BYTES_MAX))
+        assert json.loads(client.recv(timeout=10))["result"] == "0x385"
 
 
 def test_raw_garbage_after_the_handshake_closes_only_its_connection(node: Any) -> None:

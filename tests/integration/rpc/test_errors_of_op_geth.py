@@ -46,6 +46,10 @@ CALLS: dict[str, tuple[str, list[Any], int | None]] = {
     "both ranges": ("eth_getLogs", [{"blockHash": WORD, "fromBlock": "0x1"}], 60),
     "topics": ("eth_getLogs", [{"topics": [[]] * 5}], 30),
     "range": ("eth_getLogs", [{"fromBlock": "0x5", "toBlock": "0x1"}], 26),
+    "percentiles": ("eth_feeHistory", ["0x1", "latest", [5, 4]], 999),
+    "beyond head": ("eth_feeHistory", ["0x1", "0xffffff", []], 25),
+    "two prices": ("eth_call", [{"gasPrice": "0x1", "maxFeePerGas": "0x1"}, "latest"], 999),
+    "empty transaction": ("eth_sendRawTransaction", ["0x"], 999),
     "filter": ("eth_getFilterChanges", ["0x1"], 999),
     "revert": ("eth_call", [{"input": REVERTING}, "latest"], 999),
     "estimate revert": ("eth_estimateGas", [{"input": REVERTING}], 999),
@@ -84,6 +88,23 @@ def test_errors_are_those_of_op_geth(name: str, node: Any, op_geth: Any) -> None
     assert ours["message"].startswith(begin), (ours["message"], theirs["message"])
     if ours["code"] == 3:
         assert ours["data"] == theirs["data"]
+
+
+ANSWERS: list[tuple[str, list[Any]]] = [
+    ("eth_blobBaseFee", []),
+    ("eth_getUncleByBlockNumberAndIndex", ["latest", "0x0"]),
+    ("eth_getRawTransactionByBlockNumberAndIndex", ["0xffff", "0x0"]),
+    ("eth_getHeaderByNumber", ["earliest"]),
+    ("eth_feeHistory", ["0x0", "latest", []]),
+    ("eth_getProof", [ZERO, None, "earliest"]),
+    ("eth_getProof", [ZERO, ["0x3", "0x0", "0x03", WORD], "earliest"]),
+    ("eth_call", [{"to": "0x" + "00" * 19 + "04", "data": "0x12", "input": "0x13"}, "latest"]),
+]
+
+
+@pytest.mark.parametrize(("method", "params"), ANSWERS)
+def test_answers_are_those_of_op_geth(method: str, params: list[Any], node: Any, op_geth: Any) -> None:
+    assert node.call(method, *params) == op_geth.eth.call_raw(method, json.dumps(params))
 
 
 def test_pool_refusals_are_those_of_op_geth(node: Any, op_geth: Any) -> None:

@@ -3,7 +3,9 @@ batches."""
 
 import hashlib
 import json
+import re
 import time
+from pathlib import Path
 from typing import Any
 
 from websockets.sync.client import connect
@@ -137,6 +139,21 @@ def test_filters_report_what_is_new_since_the_last_poll(node: Any) -> None:
     assert node.call("eth_uninstallFilter", blocks) is True
     assert node.call("eth_uninstallFilter", blocks) is False
     assert node.error("eth_getFilterChanges", blocks)["message"] == "filter not found"
+
+
+def test_a_transaction_behind_a_gap_is_announced_when_the_gap_is_filled(node: Any) -> None:
+    pending = node.call("eth_newPendingTransactionFilter")
+    first, second = node.signed(6), node.signed(6)
+    waiting = node.call("eth_sendRawTransaction", second)
+    assert node.call("eth_getFilterChanges", pending) == []
+    filling = node.call("eth_sendRawTransaction", first)
+    assert node.call("eth_getFilterChanges", pending) == [filling, waiting]
+
+
+def test_the_guides_example_runs(node: Any) -> None:
+    guide = (Path(__file__).resolve().parents[3] / "docs/guides/rpc.md").read_text()
+    (body,) = re.findall(r"-d '([^']*)'", guide)
+    assert int(node.answer(body.encode())["result"], 16) >= 0
 
 
 def test_subscriptions_deliver_heads_logs_pending_transactions_and_sub_blocks(node: Any) -> None:

@@ -129,6 +129,26 @@ def test_a_changed_record_with_right_checksums_is_found_by_replay(directory: Pat
         assert found["heights"] == records[middle].height - 1, field
 
 
+def test_a_damaged_block_in_the_store_is_found(directory: Path, tmp_path: Path) -> None:
+    """Opening and restarting read none of the old blocks; their damage must not stay unseen."""
+    copy = tmp_path / "copy"
+    shutil.copytree(directory, copy)
+    code, found = verify_log(copy)
+    assert code == 0, found
+    sizes = {path: path.stat().st_size for path in (copy / "store").rglob("*") if path.is_file()}
+    large = max(sizes, key=lambda path: len(path.read_bytes().rstrip(b"\0")))
+    data = bytearray(large.read_bytes())
+    filled = len(data.rstrip(b"\0"))
+    for at in range(filled // 3, filled // 3 + 16):
+        data[at] ^= 0xA5
+    large.write_bytes(data)
+    code, found = verify_log(copy)
+    assert (code, found["code"]) == (1, "store_corrupt"), large
+    assert "The log is good" in found["difference"]
+    shutil.rmtree(copy / "store")
+    assert verify_log(copy)[0] == 0
+
+
 def test_a_changed_snapshot_is_found(directory: Path, tmp_path: Path) -> None:
     shutil.copytree(directory, tmp_path / "copy")
     (part, *_) = sorted((tmp_path / "copy" / "snapshots").glob("*/rollup-902"))

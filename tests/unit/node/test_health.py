@@ -23,3 +23,11 @@ def test_health(newest: tuple[int, int], now_ms: int, stopping: bool, ok_ready: 
     info = ApplicationInfo(height=7, app_hash=bytes(32), slot=newest[0], sub_index=0, time_ms=newest[1])
     found = health_of(info, PARAMETERS, now_ms, stopping=stopping)
     assert ((found.ok, found.ready), " ".join(found.reasons)) == (ok_ready, reason)
+
+
+def test_clock_that_was_set_back_is_named_while_the_node_works() -> None:
+    info = ApplicationInfo(height=7, app_hash=bytes(32), slot=10, sub_index=0, time_ms=1_010_000)
+    assert health_of(info, PARAMETERS, 1_010_100, stopping=False, lead_ms=10_000).reasons == ()
+    found = health_of(info, PARAMETERS, 1_010_100, stopping=False, lead_ms=3_598_000)
+    assert (found.ok, found.ready) == (True, True)
+    assert "3598 s ahead" in found.reasons[0]

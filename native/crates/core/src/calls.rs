@@ -5,22 +5,25 @@
 //! charged to a call. Messages are worded as op-geth words them, because clients match on them.
 
 use alloy_consensus::Header;
+use alloy_evm::precompiles::PrecompilesMap;
 use alloy_evm::{Evm, EvmEnv, EvmFactory};
 use alloy_op_evm::{OpEvmContext, OpEvmFactory, OpTx};
 use alloy_primitives::{Address, Bytes, TxKind, U256};
-use alloy_rpc_types_eth::{state::StateOverride, BlockOverrides, TransactionRequest};
+use alloy_rpc_types_eth::TransactionRequest;
 use op_revm::{OpHaltReason, OpSpecId, OpTransaction, OpTransactionError};
-use plait_state::AccountInfo;
-use revm::bytecode::Bytecode;
-use revm::context::result::{EVMError, ExecutionResult, HaltReason, InvalidTransaction, ResultAndState};
+use revm::context::result::{EVMError, ExecutionResult, InvalidTransaction, ResultAndState};
 use revm::context::{either::Either, BlockEnv, TxEnv};
 use revm::context_interface::block::BlobExcessGasAndPrice;
 use revm::inspector::NoOpInspector;
 use revm::Inspector;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::error::{CoreError, Result};
 use crate::execute::{block_env, cfg_env, revert_sentence};
+use crate::halts::{self, Witness, INIT_CODE_BYTES_MAX};
 use crate::overlay::Overlay;
+use crate::overrides::{BlockOverrides, PrecompileMoves, StateOverrides};
 use crate::rollup::{Decided, Rollup, PENDING};
 
 /// Gas of a call when neither the request nor the caller bounds it.
@@ -50,6 +53,29 @@ pub struct Call {
     pub transaction: OpTx,
     /// Gas the request asked for; 0 when it did not say.
     pub gas_asked: u64,
+    precompile_moves: PrecompileMoves,
+}
+
+/// What a call sees otherwise than the chain has it.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// Accounts.
+    pub state: StateOverrides,
+    /// The block.
+    pub block: BlockOverrides,
+}
+
+impl Overrides {
+    /// Reads both from JSON.
+    ///
+    /// # Errors
+    /// `state_overrides_malformed`, `block_overrides_malformed`.
+    pub fn parse(state: Option<&[u8]>, block: Option<&[u8]>) -> Result<Self> {
+        Ok(Self {
+            state: state.map(StateOverrides::parse).transpose()?.unwrap_or_default(),
+            block: block.map(BlockOverrides::parse).transpose()?.unwrap_or_default(),
+        })
+    }
 }
 
 fn invalid<T>(message: impl Into<String>) -> Result<T> {
@@ -94,24 +120,20 @@ impl Call {
     /// Prepares a call from its JSON request, overrides and gas cap (0 means unbounded).
     ///
     /// # Errors
-    /// `invalid_params`, `state_unavailable`.
+    /// `call_malformed`, `override_refused`, `invalid_params`, `state_unavailable`.
     pub fn prepare(
         rollup: &Rollup,
         decided: &Decided,
         request: &[u8],
         at: i64,
-        overrides: Option<&[u8]>,
-        block_overrides: Option<&[u8]>,
+        overrides: Overrides,
         gas_cap: u64,
     ) -> Result<Self> {
-        let request: TransactionRequest = parse("transaction", request)?;
+        let request: TransactionRequest =
+            read("the call object", request).map_err(|problem| CoreError::new("call_malformed", problem))?;
         let (mut overlay, mut block) = environment(rollup, decided, at)?;
-        if let Some(json) = block_overrides {
-            apply_block_overrides(&mut block, parse("block overrides", json)?)?;
-        }
-        if let Some(json) = overrides {
-            apply_state_overrides(&mut overlay, parse("state overrides", json)?)?;
-        }
+        overrides.block.apply(&mut block)?;
+        let precompile_moves = overrides.state.apply(&mut overlay)?;
         let gas_asked = request.gas.unwrap_or(0);
         let transaction = transaction_env(rollup.chain.chain_id, request, gas_cap)?;
         let free = transaction.base.gas_price == 0;
@@ -124,7 +146,8 @@ impl Call {
         if free {
             block.basefee = 0;
         }
-        Ok(Self { overlay, env: EvmEnv { cfg_env: cfg, block_env: block }, transaction, gas_asked })
+        let env = EvmEnv { cfg_env: cfg, block_env: block };
+        Ok(Self { overlay, env, transaction, gas_asked, precompile_moves })
     }
 
     /// Runs the call with this gas limit. The outer error is a refusal before execution, worded as op-geth does.
@@ -144,14 +167,28 @@ impl Call {
         I: Inspector<OpEvmContext<&'a mut Overlay>>,
     {
         self.check_funds(gas_limit)?;
-        let Self { overlay, env, transaction, .. } = self;
+        let Self { overlay, env, transaction, precompile_moves, .. } = self;
         let mut request = transaction.clone();
         request.0.base.gas_limit = gas_limit;
         let mut evm = OpEvmFactory::<OpTx>::default().create_evm_with_inspector(overlay, env.clone(), inspector);
+        move_precompiles(evm.precompiles_mut(), precompile_moves)?;
         evm.transact_raw(request).map_err(|error| match error {
             EVMError::Transaction(error) => refusal(&error.0, gas_limit, transaction, env.block_env.basefee),
             other => CoreError::internal(other.to_string()),
         })
+    }
+
+    /// op-geth's words for a halt of a run with this gas limit; runs once more where the kind of halt does not say enough.
+    ///
+    /// # Errors
+    /// As [`Call::run`].
+    pub fn halt_sentence(&mut self, gas_limit: u64, reason: &OpHaltReason) -> Result<String> {
+        if !halts::needs_witness(reason, self.transaction.0.base.kind.is_create()) {
+            return Ok(halts::sentence(reason));
+        }
+        let mut witness = Witness::default();
+        self.run_inspected(gas_limit, &mut witness)?;
+        Ok(witness.outermost().map_or_else(|| halts::sentence(reason), str::to_string))
     }
 
     /// op-geth's balance check: value + gas * fee cap must be there even when nothing is charged.
@@ -176,8 +213,44 @@ impl Call {
     }
 }
 
-fn parse<'a, T: serde::Deserialize<'a>>(what: &str, json: &'a [u8]) -> Result<T> {
-    serde_json::from_slice(json).or_else(|error| invalid(format!("invalid {what}: {error}")))
+/// Parses what a caller gave.
+///
+/// # Errors
+/// A sentence that names the field which cannot be read; it holds no text of the parser.
+pub fn read<T: DeserializeOwned>(what: &str, json: &[u8]) -> std::result::Result<T, String> {
+    serde_json::from_slice(json).map_err(|_| {
+        let fields: serde_json::Map<String, Value> = serde_json::from_slice(json).unwrap_or_default();
+        let unreadable = |(key, value): &(String, Value)| {
+            let alone = Value::Object(serde_json::Map::from_iter([(key.clone(), value.clone())]));
+            serde_json::from_value::<T>(alone).is_err()
+        };
+        match fields.into_iter().find(unreadable) {
+            Some((key, _)) => format!("the field {key:?} of {what} cannot be read"),
+            None => format!("{what} cannot be read"),
+        }
+    })
+}
+
+/// Takes overridden accounts out of the precompiles and puts moved ones where they go.
+fn move_precompiles(precompiles: &mut PrecompilesMap, moves: &PrecompileMoves) -> Result<()> {
+    for (from, to) in moves {
+        let is_precompile = precompiles.get(from).is_some();
+        let mut taken = None;
+        if is_precompile {
+            precompiles.apply_precompile(from, |precompile| {
+                taken = precompile;
+                None
+            });
+        }
+        match to {
+            Some(_) if !is_precompile => {
+                return Err(CoreError::new("override_refused", format!("account {from} is not a precompile")));
+            }
+            Some(to) => precompiles.apply_precompile(to, |_| taken),
+            None => {}
+        }
+    }
+    Ok(())
 }
 
 fn transaction_env(chain_id: u64, request: TransactionRequest, gas_cap: u64) -> Result<OpTx> {
@@ -228,58 +301,6 @@ fn transaction_env(chain_id: u64, request: TransactionRequest, gas_cap: u64) -> 
     Ok(OpTx(OpTransaction { base, enveloped_tx: Some(Bytes::new()), deposit: Default::default() }))
 }
 
-fn apply_block_overrides(block: &mut BlockEnv, overrides: BlockOverrides) -> Result<()> {
-    if let Some(number) = overrides.number {
-        block.number = number;
-    }
-    if let Some(time) = overrides.time {
-        block.timestamp = U256::from(time);
-    }
-    if let Some(gas_limit) = overrides.gas_limit {
-        block.gas_limit = gas_limit;
-    }
-    if let Some(recipient) = overrides.coinbase {
-        block.beneficiary = recipient;
-    }
-    if let Some(random) = overrides.random {
-        block.prevrandao = Some(random);
-    }
-    if let Some(fee) = overrides.base_fee {
-        block.basefee = u64::try_from(fee).or_else(|_| invalid("baseFeePerGas exceeds 64 bits"))?;
-    }
-    Ok(())
-}
-
-fn apply_state_overrides(overlay: &mut Overlay, overrides: StateOverride) -> Result<()> {
-    let mut overrides: Vec<_> = overrides.into_iter().collect();
-    overrides.sort_by_key(|(address, _)| *address);
-    for (address, change) in overrides {
-        if change.move_precompile_to.is_some() {
-            return invalid("movePrecompileToAddress is not supported");
-        }
-        if change.state.is_some() && change.state_diff.is_some() {
-            return invalid(format!("account {address} has both 'state' and 'stateDiff'"));
-        }
-        let mut info: AccountInfo = overlay.account(address).unwrap_or_default();
-        info.balance = change.balance.unwrap_or(info.balance);
-        info.nonce = change.nonce.unwrap_or(info.nonce);
-        if let Some(code) = change.code {
-            let code = Bytecode::new_raw_checked(code)
-                .or_else(|error| invalid(format!("code override of {address}: {error}")))?;
-            info.code_hash = code.hash_slow();
-            overlay.codes().insert_temporary(info.code_hash, code);
-        }
-        overlay.override_account(address, info);
-        if change.state.is_some() {
-            overlay.override_storage_empty(address);
-        }
-        for (slot, value) in change.state.or(change.state_diff).unwrap_or_default() {
-            overlay.override_slot(address, slot.into(), value.into());
-        }
-    }
-    Ok(())
-}
-
 /// A refusal before execution in op-geth's words (`core/error.go`).
 fn refusal(error: &OpTransactionError, gas_limit: u64, transaction: &OpTx, base_fee: u64) -> CoreError {
     let sender: Address = transaction.0.base.caller;
@@ -299,46 +320,26 @@ fn refusal(error: &OpTransactionError, gas_limit: u64, transaction: &OpTx, base_
             )
         }
         OpTransactionError::Base(InvalidTransaction::CreateInitCodeSizeLimit) => {
-            ("init_code_too_large", "max initcode size exceeded".to_string())
+            let size = transaction.0.base.data.len();
+            ("init_code_too_large", format!("max initcode size exceeded: code size {size} limit {INIT_CODE_BYTES_MAX}"))
         }
         other => ("transaction_not_applicable", other.to_string()),
     };
     CoreError::new(code, format!("err: {message} (supplied gas {gas_limit})"))
 }
 
-/// op-geth's words for a halted execution (`core/vm/errors.go`).
-pub fn halt_sentence(reason: &OpHaltReason) -> String {
-    let OpHaltReason::Base(reason) = reason else { return "failed deposit".into() };
-    match reason {
-        HaltReason::OutOfGas(_) => "out of gas",
-        HaltReason::OpcodeNotFound | HaltReason::NotActivated => "invalid opcode: opcode not defined",
-        HaltReason::InvalidFEOpcode => "invalid opcode: INVALID",
-        HaltReason::InvalidJump => "invalid jump destination",
-        HaltReason::StackUnderflow => "stack underflow",
-        HaltReason::StackOverflow => "stack limit reached 1024 (1023)",
-        HaltReason::OutOfOffset => "return data out of bounds",
-        HaltReason::CreateCollision => "contract address collision",
-        HaltReason::NonceOverflow => "nonce uint64 overflow",
-        HaltReason::CreateContractSizeLimit => "max code size exceeded",
-        HaltReason::CreateContractStartingWithEF => "invalid code: must not begin with 0xef",
-        HaltReason::CreateInitCodeSizeLimit => "max initcode size exceeded",
-        HaltReason::StateChangeDuringStaticCall | HaltReason::CallNotAllowedInsideStatic => "write protection",
-        HaltReason::OutOfFunds => "insufficient balance for transfer",
-        HaltReason::CallTooDeep => "max call depth exceeded",
-        other => return format!("{other:?}"),
-    }
-    .into()
-}
-
-/// Turns an execution result into what callers see.
-pub fn call_result(result: &ExecutionResult<OpHaltReason>) -> CallResult {
+/// Turns the result of a run with this gas limit into what callers see.
+///
+/// # Errors
+/// Those of [`Call::run`].
+pub fn call_result(call: &mut Call, gas_limit: u64, result: &ExecutionResult<OpHaltReason>) -> Result<CallResult> {
     let output = result.output().cloned().unwrap_or_default();
     let error = match result {
         ExecutionResult::Success { .. } => None,
         ExecutionResult::Revert { output, .. } => Some(revert_sentence(output)),
-        ExecutionResult::Halt { reason, .. } => Some(halt_sentence(reason)),
+        ExecutionResult::Halt { reason, .. } => Some(call.halt_sentence(gas_limit, reason)?),
     };
-    CallResult { success: result.is_success(), gas_used: result.tx_gas_used(), output, error }
+    Ok(CallResult { success: result.is_success(), gas_used: result.tx_gas_used(), output, error })
 }
 
 /// `eth_call`.
@@ -353,7 +354,9 @@ pub fn call(
     block_overrides: Option<&[u8]>,
     gas_cap: u64,
 ) -> Result<CallResult> {
-    let mut call = Call::prepare(rollup, &rollup.decided(), request, at, overrides, block_overrides, gas_cap)?;
+    let overrides = Overrides::parse(overrides, block_overrides)?;
+    let mut call = Call::prepare(rollup, &rollup.decided(), request, at, overrides, gas_cap)?;
     let gas = call.transaction.0.base.gas_limit;
-    call.run(gas).map(|result| call_result(&result.result))
+    let result = call.run(gas)?.result;
+    call_result(&mut call, gas, &result)
 }

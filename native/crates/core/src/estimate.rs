@@ -7,10 +7,10 @@ use alloy_primitives::{TxKind, U256};
 use alloy_rpc_types_eth::AccessList;
 use op_revm::OpHaltReason;
 use plait_state::AccountInfo;
-use revm::context::result::{ExecutionResult, HaltReason};
+use revm::context::result::ExecutionResult;
 use revm_inspectors::access_list::AccessListInspector;
 
-use crate::calls::{call_result, halt_sentence, Call};
+use crate::calls::{call_result, Call, Overrides};
 use crate::error::{CoreError, Result};
 use crate::execute::revert_sentence;
 use crate::json::Json;
@@ -31,7 +31,8 @@ const ACCESS_LIST_ROUNDS_MAX: usize = 16;
 /// `execution_reverted` (with data), `gas_required_exceeds_allowance`, `execution_failed`, `insufficient_funds`, `invalid_params`,
 /// `state_unavailable`.
 pub fn estimate_gas(rollup: &Rollup, request: &[u8], at: i64, overrides: Option<&[u8]>, gas_cap: u64) -> Result<u64> {
-    let mut call = Call::prepare(rollup, &rollup.decided(), request, at, overrides, None, gas_cap)?;
+    let overrides = Overrides::parse(overrides, None)?;
+    let mut call = Call::prepare(rollup, &rollup.decided(), request, at, overrides, gas_cap)?;
     let mut high = if call.gas_asked >= TRANSFER_GAS { call.gas_asked } else { call.env.block_env.gas_limit };
     high = high.min(affordable_gas(&mut call)?.unwrap_or(high));
     if gas_cap != 0 {
@@ -40,19 +41,19 @@ pub fn estimate_gas(rollup: &Rollup, request: &[u8], at: i64, overrides: Option<
     if is_transfer(&mut call) && attempt(&mut call, TRANSFER_GAS)?.is_some_and(|result| result.is_success()) {
         return Ok(TRANSFER_GAS);
     }
-    let first = attempt(&mut call, high)?;
-    let Some(result) = first.filter(|result| !out_of_gas(result)) else {
-        return Err(CoreError::new(
-            "gas_required_exceeds_allowance",
-            format!("gas required exceeds allowance ({high})"),
-        ));
-    };
+    let too_little =
+        || CoreError::new("gas_required_exceeds_allowance", format!("gas required exceeds allowance ({high})"));
+    let result = attempt(&mut call, high)?.ok_or_else(too_little)?;
     let mut low = match &result {
         ExecutionResult::Success { .. } => result.tx_gas_used().saturating_sub(1),
         ExecutionResult::Revert { output, .. } => {
             return Err(CoreError::with_data("execution_reverted", revert_sentence(output), output.to_vec()));
         }
-        ExecutionResult::Halt { reason, .. } => return Err(CoreError::new("execution_failed", halt_sentence(reason))),
+        ExecutionResult::Halt { reason, .. } => {
+            let sentence = call.halt_sentence(high, reason)?;
+            let is_out_of_gas = sentence.starts_with("out of gas");
+            return Err(if is_out_of_gas { too_little() } else { CoreError::new("execution_failed", sentence) });
+        }
     };
     let peak = result.gas().total_gas_spent().max(result.gas().floor_gas());
     let optimistic = (peak + CALL_STIPEND) * 64 / 63;
@@ -91,10 +92,6 @@ fn succeeds(call: &mut Call, gas: u64) -> Result<bool> {
     Ok(attempt(call, gas)?.is_some_and(|result| result.is_success()))
 }
 
-fn out_of_gas(result: &ExecutionResult<OpHaltReason>) -> bool {
-    matches!(result, ExecutionResult::Halt { reason: OpHaltReason::Base(HaltReason::OutOfGas(_)), .. })
-}
-
 /// Gas that the sender's balance pays for after the value; None without a fee cap.
 fn affordable_gas(call: &mut Call) -> Result<Option<u64>> {
     let base = &call.transaction.0.base;
@@ -120,7 +117,7 @@ fn is_transfer(call: &mut Call) -> bool {
 /// # Errors
 /// Those of a call.
 pub fn access_list_json(rollup: &Rollup, request: &[u8], at: i64, gas_cap: u64) -> Result<Vec<u8>> {
-    let mut call = Call::prepare(rollup, &rollup.decided(), request, at, None, None, gas_cap)?;
+    let mut call = Call::prepare(rollup, &rollup.decided(), request, at, Overrides::default(), gas_cap)?;
     let gas = call.transaction.0.base.gas_limit;
     let mut round = 0;
     let (list, result) = loop {
@@ -130,7 +127,7 @@ pub fn access_list_json(rollup: &Rollup, request: &[u8], at: i64, gas_cap: u64) 
         let list = sorted(inspector.into_access_list());
         round += 1;
         if list == before || round == ACCESS_LIST_ROUNDS_MAX {
-            break (list, call_result(&result.result));
+            break (list, call_result(&mut call, gas, &result.result)?);
         }
         call.transaction.0.base.access_list = list;
     };
@@ -143,7 +140,9 @@ pub fn access_list_json(rollup: &Rollup, request: &[u8], at: i64, gas_cap: u64) 
             });
         });
         if let Some(error) = &result.error {
-            object.key("error").text(error);
+            // op-geth names the bare error here, without the reason that the revert data states.
+            let is_revert = error.starts_with("execution reverted");
+            object.key("error").text(if is_revert { "execution reverted" } else { error });
         }
         object.quantity("gasUsed", result.gas_used);
     });

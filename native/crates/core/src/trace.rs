@@ -1,8 +1,8 @@
 //! Tracers: `callTracer` and `prestateTracer` on calls and on transactions of blocks whose parent state is kept.
 //!
 //! A transaction is traced by executing its block again from the parent's state up to it. Struct logs are refused: their size is
-//! unbounded, and the two tracers here answer what explorers and debuggers ask. `callTracer` equals op-geth's answer but for the wording
-//! of some errors (compared on random blocks); `prestateTracer` also lists the fee vaults that a transaction pays into and leaves out `codeHash`.
+//! unbounded, and the two tracers here answer what explorers and debuggers ask. `callTracer` equals op-geth's answer (compared on random
+//! blocks) but for what it says of a bad point given to a precompile; `prestateTracer` also lists the fee vaults that a transaction pays into and leaves out `codeHash`.
 
 use std::sync::Arc;
 
@@ -17,14 +17,24 @@ use op_revm::OpHaltReason;
 use revm::context::result::{ExecutionResult, ResultAndState};
 use revm::interpreter::InstructionResult;
 use revm_inspectors::tracing::{TracingInspector, TracingInspectorConfig};
+use serde_json::Value;
 
 use crate::block::{Attributes, Included, OpenBlock};
-use crate::calls::Call;
+use crate::calls::{read, Call, Overrides};
 use crate::error::{CoreError, Result};
 use crate::execute::{begin_block, evm_env, run_transactions};
+use crate::halts::Witness;
 use crate::json::Json;
 use crate::overlay::Overlay;
+use crate::overrides::{BlockOverrides, StateOverrides};
 use crate::rollup::{AnyBlock, Decided, Rollup, PENDING};
+
+/// The inspector of every trace: what happened, and op-geth's words for what failed.
+type Watch = (TracingInspector, Witness);
+
+fn malformed(problem: String) -> CoreError {
+    CoreError::new("trace_options_malformed", problem)
+}
 
 enum Tracer {
     Calls(CallConfig),
@@ -33,23 +43,25 @@ enum Tracer {
 
 impl Tracer {
     fn parse(options: &[u8]) -> Result<Self> {
-        let invalid =
-            |error: serde_json::Error| CoreError::new("invalid_params", format!("invalid trace options: {error}"));
+        let unreadable = |_| malformed("the field \"tracerConfig\" of the trace options cannot be read".into());
         let options: GethDebugTracingOptions = if options.is_empty() {
             GethDebugTracingOptions::default()
         } else {
-            serde_json::from_slice(options).map_err(invalid)?
+            read("the trace options", options).map_err(malformed)?
         };
         let config = options.tracer_config;
         match options.tracer {
             None | Some(GethDebugTracerType::BuiltInTracer(GethDebugBuiltInTracerType::CallTracer)) => {
                 let config =
-                    if config.is_null() { CallConfig::default() } else { config.from_value().map_err(invalid)? };
+                    if config.is_null() { CallConfig::default() } else { config.from_value().map_err(unreadable)? };
                 Ok(Self::Calls(config))
             }
             Some(GethDebugTracerType::BuiltInTracer(GethDebugBuiltInTracerType::PreStateTracer)) => {
-                let config =
-                    if config.is_null() { PreStateConfig::default() } else { config.from_value().map_err(invalid)? };
+                let config = if config.is_null() {
+                    PreStateConfig::default()
+                } else {
+                    config.from_value().map_err(unreadable)?
+                };
                 Ok(Self::Prestate(config))
             }
             Some(other) => Err(CoreError::new(
@@ -59,16 +71,17 @@ impl Tracer {
         }
     }
 
-    fn inspector(&self) -> TracingInspector {
-        TracingInspector::new(match self {
+    fn watch(&self) -> Watch {
+        let config = match self {
             Self::Calls(config) => TracingInspectorConfig::from_geth_call_config(config),
             Self::Prestate(config) => TracingInspectorConfig::from_geth_prestate_config(config),
-        })
+        };
+        (TracingInspector::new(config), Witness::default())
     }
 
     fn finish(
         &self,
-        inspector: TracingInspector,
+        (inspector, witness): Watch,
         result: &ResultAndState<OpHaltReason>,
         gas_limit: u64,
         before: &Overlay,
@@ -83,7 +96,14 @@ impl Tracer {
         }
         let builder = inspector.with_transaction_gas_limit(gas_limit).into_geth_builder();
         let json = match self {
-            Self::Calls(config) => serde_json::to_vec(&builder.geth_call_traces(*config, gas_used)),
+            Self::Calls(config) => {
+                let mut frame = builder.geth_call_traces(*config, gas_used);
+                witness.reword(&mut frame);
+                if config.only_top_call.unwrap_or_default() {
+                    frame.calls.clear(); // a selfdestruct is listed among them
+                }
+                serde_json::to_vec(&frame)
+            }
             Self::Prestate(config) => {
                 let Ok(frame) = builder.geth_prestate_traces(result, config, before);
                 serde_json::to_vec(&frame)
@@ -107,23 +127,45 @@ fn failed_deposit_json(gas_used: u64) -> Vec<u8> {
     json.into_bytes()
 }
 
-/// `debug_traceCall`.
+/// The overrides among the options of `debug_traceCall`.
+fn overrides_of(options: &[u8]) -> Result<Overrides> {
+    let options: serde_json::Map<String, Value> = match options {
+        [] => serde_json::Map::default(),
+        options => read("the trace options", options).map_err(malformed)?,
+    };
+    let named = |name: &str| options.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+    if named("txIndex").is_some_and(|value| !value.is_null()) {
+        return Err(CoreError::new("tracer_unsupported", "the trace option \"txIndex\" is not supported"));
+    }
+    let state = named("stateOverrides").map(StateOverrides::read).transpose();
+    let block = named("blockOverrides").map(BlockOverrides::read).transpose();
+    Ok(Overrides {
+        state: state
+            .map_err(|problem| malformed(format!("trace options: stateOverrides: {problem}")))?
+            .unwrap_or_default(),
+        block: block
+            .map_err(|problem| malformed(format!("trace options: blockOverrides: {problem}")))?
+            .unwrap_or_default(),
+    })
+}
+
+/// `debug_traceCall`; its options may hold overrides of state and block.
 ///
 /// # Errors
-/// `tracer_unsupported` and those of a call.
+/// `trace_options_malformed`, `tracer_unsupported` and those of a call.
 pub fn trace_call_json(rollup: &Rollup, request: &[u8], at: i64, options: &[u8], gas_cap: u64) -> Result<Vec<u8>> {
     let tracer = Tracer::parse(options)?;
-    let mut call = Call::prepare(rollup, &rollup.decided(), request, at, None, None, gas_cap)?;
+    let mut call = Call::prepare(rollup, &rollup.decided(), request, at, overrides_of(options)?, gas_cap)?;
     let gas = call.transaction.0.base.gas_limit;
-    let mut inspector = tracer.inspector();
-    let result = call.run_inspected(gas, &mut inspector)?;
-    tracer.finish(inspector, &result, gas, &call.overlay)
+    let mut watch = tracer.watch();
+    let result = call.run_inspected(gas, &mut watch)?;
+    tracer.finish(watch, &result, gas, &call.overlay)
 }
 
 /// `debug_traceTransaction`; None when the transaction is unknown.
 ///
 /// # Errors
-/// `tracer_unsupported`, `state_unavailable`, store errors.
+/// `trace_options_malformed`, `tracer_unsupported`, `state_unavailable`, store errors.
 pub fn trace_transaction_json(rollup: &Rollup, hash: B256, options: &[u8]) -> Result<Option<Vec<u8>>> {
     let tracer = Tracer::parse(options)?;
     let decided = rollup.decided();
@@ -134,15 +176,15 @@ pub fn trace_transaction_json(rollup: &Rollup, hash: B256, options: &[u8]) -> Re
     let items: Vec<&Included> = block.items().take(index + 1).collect();
     let Some((target, before)) = items.split_last() else { return Ok(None) };
     let (mut overlay, open) = replay(rollup, &decided, &block, before, target)?;
-    let mut inspector = tracer.inspector();
+    let mut watch = tracer.watch();
     let env = evm_env(&rollup.chain, &open);
-    let mut evm = OpEvmFactory::<OpTx>::default().create_evm_with_inspector(&mut overlay, env, &mut inspector);
+    let mut evm = OpEvmFactory::<OpTx>::default().create_evm_with_inspector(&mut overlay, env, &mut watch);
     let result = evm
         .transact_raw(target.transaction.env.clone())
         .map_err(|error| CoreError::internal(format!("a decided transaction could not be applied again: {error}")))?;
     drop(evm);
     let gas_limit = target.transaction.env.0.base.gas_limit;
-    tracer.finish(inspector, &result, gas_limit, &overlay).map(Some)
+    tracer.finish(watch, &result, gas_limit, &overlay).map(Some)
 }
 
 /// The state just before `target`: the parent's state, the system calls and everything before it executed again.

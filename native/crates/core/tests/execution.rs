@@ -175,3 +175,79 @@ fn calls_see_overrides_and_change_nothing() {
     assert_eq!(&call(None).output[..], &[7; 32][..]);
     assert_eq!(rollup.decided().view.state().storage(WRITER, U256::ZERO), U256::ZERO);
 }
+
+#[test]
+fn traces_apply_the_overrides_of_their_options_and_refuse_what_they_cannot_read() {
+    let rollup = rollup();
+    let request = serde_json::json!({"to": format!("{WRITER}")}).to_string();
+    let trace = |options: serde_json::Value| {
+        plait_core::trace::trace_call_json(&rollup, request.as_bytes(), 0, options.to_string().as_bytes(), 0)
+            .map(|json| serde_json::from_slice::<serde_json::Value>(&json).unwrap())
+    };
+    // Returns the base fee of blobs, then the block's number.
+    let code = "0x4a5f524360205260405ff3";
+    let frame = trace(serde_json::json!({
+        "stateOverrides": {format!("{WRITER}"): {"code": code}}, "blockOverrides": {"blobBaseFee": "0x7", "number": "0x9"},
+    }));
+    assert_eq!(frame.unwrap()["output"], format!("0x{:064x}{:064x}", 7, 9));
+    let code = |options| trace(options).unwrap_err().code;
+    assert_eq!(code(serde_json::json!({"stateOverrides": {"0x12": {}}})), "trace_options_malformed");
+    assert_eq!(code(serde_json::json!({"blockOverrides": {"number": 9}})), "trace_options_malformed");
+    assert_eq!(code(serde_json::json!({"blockOverrides": {"withdrawals": []}})), "override_refused");
+    assert_eq!(code(serde_json::json!({"tracer": 7})), "trace_options_malformed");
+    assert_eq!(code(serde_json::json!({"txIndex": "0x0"})), "tracer_unsupported");
+}
+
+#[test]
+fn only_the_top_call_means_no_selfdestruct_frame_either() {
+    let rollup = rollup();
+    let request = serde_json::json!({"to": format!("{WRITER}")}).to_string();
+    for (only_top_call, calls) in [(true, 0), (false, 1)] {
+        let options = serde_json::json!({
+            "tracerConfig": {"onlyTopCall": only_top_call},
+            "stateOverrides": {format!("{WRITER}"): {"code": "0x33ff"}}, // CALLER SELFDESTRUCT
+        });
+        let frame =
+            plait_core::trace::trace_call_json(&rollup, request.as_bytes(), 0, options.to_string().as_bytes(), 0)
+                .unwrap();
+        let frame: serde_json::Value = serde_json::from_slice(&frame).unwrap();
+        assert_eq!(frame["calls"].as_array().map_or(0, Vec::len), calls);
+    }
+}
+
+#[test]
+fn a_malformed_call_is_refused_without_text_of_the_parser() {
+    let rollup = rollup();
+    let to = format!("{WRITER}");
+    for list in [
+        serde_json::json!({}),
+        serde_json::json!([{"address": to}]),
+        serde_json::json!([{"address": to, "storageKeys": ["0x1"]}]),
+    ] {
+        let request = serde_json::json!({"to": to, "accessList": list}).to_string();
+        let error = plait_core::calls::call(&rollup, request.as_bytes(), 0, None, None, 0).unwrap_err();
+        assert_eq!(error.code, "call_malformed");
+        assert_eq!(error.message, "the field \"accessList\" of the call object cannot be read");
+    }
+}
+
+#[test]
+fn an_overridden_precompile_is_an_account_and_a_moved_one_runs_elsewhere() {
+    let rollup = rollup();
+    let identity = "0x0000000000000000000000000000000000000004";
+    let moved = "0x00000000000000000000000000000000000abcde";
+    let call = |to: &str, overrides: serde_json::Value| {
+        let request = serde_json::json!({"to": to, "input": "0x1234"}).to_string();
+        plait_core::calls::call(&rollup, request.as_bytes(), 0, Some(overrides.to_string().as_bytes()), None, 0)
+    };
+    let moving = serde_json::json!({identity: {"movePrecompileToAddress": moved}});
+    assert_eq!(call(identity, serde_json::json!({})).unwrap().output[..], [0x12, 0x34]);
+    assert_eq!(call(moved, moving.clone()).unwrap().output[..], [0x12, 0x34]);
+    assert!(call(identity, moving).unwrap().output.is_empty());
+    let code = serde_json::json!({identity: {"code": "0x60075f5260205ff3"}});
+    assert_eq!(U256::from_be_slice(&call(identity, code).unwrap().output), U256::from(7));
+    let no_precompile = serde_json::json!({moved: {"movePrecompileToAddress": identity}});
+    let error = call(moved, no_precompile).unwrap_err();
+    assert_eq!(error.code, "override_refused");
+    assert!(error.message.ends_with("is not a precompile"), "{error}");
+}

@@ -32,6 +32,9 @@ impl Store {
     fn close(&self, py: Python<'_>) -> PyResult<()> {
         detached(py, || Ok(self.0.close()?))
     }
+    fn head_number(&self, py: Python<'_>, chain_id: u64) -> PyResult<Option<u64>> {
+        detached(py, || Ok(self.0.head_number(chain_id)?))
+    }
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let statistics = detached(py, || Ok(self.0.statistics()?))?;
         let dict = PyDict::new(py);
