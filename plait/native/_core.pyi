@@ -283,7 +283,7 @@ class Rollup:
     def access_list_json(self, request_json: bytes, at: int, gas_cap: int) -> bytes: ...
     def trace_transaction_json(self, transaction_hash: bytes, options_json: bytes) -> bytes | None:
         """callTracer (default) or prestateTracer, also in the open block. Codes: trace_options_malformed, tracer_unsupported,
-        state_unavailable.
+        trace_too_large (50,000 frames or 16 MiB), state_unavailable.
 
         prestateTracer lists the fee vaults beside the accounts that op-geth lists, and has no `codeHash`.
         """

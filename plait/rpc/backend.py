@@ -6,6 +6,8 @@ Level 7.
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
+from prometheus_client import CollectorRegistry
+
 from plait.mempool import BundlePool, Pool
 from plait.native import Rollup
 from plait.protocol.effects import SubBlockDecided
@@ -106,6 +108,11 @@ class Metrics(Protocol):
     @property
     def statistics(self) -> Statistics:
         """Where the server's own counters go."""
+        ...
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """Where those with labels go."""
         ...
 
     def render(self) -> bytes:

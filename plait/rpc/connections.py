@@ -9,6 +9,7 @@ Level 7. Lives on the event loop.
 
 import asyncio
 import resource
+from functools import partial
 from typing import Final
 
 from aiohttp import web
@@ -39,14 +40,14 @@ class Connections:
     async def listen(self, server: web.Server, host: str, port: int, backlog: int) -> asyncio.Server:
         """Listens for a server. Raises OSError when the port cannot be used."""
         self._servers.append(server)
-
-        def accept() -> asyncio.Protocol:
-            if len(self) < self.most:
-                return server()
-            self.refused += 1
-            return Refusal(self)
-
+        accept = partial(self._accept, server)
         return await asyncio.get_running_loop().create_server(accept, host, port, backlog=backlog)
+
+    def _accept(self, server: web.Server) -> asyncio.Protocol:
+        if len(self) < self.most:
+            return server()
+        self.refused += 1
+        return Refusal(self)
 
 
 class Refusal(asyncio.Protocol):

@@ -17,7 +17,7 @@ import re
 import time
 from binascii import unhexlify
 from collections.abc import Callable
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
@@ -30,8 +30,10 @@ from plait.limits import (
     RPC_JSON_ELEMENTS_MAX,
 )
 from plait.native import NativeError
+from plait.rpc.counters import Counters
 from plait.rpc.endpoint import Endpoint
 from plait.rpc.errors import (
+    INTERNAL_ERROR,
     INVALID_PARAMS,
     INVALID_REQUEST,
     METHOD_NOT_FOUND,
@@ -42,7 +44,7 @@ from plait.rpc.errors import (
     invalid_argument,
     of_exception,
 )
-from plait.rpc.methods.transactions import submit
+from plait.rpc.methods.transactions import TOO_SHORT, is_too_short, submit
 from plait.rpc.parameters import data_of_hex
 from plait.rpc.streams import Subscriber
 from plait.rpc.table import METHODS, Method
@@ -73,14 +75,6 @@ _STRINGS: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _BRACKETS: Final = re.compile(rb"[\[\]{}]")
 _SEND: Final = "eth_sendRawTransaction"
 _NULL_ID: Final = b"null"
-
-
-class Counters(Protocol):
-    """Where calls are counted."""
-
-    def observe(self, method: str, seconds: float, error: int | None) -> None:
-        """One answered call."""
-        ...
 
 
 class Dispatcher:
@@ -159,9 +153,14 @@ class Dispatcher:
             try:
                 if text[:2] != "0x":
                     data_of_hex(text)
-                raws.append(unhexlify(text[2:]))
+                raw = unhexlify(text[2:])
             except ValueError:
                 refused[place] = _bad_hex(text)
+                continue
+            if is_too_short(raw):
+                refused[place] = TOO_SHORT
+            else:
+                raws.append(raw)
         started = time.perf_counter()
         results = iter(await submit(endpoint, raws))
         seconds = (time.perf_counter() - started) / len(sends)
@@ -197,13 +196,14 @@ class Dispatcher:
             answer = b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (identity or _NULL_ID, _result_json(result))
         except (RpcError, PlaitError, NativeError, TimeoutError) as error:
             failure = of_exception(error)
+            if isinstance(error, NativeError) and failure.number == INTERNAL_ERROR:
+                self._log_failure(request.method, error)
             number, answer = failure.number, _failure(identity or _NULL_ID, failure)
         except Exception as error:
             self._log_failure(request.method, error)
             failure = of_exception(error)
             number, answer = failure.number, _failure(identity or _NULL_ID, failure)
-        known = request.method if request.method in METHODS else "unknown"
-        self._counters.observe(known, time.perf_counter() - started, number)
+        self._counters.observe(request.method, time.perf_counter() - started, number)
         return answer if identity else None
 
     async def _call(self, endpoint: Endpoint, request: _Request, connection: Subscriber | None) -> Any:

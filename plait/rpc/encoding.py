@@ -13,7 +13,7 @@ import msgspec
 from rlp import decode as rlp_decode  # type: ignore[import-untyped]  # the package has no types
 
 from plait.codec.bundle import decode_leg
-from plait.native import Transaction, keccak256_many
+from plait.native import Transaction, keccak256, keccak256_many
 from plait.protocol.proposal import (
     LEG_HEAD_BYTES,
     Proposal,
@@ -30,6 +30,13 @@ JSON: Final = msgspec.json.Encoder()
 def hex_of(data: bytes) -> str:
     """DATA."""
     return "0x" + data.hex()
+
+
+def checksummed(address: bytes) -> str:
+    """An address with the checksum of EIP-55 in the case of its letters."""
+    digits = address.hex()
+    check = keccak256(digits.encode()).hex()
+    return "0x" + "".join(d.upper() if c >= "8" else d for d, c in zip(digits, check, strict=False))
 
 
 def _number(data: bytes) -> str:

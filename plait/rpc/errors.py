@@ -95,6 +95,7 @@ NATIVE_PHRASES: Final = {
     "trace_options_malformed": (INVALID_PARAMS, "invalid argument"),
     "invalid_percentile": (SERVER_ERROR, "invalid reward percentile"),
     "block_beyond_head": (SERVER_ERROR, "request beyond head block"),
+    "trace_too_large": (LIMIT_EXCEEDED, "trace too large"),
     "tracer_unsupported": (INVALID_PARAMS, "tracer not supported"),
 }
 """How answers begin for codes of the native core whose own sentence begins otherwise."""
@@ -119,6 +120,9 @@ def _of_native(error: NativeError) -> RpcError:
     code = error.code
     if code == "execution_reverted":
         return reverted(getattr(error, "data", b""))
+    if code.startswith("store_"):
+        problem = "the node cannot read its store; its operator finds more with `plait verify-log`"
+        return RpcError(INTERNAL_ERROR, problem, {"code": code})
     number, phrase = NATIVE_PHRASES.get(code, (SERVER_ERROR, ""))
     text = str(error)
     if phrase and not text.startswith(phrase):

@@ -115,10 +115,7 @@ def block_ref(value: object) -> BlockRef:
             return tag
         if len(value) == 66:
             return BlockRef(hash=fixed(value, 32))
-        number = quantity_of(value)
-        if number >> 63:
-            raise ValueError("block number larger than int64")
-        return BlockRef(number=number)
+        return block_number(value)
     if isinstance(value, Mapping):
         named, hash_ = value.get("blockNumber"), value.get("blockHash")
         if named is not None and hash_ is not None:
@@ -126,17 +123,22 @@ def block_ref(value: object) -> BlockRef:
         if hash_ is not None:
             return BlockRef(hash=fixed(hash_, 32))
         if named is not None:
-            return block_ref(named)
+            return block_number(named)
         raise ValueError("neither blockNumber nor blockHash is set")
     raise ValueError("a block is a tag, a hex number, a hash or an object of EIP-1898")
 
 
 def block_number(value: object) -> BlockRef:
-    """A block tag or number, where go-ethereum takes no hash."""
-    ref = block_ref(value)
-    if ref.hash is not None:
-        raise ValueError("hex number > 64 bits")
-    return ref
+    """A block tag or number, where go-ethereum takes neither hash nor object. Raises ValueError with the problem."""
+    if not isinstance(value, str):
+        raise ValueError("hex string without 0x prefix")
+    tag = _TAGS.get(value)
+    if tag is not None:
+        return tag
+    number = quantity_of(value)
+    if number >> 63:
+        raise ValueError("block number larger than int64")
+    return BlockRef(number=number)
 
 
 # ---------------------------------------------------------------- objects
@@ -202,6 +204,18 @@ class _CallRequest(msgspec.Struct):
     nonce: str | None = None
     data: str | None = None
     input: str | None = None
+    authorization_list: list[msgspec.Raw] | None = msgspec.field(name="authorizationList", default=None)
+
+
+def _check_authorizations(request: _CallRequest) -> None:
+    """What EIP-7702 forbids and the native core, which sees no difference to an ordinary call, would run."""
+    sender = (request.from_ or "0x" + "00" * 20).lower()
+    if request.to is None:
+        problem = f"err: EIP-7702 transaction cannot be used to create contract (sender {sender})"
+        raise RpcError(SERVER_ERROR, problem, {"code": "authorizations_without_to"})
+    if not request.authorization_list:
+        problem = f"err: EIP-7702 transaction with empty auth list (sender {sender})"
+        raise RpcError(SERVER_ERROR, problem, {"code": "authorizations_empty"})
 
 
 _call_decoder = msgspec.json.Decoder(_CallRequest)
@@ -225,6 +239,8 @@ def call_request(value: bytes) -> bytes:
             quantity_of(price, 256)
     if request.gas_price is not None and (request.max_fee_per_gas or request.max_priority_fee_per_gas):
         raise RpcError(SERVER_ERROR, "both gasPrice and (maxFeePerGas or maxPriorityFeePerGas) specified")
+    if request.authorization_list is not None:
+        _check_authorizations(request)
     for data in (request.data, request.input):
         if data is not None:
             data_of_hex(data)
@@ -362,6 +378,7 @@ CALL_SCHEMA: Final[Schema] = {
         "nonce": QUANTITY_SCHEMA,
         "input": DATA_SCHEMA,
         "data": DATA_SCHEMA,
+        "authorizationList": {"type": "array", "items": OBJECT_SCHEMA, "minItems": 1},
     },
 }
 

@@ -18,11 +18,14 @@ Level 7.
 
 import asyncio
 import contextlib
+import errno
 import ipaddress
+import os
 import traceback
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from socket import gaierror
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
@@ -41,6 +44,7 @@ from plait.limits import (
 from plait.rpc.backend import Backend
 from plait.rpc.connection import Connection
 from plait.rpc.connections import Connections
+from plait.rpc.counters import Counters
 from plait.rpc.dispatch import Dispatcher
 from plait.rpc.endpoint import Endpoint
 from plait.rpc.readers import Readers
@@ -87,22 +91,6 @@ class _Socket(web.WebSocketResponse):
         return await super().close(code=code, message=message, drain=drain)
 
 
-class _Counters:
-    """Calls and errors in all; the time spent."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-        self.errors = 0
-        self.seconds = 0.0
-
-    def observe(self, method: str, seconds: float, error: int | None) -> None:  # noqa: ARG002
-        """One answered call."""
-        self.calls += 1
-        self.seconds += seconds
-        if error is not None:
-            self.errors += 1
-
-
 class Server:
     """A listening server; made by `serve`."""
 
@@ -117,7 +105,7 @@ class Server:
         self.own_port_urls: dict[int, str] = {}
         self._backend = backend
         self._logger = structlog.get_logger().bind(component="rpc")
-        self._counters = _Counters()
+        self._counters = Counters()
         self._dispatcher = Dispatcher(self._counters, self._log_failure)
         self._readers = Readers()
         self._streams = Streams(backend, self._readers, self._log_failure)
@@ -133,14 +121,16 @@ class Server:
         self._slow_clients = 0
         self._runners: list[web.AppRunner] = []
         backend.metrics.statistics.add("rpc", self.statistics)
+        backend.metrics.registry.register(self._counters)
 
     def statistics(self) -> dict[str, int | float]:
         """Numbers for metrics."""
         reads = self._readers.statistics()
+        total = self._counters.all()
         return {
-            "calls": self._counters.calls,
-            "errors": self._counters.errors,
-            "seconds": self._counters.seconds,
+            "calls": total.calls,
+            "errors": total.errors,
+            "seconds": total.seconds,
             "connections": len(self._clients),
             "connections_refused": self._clients.refused,
             "websocket_connections": len(self._connections),
@@ -160,7 +150,7 @@ class Server:
 
     # ------------------------------------------------------------ lifecycle
     async def start(self) -> None:
-        """Listens. Raises ConfigurationError `port_in_use`."""
+        """Listens. Raises ConfigurationError `port_in_use` or `address_unusable`."""
         port = await self._listen(None, self.config.port)
         host = f"[{self.config.host}]" if ":" in self.config.host else self.config.host
         self.url = f"http://{host}:{port}"
@@ -195,8 +185,7 @@ class Server:
             assert runner.server is not None
             listener = await self._clients.listen(runner.server, self.config.host, port, backlog=1_024)
         except OSError as error:
-            problem = f"cannot listen on {self.config.host}:{port} ({error.strerror}); choose another port"
-            raise ConfigurationError(problem, code="port_in_use", port=port) from error
+            raise _unusable(self.config.host, port, error) from error
         self._listeners.append(listener)
         return int(listener.sockets[0].getsockname()[1])
 
@@ -211,6 +200,8 @@ class Server:
         for runner in self._runners:
             await runner.cleanup()
         self._readers.close()
+        with contextlib.suppress(KeyError):
+            self._backend.metrics.registry.unregister(self._counters)
 
     async def follow(self) -> None:
         """Publishes to subscribers until cancelled."""
@@ -327,6 +318,18 @@ class Server:
         return web.Response(status=204, headers=headers)
 
 
+def _unusable(host: str, port: int, error: OSError) -> ConfigurationError:
+    if isinstance(error, gaierror):
+        problem = f"cannot resolve {host!r}; give an address of this machine"
+        return ConfigurationError(problem, code="address_unusable", host=host)
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    if error.errno == errno.EADDRINUSE:
+        problem = f"cannot listen on {host}:{port} ({reason}); choose another port"
+        return ConfigurationError(problem, code="port_in_use", port=port)
+    problem = f"cannot listen on {host}:{port} ({reason}); give an address of this machine and a port it may use"
+    return ConfigurationError(problem, code="address_unusable", host=host, port=port)
+
+
 def _hostname(host: str) -> str:
     return (urlsplit("//" + host).hostname or "") if not any(c in host for c in "/@?#\\") else ""
 
@@ -364,7 +367,7 @@ async def serve(backend: Backend, config: RpcConfig) -> AsyncIterator[Server]:
         config: where and for whom to listen.
 
     Raises:
-        ConfigurationError: `port_in_use`.
+        ConfigurationError: `port_in_use` or `address_unusable`.
     """
     server = Server(backend, config)
     async with asyncio.TaskGroup() as group:

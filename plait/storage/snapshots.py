@@ -3,8 +3,9 @@
     snapshots/<height>/manifest.json     format version, network, height, app hash, and size and SHA-256 of each part
     snapshots/<height>/<part>            the ledger's bytes and one file per rollup
 
-A snapshot appears whole or not at all (written beside, synced, renamed). A snapshot that does not match its manifest
-is skipped and named, never used: the log alone rebuilds everything. The newest SNAPSHOTS_KEPT are kept.
+A snapshot appears whole or not at all (written beside, synced, renamed) and goes so too (renamed, then removed). A
+snapshot that does not match its manifest is skipped and named, never used: the log alone rebuilds everything. The
+newest SNAPSHOTS_KEPT are kept.
 """
 
 import hashlib
@@ -117,12 +118,20 @@ class Snapshots:
         manifest = Manifest(VERSION, self._network.hex(), height, app_hash.hex(), described)
         self._files.write_whole(work / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)) + b"\n")
         if target.exists():
-            shutil.rmtree(target)
+            self._remove(target)
         self._files.rename(work, target)
         self._files.sync_directory(self._directory)
         for old in self.heights()[SNAPSHOTS_KEPT:]:
-            shutil.rmtree(self._directory / f"{old:020d}", ignore_errors=True)
+            self._remove(self._directory / f"{old:020d}")
         return Snapshot(height=height, app_hash=app_hash, path=target)
+
+    def _remove(self, path: Path) -> None:
+        """Removes a snapshot as a whole: an interruption leaves remains, never a snapshot without some of its parts."""
+        doomed = path.with_name(f"{path.name}.old{TEMPORARY_SUFFIX}")
+        shutil.rmtree(doomed, ignore_errors=True)
+        self._files.rename(path, doomed)
+        self._files.sync_directory(self._directory)
+        shutil.rmtree(doomed, ignore_errors=True)
 
     def _manifest(self, height: Height) -> Manifest | str:
         path = self._directory / f"{height:020d}" / MANIFEST

@@ -54,10 +54,20 @@ def _query(endpoint: Endpoint, filter_: LogFilter) -> msgspec.Raw:
         if at is None:
             raise RpcError(SERVER_ERROR, "unknown block", {"code": "block_unknown"})
         return _logs(endpoint, filter_, at, at)
+    _sealed_only(filter_)
     first, last = _number(endpoint, filter_.from_block, head), _number(endpoint, filter_.to_block, head)
     if first > last:
         raise RpcError(INVALID_PARAMS, f"invalid block range params: fromBlock {first} is after toBlock {last}")
-    return _EMPTY if first > head else _logs(endpoint, filter_, first, min(last, head))
+    if last > head:
+        raise RpcError(
+            INVALID_PARAMS, "block range extends beyond current head block", {"code": "block_beyond_head", "head": head}
+        )
+    return _logs(endpoint, filter_, first, last)
+
+
+def _sealed_only(filter_: LogFilter) -> None:
+    if any(ref is not None and ref.tag == "pending" for ref in (filter_.from_block, filter_.to_block)):
+        raise RpcError(INVALID_PARAMS, "pending logs are not supported", {"code": "pending_logs"})
 
 
 @method(
@@ -76,6 +86,10 @@ def get_logs(endpoint: Endpoint, filter_: LogFilter) -> msgspec.Raw:
 @method("eth_newFilter", Param("filter", FILTER), result=_ID_SCHEMA, example=({},))
 def new_filter(endpoint: Endpoint, filter_: LogFilter) -> str:
     """Begins a log filter; poll it with eth_getFilterChanges."""
+    _sealed_only(filter_)
+    first, last = (None if ref is None else ref.number for ref in (filter_.from_block, filter_.to_block))
+    if first is not None and last is not None and first > last:
+        raise RpcError(INVALID_PARAMS, f"invalid block range params: fromBlock {first} is after toBlock {last}")
     return endpoint.filters.add("logs", endpoint.head_number(), endpoint.backend.clock.now_ms(), filter_)
 
 

@@ -36,6 +36,11 @@ _HASH_EXAMPLE: Final = "0x" + "11" * 32
 _TRANSACTION: Final = Param("transaction", DATA)
 
 
+def is_too_short(raw: bytes) -> bool:
+    """Whether there is nothing behind a transaction's type."""
+    return len(raw) < 2 and raw < b"\x80"
+
+
 async def submit(endpoint: Endpoint, raws: Sequence[bytes]) -> list[bytes | RpcError]:
     """Admits a batch of signed transactions: per transaction its hash or why it was refused."""
     if not raws:
@@ -58,11 +63,15 @@ def _refusal(refused: Admitted | TransactionRefused) -> RpcError:
     return RpcError(SERVER_ERROR, refused.message, data_of(refused))
 
 
+TOO_SHORT: Final = RpcError(
+    SERVER_ERROR, "typed transaction too short. Send the whole transaction.", {"code": "rlp_malformed"}
+)
+"""What go-ethereum says of nothing and of a type without a body."""
+
+
 async def _submit_one(endpoint: Endpoint, raw: bytes) -> bytes:
-    if len(raw) <= 1 and raw < b"\xc0":
-        raise RpcError(
-            SERVER_ERROR, "typed transaction too short. Send the whole transaction.", {"code": "rlp_malformed"}
-        )
+    if is_too_short(raw):
+        raise TOO_SHORT
     (result,) = await submit(endpoint, [raw])
     if isinstance(result, RpcError):
         raise result

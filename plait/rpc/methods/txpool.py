@@ -5,7 +5,7 @@ from typing import Any, Final, TypeVar
 
 from plait.limits import RPC_TXPOOL_ENTRIES_MAX
 from plait.mempool import Admitted
-from plait.rpc.encoding import hex_of, pooled_transaction
+from plait.rpc.encoding import checksummed, pooled_transaction
 from plait.rpc.endpoint import Endpoint
 from plait.rpc.parameters import ADDRESS, OBJECT_SCHEMA, QUANTITY_SCHEMA, Schema
 from plait.rpc.table import Param, method
@@ -37,9 +37,9 @@ def _content(endpoint: Endpoint, show: Callable[[Admitted], Any]) -> dict[str, d
             break
         room -= len(account)
         if account.pending:
-            content["pending"][hex_of(address)] = _shown(account.pending, show)
+            content["pending"][checksummed(address)] = _shown(account.pending, show)
         if account.queued:
-            content["queued"][hex_of(address)] = _shown(account.queued.values(), show)
+            content["queued"][checksummed(address)] = _shown(account.queued.values(), show)
     return content
 
 
@@ -68,5 +68,5 @@ def inspect(endpoint: Endpoint) -> dict[str, dict[str, dict[str, Any]]]:
 
 def _line(entry: Admitted) -> str:
     to = entry.transaction.to
-    target = "contract creation" if to is None else hex_of(to)
+    target = "contract creation" if to is None else checksummed(to)
     return f"{target}: {entry.transaction.value} wei + {entry.gas_limit} gas \u00d7 {entry.fee_cap} wei"

@@ -1,6 +1,7 @@
 """Whatever a client sends: it gets a code and a sentence, the node stays up, memory stays bounded, and others are not
 delayed."""
 
+import http.client
 import json
 import resource
 import socket
@@ -19,6 +20,7 @@ from plait.limits import (
     RPC_SUBSCRIPTIONS_PER_CONNECTION_MAX,
 )
 from plait.rpc import RpcConfig
+from plait.rpc.table import METHODS
 from sim.listening import running
 
 GOOD = {"jsonrpc": "2.0", "id": 7, "method": "eth_chainId", "params": []}
@@ -108,6 +110,17 @@ PARAMETERS: list[tuple[str, list[Any], str]] = [
     ("eth_getLogs", [{"topics": [[]] * 5}], "invalid argument 0: exceed max topics"),
     ("eth_getLogs", [{"address": ["0x" + "00" * 20] * 1_001}], "invalid argument 0: exceed max addresses"),
     ("eth_getLogs", [{"fromBlock": "0x5", "toBlock": "0x1"}], "invalid block range params"),
+    ("eth_getLogs", [{"fromBlock": "earliest", "toBlock": "pending"}], "pending logs are not supported"),
+    ("eth_getLogs", [{"fromBlock": "0x0", "toBlock": "0xffffff"}], "block range extends beyond current head block"),
+    ("eth_getLogs", [{"fromBlock": {"blockNumber": "0x0"}}], "invalid argument 0: hex string without 0x prefix"),
+    ("eth_newFilter", [{"fromBlock": "pending"}], "pending logs are not supported"),
+    ("eth_newFilter", [{"fromBlock": "0x5", "toBlock": "0x1"}], "invalid block range params"),
+    ("eth_getBlockByNumber", [{"blockNumber": "0x0"}], "invalid argument 0: hex string without 0x prefix"),
+    ("eth_getBlockByNumber", ["0x" + "00" * 32], "invalid argument 0: hex number with leading zero digits"),
+    ("eth_getBalance", ["0x" + "00" * 20, {"blockNumber": "0x" + "00" * 32}], "invalid argument 1: hex number"),
+    ("debug_traceTransaction", ["0x" + "00" * 32, {"disableStorage": True}], "tracer not supported"),
+    ("debug_traceCall", [{}, "latest", {"enableMemory": True}], "tracer not supported"),
+    ("debug_traceBlockByNumber", [{"blockNumber": "0x0"}], "invalid argument 0: hex string without 0x prefix"),
     ("debug_traceCall", [{}, "latest", []], "invalid argument 2: json: an object is expected"),
     ("eth_sendRawTransaction", [None], "missing value for required argument 0"),
     ("plait_getInclusionProof", [5, "0x" + "00" * 32], "unknown rollup 5"),
@@ -128,6 +141,21 @@ STATES: list[tuple[str, list[Any], int, str]] = [
     ("debug_traceTransaction", ["0x" + "00" * 32], -32000, "transaction not found"),
     ("eth_sendRawTransaction", ["0x"], -32000, "typed transaction too short"),
     ("eth_call", [{"gasPrice": "0x1", "maxFeePerGas": "0x1"}], -32000, "both gasPrice and (maxFeePerGas"),
+    ("debug_traceBlockByNumber", ["0xffffff"], -32000, "block #16777215 not found"),
+    ("debug_traceBlockByHash", ["0x" + "00" * 32], -32000, "block 0x" + "00" * 32 + " not found"),
+    ("debug_traceBlockByNumber", ["earliest"], -32000, "genesis is not traceable"),
+    (
+        "eth_call",
+        [{"to": "0x" + "22" * 20, "authorizationList": []}],
+        -32000,
+        "err: EIP-7702 transaction with empty auth list (sender 0x" + "00" * 20 + ")",
+    ),
+    (
+        "eth_call",
+        [{"from": "0x" + "11" * 20, "authorizationList": []}],
+        -32000,
+        "err: EIP-7702 transaction cannot be used to create contract (sender 0x" + "11" * 20 + ")",
+    ),
     ("eth_feeHistory", ["0x1", "latest", [5, 4]], -32000, "invalid reward percentile: #0:5"),
     ("eth_feeHistory", ["0x1", "0xffffff", []], -32000, "request beyond head block"),
     ("eth_getFilterChanges", ["0x1"], -32000, "filter not found"),
@@ -233,8 +261,6 @@ def test_a_body_that_is_not_encoded_as_it_says_is_refused(encoding: str, node: A
 
 
 def test_health_metrics_and_unknown_paths(node: Any) -> None:
-    import http.client
-
     connection = http.client.HTTPConnection(*node.address)
     seen = {}
     for path in ("/health", "/ready", "/metrics", "/nothing", "/999", "/"):
@@ -245,6 +271,27 @@ def test_health_metrics_and_unknown_paths(node: Any) -> None:
     assert json.loads(seen["/health"][1])["ok"] is True
     assert b"plait_rpc_calls" in seen["/metrics"][1]
     assert b"/901" in seen["/nothing"][1]
+
+
+def test_calls_are_counted_by_method_and_no_client_can_add_labels(node: Any) -> None:
+    def counted() -> dict[str, float]:
+        connection = http.client.HTTPConnection(*node.address)
+        connection.request("GET", "/metrics")
+        lines = connection.getresponse().read().decode().splitlines()
+        connection.close()
+        return {line.split()[0]: float(line.split()[1]) for line in lines if line.startswith("plait_rpc_method_")}
+
+    before = counted()
+    node.alive()
+    node.error("eth_getBalance")
+    for name in ("eth_nothing", "nope", "x" * 100_000, 'a"}\nplait_height 5\n#'):
+        node.error(name)
+    after = counted()
+    grown = {name: value - before.get(name, 0) for name, value in after.items() if value != before.get(name, 0)}
+    assert grown['plait_rpc_method_calls_total{method="eth_chainId"}'] == 1
+    assert grown['plait_rpc_method_errors_total{method="eth_getBalance"}'] == 1
+    assert grown['plait_rpc_method_errors_total{method="unknown"}'] == 4
+    assert {name.split('"')[1] for name in after} <= METHODS.keys() | {"unknown"}
 
 
 def test_slow_and_broken_connections_delay_nobody(node: Any) -> None:

@@ -80,26 +80,51 @@ def test_send_sync_answers_with_the_receipt_and_says_when_it_takes_too_long(node
 
 def test_a_batch_of_transactions_is_answered_in_order_with_an_error_where_it_belongs(node: Any) -> None:
     raws = [node.signed(2) for _ in range(40)]
-    raws[7:7] = ["0xc0", "0xzz", "0x123", "12"]
+    raws[7:7] = ["0xc0", "0xzz", "0x123", "12", "0x01", "0x"]
     batch = [
         {"jsonrpc": "2.0", "id": f"call {place}", "method": "eth_sendRawTransaction", "params": [raw]}
         for place, raw in enumerate(raws)
     ]
     answers = node.answer(batch)
     assert [answer["id"] for answer in answers] == [call["id"] for call in batch]
-    assert [place for place, answer in enumerate(answers) if "error" in answer] == [7, 8, 9, 10]
+    assert [place for place, answer in enumerate(answers) if "error" in answer] == [7, 8, 9, 10, 11, 12]
     assert answers[7]["error"]["data"]["code"] == "rlp_malformed"
     assert [answers[place]["error"]["message"] for place in (8, 9, 10)] == [
         "invalid argument 0: invalid hex string",
         "invalid argument 0: hex string of odd length",
         "invalid argument 0: hex string without 0x prefix",
     ]
+    alone = [node.error("eth_sendRawTransaction", raw) for raw in ("0x01", "0x")]
+    assert [answers[place]["error"] for place in (11, 12)] == alone
+    assert alone[0]["message"].startswith("typed transaction too short")
     last = answers[-1]["result"]
     wait_for(lambda: node.call("eth_getTransactionReceipt", last))
     sealed = {
         node.call("eth_getTransactionReceipt", answer["result"])["status"] for answer in answers if "result" in answer
     }
     assert sealed == {"0x1"}
+
+
+def test_a_blocks_traces_are_those_of_its_transactions(node: Any) -> None:
+    receipt = node.call("eth_sendRawTransactionSync", node.signed(5))
+    options = {"tracer": "callTracer"}
+    block = node.call("eth_getBlockByHash", receipt["blockHash"], False)
+    traces = node.call("debug_traceBlockByHash", receipt["blockHash"], options)
+    assert traces == node.call("debug_traceBlockByNumber", receipt["blockNumber"], options)
+    assert traces == [
+        {"txHash": hash_, "result": node.call("debug_traceTransaction", hash_, options)}
+        for hash_ in block["transactions"]
+    ]
+    assert receipt["transactionHash"] in [trace["txHash"] for trace in traces]
+
+
+def test_pooled_transactions_stand_under_checksummed_addresses(node: Any) -> None:
+    node.signed(9)  # left out: the next one waits behind its nonce
+    node.call("eth_sendRawTransaction", node.signed(9, to=bytes.fromhex("5aaeb6053f3e94c9b9a09f33669435e7ef1beaed")))
+    # The last development account, and the first example of EIP-55.
+    sender, target = "0xa0Ee7A142d267C1f36714E4a8F75612F20a79720", "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed"
+    assert node.call("txpool_content")["queued"][sender]["1"]["from"] == sender.lower()
+    assert node.call("txpool_inspect")["queued"][sender]["1"].startswith(target + ": ")
 
 
 def test_the_pending_nonce_counts_what_is_in_the_pool(node: Any) -> None:

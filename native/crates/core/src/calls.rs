@@ -21,6 +21,7 @@ use serde_json::Value;
 
 use crate::error::{CoreError, Result};
 use crate::execute::{block_env, cfg_env, revert_sentence};
+use crate::gauge::{self, TOO_LARGE};
 use crate::halts::{self, Witness, INIT_CODE_BYTES_MAX};
 use crate::overlay::Overlay;
 use crate::overrides::{BlockOverrides, PrecompileMoves, StateOverrides};
@@ -174,6 +175,7 @@ impl Call {
         move_precompiles(evm.precompiles_mut(), precompile_moves)?;
         evm.transact_raw(request).map_err(|error| match error {
             EVMError::Transaction(error) => refusal(&error.0, gas_limit, transaction, env.block_env.basefee),
+            EVMError::Custom(text) if text == TOO_LARGE => gauge::too_large(),
             other => CoreError::internal(other.to_string()),
         })
     }

@@ -21,6 +21,8 @@ use revm::interpreter::{
 use revm::Inspector;
 use sha2::{Digest, Sha256};
 
+use crate::gauge::TRACE_FRAMES_MAX;
+
 /// Values on a stack.
 const STACK_LIMIT: usize = 1024;
 /// Bytes of memory whose price go-ethereum can still compute.
@@ -41,7 +43,7 @@ struct Facts {
     init_code_bytes: Option<u64>,
     /// Where the memory that it touches ends; None when it touches none.
     memory_end: Option<U256>,
-    /// Address and input, when the frame is a call of a low address.
+    /// Address and input of a precompile that refused it.
     precompile: Option<(u16, Bytes)>,
     /// What a creation returned; None for calls.
     created: Option<Bytes>,
@@ -80,13 +82,16 @@ impl Witness {
         }
     }
 
-    fn begin(&mut self, facts: Facts) {
-        self.open.push((self.sentences.len(), facts));
+    fn begin(&mut self) {
+        self.open.push((self.sentences.len(), Facts::default()));
         self.sentences.push(None);
     }
 
     fn end(&mut self, result: &InterpreterResult, is_creation: bool) {
         let Some((index, mut facts)) = self.open.pop() else { return };
+        if index > TRACE_FRAMES_MAX {
+            return; // no trace is that long, and of a call only the outermost frame is asked for
+        }
         facts.created = is_creation.then(|| result.output.clone());
         self.sentences[index] = words(result.result, &facts);
     }
@@ -104,18 +109,20 @@ impl<CTX: ContextTr> Inspector<CTX> for Witness {
             .flatten();
     }
 
-    fn call(&mut self, context: &mut CTX, inputs: &mut CallInputs) -> Option<CallOutcome> {
-        let precompile = low(inputs.bytecode_address).map(|number| (number, inputs.input.bytes(context)));
-        self.begin(Facts { precompile, ..Facts::default() });
+    fn call(&mut self, _: &mut CTX, _: &mut CallInputs) -> Option<CallOutcome> {
+        self.begin();
         None
     }
 
-    fn call_end(&mut self, _: &mut CTX, _: &CallInputs, outcome: &mut CallOutcome) {
+    fn call_end(&mut self, context: &mut CTX, inputs: &CallInputs, outcome: &mut CallOutcome) {
+        if let (Some((_, facts)), InstructionResult::PrecompileError) = (self.open.last_mut(), outcome.result.result) {
+            facts.precompile = low(inputs.bytecode_address).map(|number| (number, inputs.input.bytes(context)));
+        }
         self.end(&outcome.result, false);
     }
 
     fn create(&mut self, _: &mut CTX, _: &mut CreateInputs) -> Option<CreateOutcome> {
-        self.begin(Facts::default());
+        self.begin();
         None
     }
 

@@ -1,7 +1,7 @@
 //! Tracers: `callTracer` and `prestateTracer` on calls and on transactions of blocks whose parent state is kept.
 //!
 //! A transaction is traced by executing its block again from the parent's state up to it. Struct logs are refused: their size is
-//! unbounded, and the two tracers here answer what explorers and debuggers ask. `callTracer` equals op-geth's answer (compared on random
+//! unbounded, and the two tracers here answer what explorers and debuggers ask; theirs is bounded ([`crate::gauge`]). `callTracer` equals op-geth's answer (compared on random
 //! blocks) but for what it says of a bad point given to a precompile; `prestateTracer` also lists the fee vaults that a transaction pays into and leaves out `codeHash`.
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use alloy_rpc_types_trace::geth::{
     CallConfig, GethDebugBuiltInTracerType, GethDebugTracerType, GethDebugTracingOptions, PreStateConfig,
 };
 use op_revm::OpHaltReason;
-use revm::context::result::{ExecutionResult, ResultAndState};
+use revm::context::result::{EVMError, ExecutionResult, ResultAndState};
 use revm::interpreter::InstructionResult;
 use revm_inspectors::tracing::{TracingInspector, TracingInspectorConfig};
 use serde_json::Value;
@@ -23,14 +23,15 @@ use crate::block::{Attributes, Included, OpenBlock};
 use crate::calls::{read, Call, Overrides};
 use crate::error::{CoreError, Result};
 use crate::execute::{begin_block, evm_env, run_transactions};
+use crate::gauge::{self, Gauge, TOO_LARGE, TRACE_BYTES_MAX};
 use crate::halts::Witness;
 use crate::json::Json;
 use crate::overlay::Overlay;
 use crate::overrides::{BlockOverrides, StateOverrides};
 use crate::rollup::{AnyBlock, Decided, Rollup, PENDING};
 
-/// The inspector of every trace: what happened, and op-geth's words for what failed.
-type Watch = (TracingInspector, Witness);
+/// The inspector of every trace: its bound, what happened, and op-geth's words for what failed.
+type Watch = (Gauge, (TracingInspector, Witness));
 
 fn malformed(problem: String) -> CoreError {
     CoreError::new("trace_options_malformed", problem)
@@ -76,12 +77,12 @@ impl Tracer {
             Self::Calls(config) => TracingInspectorConfig::from_geth_call_config(config),
             Self::Prestate(config) => TracingInspectorConfig::from_geth_prestate_config(config),
         };
-        (TracingInspector::new(config), Witness::default())
+        (Gauge::default(), (TracingInspector::new(config), Witness::default()))
     }
 
     fn finish(
         &self,
-        (inspector, witness): Watch,
+        (_, (inspector, witness)): Watch,
         result: &ResultAndState<OpHaltReason>,
         gas_limit: u64,
         before: &Overlay,
@@ -105,12 +106,25 @@ impl Tracer {
                 serde_json::to_vec(&frame)
             }
             Self::Prestate(config) => {
+                check_codes(result, config, before)?;
                 let Ok(frame) = builder.geth_prestate_traces(result, config, before);
                 serde_json::to_vec(&frame)
             }
         };
         json.map_err(|error| CoreError::internal(format!("a trace could not be written: {error}")))
     }
+}
+
+/// Codes of touched accounts are bounded as frames are: touching one costs little gas, and each is listed in full.
+fn check_codes(result: &ResultAndState<OpHaltReason>, config: &PreStateConfig, before: &Overlay) -> Result<()> {
+    if !config.code_enabled() {
+        return Ok(());
+    }
+    let codes = result.state.values().map(|account| before.codes().bytes(account.info.code_hash).len());
+    if codes.sum::<usize>() > TRACE_BYTES_MAX {
+        return Err(gauge::too_large());
+    }
+    Ok(())
 }
 
 /// What op-geth's callTracer answers for a deposit that failed before its first frame (no balance, too little gas).
@@ -179,9 +193,10 @@ pub fn trace_transaction_json(rollup: &Rollup, hash: B256, options: &[u8]) -> Re
     let mut watch = tracer.watch();
     let env = evm_env(&rollup.chain, &open);
     let mut evm = OpEvmFactory::<OpTx>::default().create_evm_with_inspector(&mut overlay, env, &mut watch);
-    let result = evm
-        .transact_raw(target.transaction.env.clone())
-        .map_err(|error| CoreError::internal(format!("a decided transaction could not be applied again: {error}")))?;
+    let result = evm.transact_raw(target.transaction.env.clone()).map_err(|error| match error {
+        EVMError::Custom(text) if text == TOO_LARGE => gauge::too_large(),
+        error => CoreError::internal(format!("a decided transaction could not be applied again: {error}")),
+    })?;
     drop(evm);
     let gas_limit = target.transaction.env.0.base.gas_limit;
     tracer.finish(watch, &result, gas_limit, &overlay).map(Some)

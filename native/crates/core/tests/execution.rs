@@ -251,3 +251,23 @@ fn an_overridden_precompile_is_an_account_and_a_moved_one_runs_elsewhere() {
     assert_eq!(error.code, "override_refused");
     assert!(error.message.ends_with("is not a precompile"), "{error}");
 }
+
+#[test]
+fn a_trace_that_would_outgrow_memory_is_refused_and_the_call_itself_is_not() {
+    let rollup = rollup();
+    // Calls 0xdead without gas for ever, each time with this many bytes of input.
+    let bomb = |bytes: &str| format!("0x600162{bytes}535b5f5f62{bytes}5f5f61dead5ff150600756");
+    let request = serde_json::json!({"to": format!("{WRITER}"), "gas": "0x989680"}).to_string();
+    for (bytes, tracer) in [("0186a0", "callTracer"), ("000000", "callTracer"), ("0186a0", "prestateTracer")] {
+        let state = serde_json::json!({format!("{WRITER}"): {"code": bomb(bytes)}});
+        let options = serde_json::json!({"tracer": tracer, "stateOverrides": state}).to_string();
+        let error = plait_core::trace::trace_call_json(&rollup, request.as_bytes(), 0, options.as_bytes(), 0)
+            .map(|json| json.len())
+            .unwrap_err();
+        assert_eq!(error.code, "trace_too_large", "{bytes} {tracer}: {error}");
+        let overrides = state.to_string();
+        let result =
+            plait_core::calls::call(&rollup, request.as_bytes(), 0, Some(overrides.as_bytes()), None, 0).unwrap();
+        assert_eq!(result.error.as_deref(), Some("out of gas"));
+    }
+}
