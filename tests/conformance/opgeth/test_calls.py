@@ -99,6 +99,8 @@ HALTS: dict[str, tuple[str, str]] = {  # code of X, code of Y
 }
 
 PRECOMPILES: dict[str, tuple[int, str]] = {
+    "power of a huge exponent": (0x05, "00" * 31 + "01" + "ff" * 32 + "00" * 31 + "01" + "ff" * 32),
+    "power of huge numbers": (0x05, "ff" * 96),
     "blake2f, short": (0x09, "01"),
     "blake2f, bad flag": (0x09, "00" * 212 + "02"),
     "point evaluation, short": (0x0A, "01"),

@@ -350,7 +350,7 @@ def test_failing_calls_tell_why_as_op_geth_words_it(chain: tuple[Rollup, list[Tr
     assert rollup.call(sending, 1, json.dumps({poor: {"balance": "0x1"}}).encode(), None, 0).success
     with pytest.raises(NativeError, match="intrinsic gas too low: have 16, want 21000"):
         rollup.call(json.dumps({"to": poor, "gas": "0x10"}).encode(), 1, None, None, 0)
-    assert code_of(rollup.call, b"{", 1, None, None, 0) == "invalid_params"
+    assert code_of(rollup.call, b"{", 1, None, None, 0) == "call_malformed"
     assert (
         code_of(rollup.call, json.dumps({"to": poor, "chainId": "0x1"}).encode(), 1, None, None, 0) == "invalid_params"
     )

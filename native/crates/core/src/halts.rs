@@ -291,7 +291,7 @@ fn precompile_words(number: u16, input: &[u8]) -> &'static str {
     let length = input.len();
     match number {
         0x06 | 0x07 => "point is not on curve",
-        0x08 if length % 192 != 0 => "bad elliptic curve pairing size",
+        0x08 if !length.is_multiple_of(192) => "bad elliptic curve pairing size",
         0x08 if length > PAIRING_BYTES_MAX => "bad elliptic curve pairing input size",
         0x08 => "point is not on curve",
         0x09 if length == 213 => "invalid final flag",
@@ -306,6 +306,7 @@ fn precompile_words(number: u16, input: &[u8]) -> &'static str {
         }
         0x0b..=0x11 => bls_words(number, input),
         0x09 | 0x0a => "invalid input length",
+        0x05 => "out of gas", // sizes whose price no gas pays
         _ => "precompiled failed",
     }
 }
@@ -326,7 +327,7 @@ fn bls_words(number: u16, input: &[u8]) -> &'static str {
         _ => (128, 2),
     };
     let takes_many = matches!(number, 0x0c | 0x0e | 0x0f);
-    if input.is_empty() || input.len() % item != 0 || (!takes_many && input.len() != item) {
+    if input.is_empty() || !input.len().is_multiple_of(item) || (!takes_many && input.len() != item) {
         return "invalid input length";
     }
     let is_padded = input
