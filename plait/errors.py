@@ -4,6 +4,7 @@ PlaitError
 ├── InvalidInput            what came from outside is refused; nothing changed
 │   ├── CodecError          bytes are not the canonical encoding of anything
 │   ├── TransactionRefused  a transaction is not admitted (code from the list in docs/errors.md)
+│   ├── BundleRefused       a bundle is not admitted, or a request about one is refused (codes in docs/errors.md)
 │   ├── ProposalRefused     a proposal is not valid (code names the violated rule)
 │   ├── MessageRefused      bytes or numbers that no interop message, event or access list has (codes in plait/interop)
 │   ├── ConfigurationError  a parameter or file is not usable
@@ -46,6 +47,12 @@ class TransactionRefused(InvalidInput):
     """A transaction that the pool does not admit."""
 
     default_code = "transaction_refused"
+
+
+class BundleRefused(InvalidInput):
+    """A bundle that the pool does not admit, or a request about a bundle that is refused."""
+
+    default_code = "bundle_refused"
 
 
 class ProposalRefused(InvalidInput):

@@ -40,6 +40,35 @@ CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX: Final = 600
 """Missed blocks per rollup that one sub-block fills after a pause; at about 10,000 blocks/s in all that keeps one
 height well below a second."""
 
+# ---------------------------------------------------------------- bundles
+BUNDLE_LEGS_MAX: Final = 16
+"""Rollups that one bundle touches; a trial holds a checkpoint on each."""
+BUNDLE_LEG_TRANSACTIONS_MAX: Final = 16
+"""Transactions of one leg: approve, swap, bridge and a few more."""
+BUNDLE_CONDITIONS_MAX: Final = 16
+"""State reads before the legs of one bundle run."""
+BUNDLE_BYTES_MAX: Final = 128_000
+"""One encoded bundle; below TRANSACTION_BYTES_MAX, so that a leg meets the bound of an item."""
+BUNDLE_DEADLINE_SLOTS_MAX: Final = 3_600
+"""How far ahead of the current slot a deadline may lie; an hour at one second per slot."""
+BUNDLE_DEADLINE_SLOTS_DEFAULT: Final = 30
+"""Slots that a bundle without a deadline waits at most."""
+BUNDLES_PER_SUB_BLOCK_MAX: Final = 4_096
+"""Entries of one proposal's bundles section, and trials of one `prepare`."""
+BUNDLES_MAX: Final = 20_000
+"""Bundles of a node's pool."""
+BUNDLES_BYTES_MAX: Final = 128 * 1024 * 1024
+BUNDLES_PER_SENDER_MAX: Final = 256
+"""Waiting bundles that one sender answers for."""
+BUNDLE_TRIALS_FAILED_PER_SLOT_MAX: Final = 8
+"""Failed trials that one sender may cause per slot; further bundles of that sender wait untried."""
+BUNDLE_FAILED_GAS_PER_SUB_BLOCK_MAX: Final = 60_000_000
+"""Gas that failed trials of one `prepare` may burn in all; below a tenth of a second of execution."""
+BUNDLE_HISTORY_MAX: Final = 50_000
+"""Remembered ends of bundles."""
+BUNDLE_RETRY_SUB_BLOCKS_MAX: Final = 64
+"""A bundle that keeps failing is tried after 1, 2, 4, ... sub-blocks, at most so many apart."""
+
 # ---------------------------------------------------------------- pool
 POOL_TRANSACTIONS_MAX: Final = 200_000
 """All transactions of a node's pool, all rollups together."""
@@ -157,3 +186,7 @@ CLIENT_RESPONSE_BYTES_MAX: Final = 64 * 1024 * 1024
 """One answer or notification that the client reads."""
 WATCH_SUB_BLOCKS_KEPT: Final = 100
 """Sub-blocks that the terminal view remembers for its table and latencies."""
+CLIENT_BUNDLE_WAIT_S: Final = 60
+"""How long the client waits for a bundle when the caller does not say."""
+CLIENT_BUNDLE_POLL_S: Final = 0.05
+"""Between two questions for a bundle's status; a quarter of a usual sub-block."""

@@ -5,6 +5,7 @@ They use only what a node shows from outside (its info, its rollups' reads, the 
 what they check: balances are summed, blocks are read back as JSON, items are counted in the log itself.
 """
 
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ VAULTS = tuple(
 )
 """Sequencer, base fee, L1 fee and operator fee vaults (OP Stack specs, predeploys)."""
 ITEM_HEAD_BYTES = 7
+LEG_HEAD_BYTES = 33
 
 
 class Violation(AssertionError):
@@ -35,11 +37,36 @@ def _require(holds: bool, sentence: str) -> None:
 
 def log_transactions(record: Decided) -> dict[RollupId, list[bytes]]:
     """Raw transactions of a decided proposal, read with the `rlp` library instead of Plait's own reader."""
-    _, blocks = rlp.decode(record.proposal)
+    blocks = rlp.decode(record.proposal)[-1]
     return {
-        RollupId(int.from_bytes(rollup_id, "big")): [item[ITEM_HEAD_BYTES:] for item in items]
+        RollupId(int.from_bytes(rollup_id, "big")): [raw for item in items for raw in _raws(item)]
         for rollup_id, items in blocks
     }
+
+
+def _raws(item: bytes) -> list[bytes]:
+    return rlp.decode(item[LEG_HEAD_BYTES:]) if item[0] == 1 else [item[ITEM_HEAD_BYTES:]]
+
+
+def log_bundles(record: Decided) -> dict[bytes, dict[RollupId, list[tuple[bytes, bool]]]]:
+    """Bundles of a decided proposal by hash: per rollup the hash of each transaction and whether it may revert."""
+    parts = rlp.decode(record.proposal)
+    if len(parts) == 2:
+        return {}
+    items = {int.from_bytes(rollup_id, "big"): list(listed) for rollup_id, listed in parts[2]}
+    found: dict[bytes, dict[RollupId, list[tuple[bytes, bool]]]] = {}
+    for _, terms in parts[1]:
+        bundle_hash = sha256(terms).digest()
+        legs: dict[RollupId, list[tuple[bytes, bool]]] = {}
+        for rollup_id, _, allowed in rlp.decode(terms)[3]:
+            item = items[int.from_bytes(rollup_id, "big")].pop(0)
+            _require(item[:LEG_HEAD_BYTES] == b"\x01" + bundle_hash, "a leg does not stand where its bundle says")
+            indices = {int.from_bytes(index, "big") for index in allowed}
+            legs[RollupId(int.from_bytes(rollup_id, "big"))] = [
+                (keccak256(raw), index in indices) for index, raw in enumerate(_raws(item))
+            ]
+        found[bundle_hash] = legs
+    return found
 
 
 class Agreement:
@@ -201,6 +228,42 @@ class Replayable:
                 )
 
 
+class AllOrNothing:
+    """Every transaction of a decided bundle took place and succeeded or was allowed to revert; of every other bundle
+    that a user ever sent, no transaction is in any block."""
+
+    def __init__(self) -> None:
+        self._decided: set[bytes] = set()
+
+    def after(self, world: World, step: Step) -> None:
+        """Checks the step's bundles on every live node."""
+        for bundle_hash, legs in log_bundles(step.decided).items():
+            _require(bundle_hash not in self._decided, "a bundle was decided twice")
+            self._decided.add(bundle_hash)
+            for index, application in world.engine.live:
+                for rollup_id, transactions in legs.items():
+                    rollup = application.rollups[rollup_id]
+                    for hash_, may_revert in transactions:
+                        outcome = rollup.pending_outcome(hash_)
+                        _require(outcome is not None, f"node {index}: a transaction of a decided bundle is missing")
+                        held = outcome is not None and (outcome[0] == 1 or may_revert)
+                        _require(held, f"node {index}: a transaction of a decided bundle failed")
+
+    def at_end(self, world: World) -> None:
+        """Looks for traces of bundles that were not decided, and for all of those that were."""
+        for index, application in world.engine.live:
+            for bundle in world.bundles.sent:
+                there = {
+                    application.rollups[leg.rollup_id].transaction_location(transaction.hash) is not None
+                    for leg, transactions in zip(bundle.terms.legs, bundle.legs, strict=True)
+                    for transaction in transactions
+                }
+                _require(
+                    there == {bundle.hash in self._decided},
+                    f"node {index}: bundle 0x{bundle.hash.hex()} left a trace, or only a part of it is there",
+                )
+
+
 class Checkers:
     """All checkers over one world."""
 
@@ -208,7 +271,8 @@ class Checkers:
         self._world = world
         self._nothing_lost = NothingLost()
         self._value = ValueConserved(world)
-        self._each = (Agreement(), Reasons(), self._nothing_lost, self._value)
+        self._bundles = AllOrNothing()
+        self._each = (Agreement(), Reasons(), self._nothing_lost, self._value, self._bundles)
 
     def after(self, step: Step) -> None:
         """Every question that is asked after a step. Raises Violation."""
@@ -219,4 +283,5 @@ class Checkers:
         """The dearer questions. Raises Violation."""
         self._nothing_lost.at_end(self._world)
         self._value.at_end(self._world)
+        self._bundles.at_end(self._world)
         Replayable().at_end(self._world)

@@ -9,17 +9,19 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from plait.crypto.commitments import commit
+from plait.native import merkle_root
 from plait.protocol.application import Application
 from plait.protocol.proposal import (
     Proposal,
     RollupItems,
     SubBlockHeader,
     decode_proposal,
+    encode_entry,
     encode_header,
     encode_items,
     encode_proposal,
 )
-from plait.types import Milliseconds, RollupId
+from plait.types import Hash32, Milliseconds, RollupId
 
 
 def opened(proposal: bytes) -> Proposal:
@@ -30,16 +32,38 @@ def opened(proposal: bytes) -> Proposal:
 def with_header(proposal: bytes, **changes: object) -> bytes:
     """The proposal with header fields replaced and nothing else."""
     parts = decode_proposal(proposal)
-    return encode_proposal(encode_header(msgspec.structs.replace(parts.header, **changes)), parts.blocks)
+    return encode_proposal(
+        encode_header(msgspec.structs.replace(parts.header, **changes)), parts.blocks, entries_of(parts)
+    )
 
 
 def with_blocks(application: Application, proposal: bytes, blocks: Sequence[RollupItems]) -> bytes:
-    """The proposal with other items and the commitments that fit them; the ledger root stays."""
-    header = decode_proposal(proposal).header
+    """The proposal with other items and the commitments that fit them; bundles and the ledger root stay."""
+    parts = decode_proposal(proposal)
+    header = parts.header
     kept = tuple((rollup_id, items) for rollup_id, items in blocks if items)
     commitment = commit(application.ledger.rollup_ids, dict(kept))
     changed: SubBlockHeader = msgspec.structs.replace(header, commitment=commitment)
-    return encode_proposal(encode_header(changed), kept)
+    return encode_proposal(encode_header(changed), kept, entries_of(parts))
+
+
+def entries_of(proposal: Proposal) -> list[bytes]:
+    """The encoded entries of a proposal's bundles."""
+    return [encode_entry(entry.stamp_ms, entry.terms_bytes) for entry in proposal.bundles]
+
+
+def with_bundles(
+    application: Application, proposal: bytes, entries: Sequence[bytes], blocks: Sequence[RollupItems]
+) -> bytes:
+    """The proposal with other bundle entries and items, and the commitments that fit them."""
+    header = decode_proposal(proposal).header
+    kept = tuple((rollup_id, items) for rollup_id, items in blocks if items)
+    changed: SubBlockHeader = msgspec.structs.replace(
+        header,
+        commitment=commit(application.ledger.rollup_ids, dict(kept)),
+        bundles_root=Hash32(merkle_root(list(entries))) if entries else None,
+    )
+    return encode_proposal(encode_header(changed), kept, entries)
 
 
 def with_transactions(

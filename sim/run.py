@@ -24,6 +24,7 @@ class Summary(msgspec.Struct, kw_only=True):
     rollups: int
     heights: int
     transactions: int
+    bundles: int
     sealed: int
     restarts: int
     refused: dict[str, int]
@@ -40,11 +41,12 @@ def play(seed: int, *, heights: int | None = None, verbose: bool = False) -> Sum
     world = World(seed, heights=heights)
     checkers = Checkers(world)
     refused: Counter[str] = Counter()
-    transactions = restarts = 0
+    transactions = bundles = restarts = 0
     for _ in range(world.plan.heights):
         step = world.step()
         checkers.after(step)
         transactions += sum(1 for _ in range(0, len(step.decided.senders), 20))
+        bundles += len(next(iter(step.effects.values())).bundles)
         restarts += len(step.restarted)
         refused.update(_refusals(step))
         if verbose:
@@ -57,6 +59,7 @@ def play(seed: int, *, heights: int | None = None, verbose: bool = False) -> Sum
         rollups=len(world.plan.block_times_slots),
         heights=world.plan.heights,
         transactions=transactions,
+        bundles=bundles,
         sealed=sum(rollup.head.number for rollup in application.rollups.values()),
         restarts=restarts,
         refused=dict(sorted(refused.items())),
@@ -114,7 +117,8 @@ def main(arguments: list[str] | None = None) -> int:
         else:
             print(
                 f"seed {summary.seed}: {summary.nodes} nodes, {summary.rollups} rollups, {summary.heights} heights, "
-                f"{summary.transactions} transactions, {summary.sealed} blocks sealed, {summary.restarts} restarts, "
+                f"{summary.transactions} transactions, {summary.bundles} bundles, {summary.sealed} blocks sealed, "
+                f"{summary.restarts} restarts, "
                 f"{sum(summary.refused.values())} refused, app 0x{summary.app_hash[:16]}"
             )
     return 1 if failed else 0

@@ -54,6 +54,10 @@ class Workload:
             assert isinstance(decoded, Transaction), decoded
             queue.append(decoded)
 
+    def nonce(self, rollup_id: RollupId, wallet: int) -> int:
+        """A user's next nonce on a rollup, as the last decided height left it."""
+        return self._nonces[rollup_id, wallet]
+
     def _raw(self, key: Key, nonce: int) -> bytes:
         random, wallet, chain_id = self._random, self._wallets[key[1]], key[0]
         tip = random.choice((0, 1, 10**6, 10**6, 2 * 10**6, random.randrange(10**7)))

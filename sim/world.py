@@ -29,6 +29,7 @@ from plait.types import (
     Seconds,
     Wei,
 )
+from sim.bundling import BundleWorkload
 from sim.byzantine import all_forgers
 from sim.wallet import Wallet
 from sim.workload import Workload
@@ -131,11 +132,15 @@ class World:
         self.wallets = [Wallet.of_index(index) for index in range(self.plan.users)]
         self.network = network_of(self.plan, [wallet.address for wallet in self.wallets])
         self.workload = Workload(self.random, self.network.ledger.rollup_ids, self.wallets, int(self.plan.gas_limit))
+        self.bundles = BundleWorkload(
+            self.random, self.network.ledger, self.wallets, self.workload.nonce, self.workload.recipients
+        )
         self.nodes = [SimulatedNode(index, self.network.application) for index in range(self.plan.nodes)]
         self.engine = SimulatedEngine(
             self.nodes,
             self.random,
             candidates=self.workload.candidates,
+            bundles=self.bundles.candidates,
             forgers=all_forgers(),
             chances=chances,
         )
@@ -145,8 +150,10 @@ class World:
         """Lets time pass, lets users send, decides a height."""
         self.time_ms = Milliseconds(self.time_ms + self._pause_ms())
         self.workload.add(self.random.choice((0, 1, 3, 10, 25)))
+        self.bundles.add(self.random.choice((0, 0, 1, 3, 6)), self.time_ms)
         step = self.engine.step(self.time_ms)
         self.workload.on_decided(next(iter(step.effects.values())), self.engine.live[0][1])
+        self.bundles.on_decided(next(iter(step.effects.values())))
         self.workload.on_dropped(step.dropped)
         self.workload.give_up_some()
         return step

@@ -9,13 +9,16 @@ import os
 import socket
 from collections.abc import AsyncIterator, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 import msgspec
 
 from plait.errors import PlaitError
 from plait.limits import CLIENT_RESPONSE_BYTES_MAX, CLIENT_TIMEOUT_S, RPC_BATCH_ITEMS_MAX
+
+if TYPE_CHECKING:
+    from plait.client.bundle import Bundle
 
 
 class NodeUnreachable(PlaitError):
@@ -92,6 +95,33 @@ class Client:
             by_id = {answer.get("id"): answer for answer in answers if isinstance(answer, dict)}
             results.extend(_result_or_error(by_id.get(first + at), method) for at, (method, _) in enumerate(part))
         return results
+
+    # ------------------------------------------------------------ bundles
+    async def simulate(self, bundle: "Bundle") -> dict[str, Any]:
+        """What would come of a bundle on the decided state, per leg. Raises RpcError, NodeUnreachable."""
+        result: dict[str, Any] = await self.call("plait_simulateBundle", bundle.request())
+        return result
+
+    async def send(self, bundle: "Bundle", *, signature: bytes | None = None, replaces: str | None = None) -> str:
+        """Hands a bundle in and returns its hash; `bundle.wait` follows it then.
+
+        Args:
+            bundle: to send.
+            signature: EIP-191 over `bundle.signed_text(...)`, by the sender of one of its transactions.
+            replaces: hash of the waiting bundle whose place it takes; needs the signature.
+
+        Raises:
+            RpcError: the bundle is refused; `code` says why.
+            NodeUnreachable: no node answers.
+        """
+        options = {"signature": None if signature is None else "0x" + signature.hex(), "replaces": replaces}
+        result = await self.call("plait_sendBundle", bundle.request(), options)
+        bundle.follow(self, result["bundleHash"])
+        return str(result["bundleHash"])
+
+    async def cancel(self, bundle_hash: str, signature: bytes) -> None:
+        """Withdraws a waiting bundle. Raises RpcError, NodeUnreachable."""
+        await self.call("plait_cancelBundle", bundle_hash, "0x" + signature.hex())
 
     async def get(self, path: str) -> tuple[int, bytes]:
         """(status, body) of a plain GET, such as /health or /metrics. Raises NodeUnreachable."""

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import msgspec
 
 from plait.errors import InvariantBroken
+from plait.execution.bundles import BundleCandidate
 from plait.ordering.queues import SenderQueue
 from plait.protocol.application import Application
 from plait.protocol.effects import SubBlockDecided
@@ -104,6 +105,7 @@ class SimulatedEngine:
         random: Random,
         *,
         candidates: Callable[[int, Milliseconds], Candidates],
+        bundles: Callable[[int, Milliseconds], Sequence[BundleCandidate]] = lambda _, __: (),
         forgers: Sequence[Forger] = (),
         chances: Chances | None = None,
     ) -> None:
@@ -113,6 +115,7 @@ class SimulatedEngine:
             nodes: at least one.
             random: source of every choice.
             candidates: the pool's view of a node at a time.
+            bundles: the bundle pool's view of a node at a time.
             forgers: byzantine proposers to choose from.
             chances: how often things happen; the defaults exercise everything within tens of heights.
         """
@@ -120,6 +123,7 @@ class SimulatedEngine:
         self.log: list[Decided] = []
         self._random = random
         self._candidates = candidates
+        self._bundles = bundles
         self._forgers = list(forgers)
         self._chances = chances if chances is not None else Chances()
         self._down: set[int] = set()
@@ -159,6 +163,7 @@ class SimulatedEngine:
                 height=height,
                 time_ms=time_ms,
                 candidates=self._candidates(proposer, time_ms),
+                bundles=self._bundles(proposer, time_ms),
                 proposer=bytes([proposer]),
                 round=round_index,
             )
@@ -173,7 +178,11 @@ class SimulatedEngine:
             rival, other = random.choice(self.live)
             again = other.prepare(
                 PrepareRequest(
-                    height=height, time_ms=time_ms, candidates=self._candidates(rival, time_ms), round=round_index
+                    height=height,
+                    time_ms=time_ms,
+                    candidates=self._candidates(rival, time_ms),
+                    bundles=self._bundles(rival, time_ms),
+                    round=round_index,
                 )
             )
             proposals.append(Forgery("rival", again.proposal, True))

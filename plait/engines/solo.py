@@ -29,14 +29,15 @@ from typing import Protocol, TypeVar
 import msgspec
 
 from plait.errors import InvariantBroken
+from plait.execution.bundles import BundleCandidate
 from plait.limits import SUB_BLOCKS_PER_SLOT_MAX
 from plait.ordering.queues import SenderQueue
 from plait.protocol.application import Application
 from plait.protocol.effects import SubBlockDecided
 from plait.protocol.grid import slot_at
-from plait.protocol.requests import Dropped, FinalizeRequest, PrepareRequest, ProcessRequest, Refused
+from plait.protocol.requests import BundleFailed, Dropped, FinalizeRequest, PrepareRequest, ProcessRequest, Refused
 from plait.storage.record import DecidedRecord
-from plait.types import Height, Milliseconds, NetworkParameters, RollupId
+from plait.types import Height, Milliseconds, NetworkParameters, RollupId, Slot
 
 Candidates = Mapping[RollupId, Sequence[SenderQueue]]
 T = TypeVar("T")
@@ -55,6 +56,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     effect: SubBlockDecided
     dropped: tuple[Dropped, ...]
     deferred: int
+    bundles_failed: tuple[BundleFailed, ...]
     phases_s: Mapping[str, float]
     """Seconds per phase: prepare, process, finalize, append, commit. For metrics only."""
 
@@ -77,6 +79,8 @@ class SoloEngine:
         clock: Unix milliseconds, never falling.
         candidates: asked on the event loop at the start of a height.
         publish: told on the event loop about each decided height.
+        bundles: asked like `candidates`, for the slot of the height.
+        failed: told on the event loop about bundles that were tried in a slot and failed, before `publish`.
     """
 
     def __init__(
@@ -88,6 +92,8 @@ class SoloEngine:
         clock: Callable[[], Milliseconds],
         candidates: Callable[[], Candidates],
         publish: Callable[[Decision], None],
+        bundles: Callable[[Slot], Sequence[BundleCandidate]] = lambda _: (),
+        failed: Callable[[Sequence[BundleFailed], Slot], None] = lambda _, __: None,
     ) -> None:
         self._application = application
         self._log = log
@@ -95,6 +101,8 @@ class SoloEngine:
         self._clock = clock
         self._candidates = candidates
         self._publish = publish
+        self._bundles = bundles
+        self._failed = failed
         self._info = application.info()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="plait-solo")
         self._stopping = asyncio.Event()
@@ -163,24 +171,35 @@ class SoloEngine:
         if slot < 0 or (slot == self._info.slot and self._info.sub_index + 1 >= SUB_BLOCKS_PER_SLOT_MAX):
             self._ticks_idle += 1
             return
-        candidates = self._candidates()
-        if slot == self._info.slot and not candidates:
+        candidates, bundles = self._candidates(), self._bundles(slot)
+        same_slot = slot == self._info.slot
+        if same_slot and not candidates and not bundles:
             self._ticks_idle += 1
             return
         height = Height(self._info.height + 1)
-        decision = await asyncio.get_running_loop().run_in_executor(
-            self._worker, self._decide, height, time_ms, candidates
-        )
+        request = PrepareRequest(height=height, time_ms=time_ms, candidates=candidates, bundles=bundles)
+        needed = not same_slot or bool(candidates)
+        decision = await asyncio.get_running_loop().run_in_executor(self._worker, self._decide, request, needed)
+        if isinstance(decision, tuple):
+            self._ticks_idle += 1
+            self._failed(decision, slot)
+            return
+        if decision.bundles_failed:
+            self._failed(decision.bundles_failed, slot)
         self._info = self._application.info()
         self._heights += 1
         self._publish(decision)
 
-    def _decide(self, height: Height, time_ms: Milliseconds, candidates: Candidates) -> Decision:
-        """One height from start to end, in the worker thread."""
+    def _decide(self, request: PrepareRequest, needed: bool) -> Decision | tuple[BundleFailed, ...]:
+        """One height from start to end, in the worker thread. An empty one that is not `needed` is not decided: only
+        its failed bundles are told."""
         clock = time.perf_counter
         started = clock()
-        prepared = self._application.prepare(PrepareRequest(height=height, time_ms=time_ms, candidates=candidates))
+        height, time_ms = request.height, request.time_ms
+        prepared = self._application.prepare(request)
         prepared_at = clock()
+        if not needed and not prepared.transactions:
+            return prepared.bundles_failed
         verdict = self._application.process(ProcessRequest(height=height, time_ms=time_ms, proposal=prepared.proposal))
         if isinstance(verdict, Refused):
             raise InvariantBroken(
@@ -201,6 +220,7 @@ class SoloEngine:
             effect=effect,
             dropped=prepared.dropped,
             deferred=prepared.deferred,
+            bundles_failed=prepared.bundles_failed,
             phases_s={
                 "prepare": prepared_at - started,
                 "process": processed_at - prepared_at,

@@ -22,6 +22,7 @@ from plait.native._core import (
     keccak256,
     keccak256_many,
     merkle_root,
+    recover_signer,
     run_many,
 )
 
@@ -43,5 +44,6 @@ __all__ = [
     "keccak256",
     "keccak256_many",
     "merkle_root",
+    "recover_signer",
     "run_many",
 ]

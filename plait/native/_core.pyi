@@ -73,6 +73,9 @@ def decode_transactions(
 ) -> list[Transaction | Refusal]:
     """Decodes and recovers senders in parallel. `senders` (20 bytes each, concatenated) skips recovery: only for our own log."""
 
+def recover_signer(digest: bytes, signature: bytes) -> bytes | None:
+    """Address that signed a 32-byte digest. `signature`: r, s, v (0, 1, 27 or 28), 65 bytes, low s; None when it is no such thing."""
+
 def keccak256(data: bytes) -> bytes: ...
 def keccak256_many(items: Sequence[bytes]) -> list[bytes]: ...
 def merkle_root(items: Sequence[bytes]) -> bytes:
@@ -199,6 +202,7 @@ class Session:
     def seal(self) -> SealedBlock:
         """Ends the open block: roots and hash. Its checkpoints end with it. Code: block_not_open."""
     def accounts(self, addresses: Sequence[bytes]) -> list[tuple[int, int, bool]]: ...  # (nonce, balance, has_code)
+    def storage(self, address: bytes, slot: bytes) -> bytes: ...  # 32 bytes, zero where nothing was stored
 
 def run_many(
     work: Sequence[tuple[Session, Sequence[Transaction]]], *, on_invalid: Literal["skip", "stop"] = "skip"

@@ -26,7 +26,7 @@ from plait import __version__
 from plait.engines.solo import Decision, SoloEngine
 from plait.errors import ConfigurationError
 from plait.limits import SNAPSHOT_EVERY_HEIGHTS
-from plait.mempool import Pool
+from plait.mempool import BundlePool, Pool
 from plait.native import NativeError, Rollup
 from plait.node.block_store import explained
 from plait.node.block_store import remove as remove_store
@@ -85,6 +85,7 @@ class Node:
         self.metrics = Metrics()
         self.bus = EffectBus()
         self.pool = Pool()
+        self.bundles = BundlePool()
         self._application = restored.application
         self._snapshots = stored.snapshots
         self.rollups: dict[RollupId, RollupHandle] = {}
@@ -92,6 +93,7 @@ class Node:
             native = restored.application.rollups[record.rollup_id]
             self.rollups[record.rollup_id] = RollupHandle(record.rollup_id, native, record.parameters)
             self.pool.add_rollup(native, record.parameters)
+            self.bundles.add_rollup(native, record.parameters)
         self.clock = NodeClock(not_before_ms=restored.application.info().time_ms)
         self.engine = SoloEngine(
             restored.application,
@@ -100,6 +102,8 @@ class Node:
             clock=self.clock.now_ms,
             candidates=self.pool.candidates,
             publish=self._publish,
+            bundles=self.bundles.candidates,
+            failed=self.bundles.on_failed,
         )
         self._logger = get_logger("node")
         self._stopping = asyncio.Event()
@@ -193,6 +197,7 @@ class Node:
         if decision.dropped:
             self.pool.drop(decision.dropped, effect.time_ms)
         self.pool.on_decided(effect)
+        self.bundles.on_decided(effect)
         self.bus.publish(effect)
         self.metrics.decided(decision)
         self._since_snapshot_heights += 1
@@ -257,6 +262,7 @@ class Node:
         add("engine", lambda: msgspec.structs.asdict(self.engine.statistics()))
         add("store", self.restored.store.statistics)
         add("pool", self._pool_numbers)
+        add("bundles", self.bundles.statistics)
         add("clock", lambda: {"lead_ms": self.clock.lead_ms()})
 
     def _pool_numbers(self) -> dict[str, int]:

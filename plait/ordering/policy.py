@@ -98,6 +98,7 @@ def check_order(
     *,
     base_fee: Wei,
     time_ms: Milliseconds,
+    first: int = 0,
 ) -> None:
     """Checks that transactions stand in the policy's own order.
 
@@ -107,6 +108,7 @@ def check_order(
         stamps_ms: one per transaction.
         base_fee: of the open block, wei.
         time_ms: of the sub-block.
+        first: index of the first of them among the rollup's items.
 
     Raises:
         ProposalRefused: `stamp_unused` (a stamp under priority_fee), `stamp_in_future`, `stamps_decrease`,
@@ -116,39 +118,45 @@ def check_order(
     if policy is OrderingPolicy.PRIORITY_FEE:
         if any(stamps_ms):
             raise _refused(
-                rollup_id, _first(stamps_ms), "stamp_unused", "has a stamp, which the priority_fee policy does not use"
+                rollup_id,
+                first + _first(stamps_ms),
+                "stamp_unused",
+                "has a stamp, which the priority_fee policy does not use",
             )
         tips = [transaction.effective_priority_fee(base_fee) for transaction in transactions]
         if None in tips:
             raise _refused(
-                rollup_id, tips.index(None), "fee_cap_below_base_fee", "has a fee cap below the block's base fee"
+                rollup_id,
+                first + tips.index(None),
+                "fee_cap_below_base_fee",
+                "has a fee cap below the block's base fee",
             )
         keys = [-tip for tip in tips if tip is not None]
     else:
-        _check_stamps(rollup_id, stamps_ms, time_ms)
+        _check_stamps(rollup_id, stamps_ms, time_ms, first)
         keys = list(stamps_ms)
-    _check_merge(rollup_id, transactions, keys)
+    _check_merge(rollup_id, transactions, keys, first)
 
 
-def _check_stamps(rollup_id: RollupId, stamps_ms: Sequence[Milliseconds], time_ms: Milliseconds) -> None:
+def _check_stamps(rollup_id: RollupId, stamps_ms: Sequence[Milliseconds], time_ms: Milliseconds, first: int) -> None:
     before = 0
-    for index, stamp in enumerate(stamps_ms):
+    for index, stamp in enumerate(stamps_ms, first):
         if stamp < before:
             raise _refused(rollup_id, index, "stamps_decrease", f"has a stamp of {stamp} ms after one of {before} ms")
         before = stamp
     if before > time_ms:
-        index = next(i for i, stamp in enumerate(stamps_ms) if stamp > time_ms)
+        index = next(i for i, stamp in enumerate(stamps_ms, first) if stamp > time_ms)
         raise _refused(rollup_id, index, "stamp_in_future", f"has a stamp after the sub-block's time of {time_ms} ms")
 
 
-def _check_merge(rollup_id: RollupId, transactions: Sequence[Transaction], keys: Sequence[int]) -> None:
+def _check_merge(rollup_id: RollupId, transactions: Sequence[Transaction], keys: Sequence[int], first: int) -> None:
     """One pass: every transaction's running maximum key must not fall, and a sender's nonces must be consecutive."""
     last_key: int = -1 << 256
     last_hash = b""
     seen: dict[bytes, tuple[int, int, bytes]] = {}
     get = seen.get
     columns = zip(map(_sender, transactions), map(_nonce, transactions), keys, map(_hash, transactions), strict=True)
-    for index, (sender, nonce, own_key, own_hash) in enumerate(columns):
+    for index, (sender, nonce, own_key, own_hash) in enumerate(columns, first):
         key, key_hash = own_key, own_hash
         before = get(sender)
         if before is not None:

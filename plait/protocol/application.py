@@ -150,6 +150,8 @@ class Application:
             transactions=executed.effect.transactions,
             dropped=built.dropped,
             deferred=built.deferred,
+            bundles_failed=tuple(built.bundles.failed),
+            bundles_deferred=built.bundles.deferred,
         )
 
     def process(self, request: ProcessRequest) -> Verdict:
@@ -227,8 +229,17 @@ class Application:
         commitment = check_commitment(self._base.ledger, proposal)
         advanced = self._advance(time_ms)
         check_position(advanced, proposal)
-        runs = run_items(self._base, advanced, proposal, time_ms, senders)
-        return finish(self._base, advanced, runs, proposal=proposal, data=data, commitment=commitment, time_ms=time_ms)
+        runs, bundles = run_items(self._base, advanced, proposal, time_ms, senders)
+        return finish(
+            self._base,
+            advanced,
+            runs,
+            bundles,
+            proposal=proposal,
+            data=data,
+            commitment=commitment,
+            time_ms=time_ms,
+        )
 
     def _keep(self, executed: Executed, *, prepared: bool) -> None:
         proposal_hash = executed.effect.proposal_hash

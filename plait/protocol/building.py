@@ -1,7 +1,9 @@
 """`prepare`: a proposal from candidates. What it builds is what `process` accepts; which candidates it takes is its
 own affair.
 
-Every rollup's candidates are ordered by its policy, cut to the room of the proposal, and run on the advanced open
+Bundles come first: each is tried on the advanced open blocks (`plait.protocol.bundles`); what fails leaves no trace.
+
+Every rollup's candidates are then ordered by its policy, cut to the room of the proposal, and run on the advanced open
 blocks. What cannot be applied is left out: for good when it never can be (the pool drops it), or until a later
 sub-block (block gas, data availability, fees).
 
@@ -24,9 +26,10 @@ from plait.limits import PROPOSAL_BYTES_MAX, PROPOSAL_ITEMS_MAX, PROPOSAL_REPAIR
 from plait.native import Outcomes, Transaction
 from plait.ordering.policy import Ordered, check_order, order
 from plait.ordering.queues import Ready, SenderQueue
+from plait.protocol.bundles import BundlesBuilt, build_bundles
 from plait.protocol.proposal import ITEM_OVERHEAD_BYTES, encode_items
 from plait.protocol.requests import Dropped, PrepareRequest
-from plait.protocol.sub_block import Advanced, Base, Executed, Run, complete
+from plait.protocol.sub_block import Advanced, Base, Executed, Run, complete, with_legs
 from plait.types import Hash32, Milliseconds, OrderingPolicy, RollupId, Wei
 
 FRAME_BYTES_PER_ROLLUP = 128
@@ -45,6 +48,7 @@ class Built(NamedTuple):
     executed: Executed
     dropped: tuple[Dropped, ...]
     deferred: int
+    bundles: BundlesBuilt
 
 
 def build(base: Base, advanced: Advanced, request: PrepareRequest) -> Built:
@@ -53,13 +57,18 @@ def build(base: Base, advanced: Advanced, request: PrepareRequest) -> Built:
     total = sum(len(queue) for rollup_queues in queues.values() for queue in rollup_queues)
     runs: dict[RollupId, Run] = {}
     dropped: list[Dropped] = []
+    bytes_left = _bytes_left(base.ledger, advanced, request.bytes_max)
+    bundles = build_bundles(advanced.candidate, advanced.position, request.bundles, request.time_ms, bytes_left)
     if total and advanced.position.carries_items:
         ordered = _order_all(base.ledger, advanced.candidate, queues, request.time_ms)
-        packed = _pack(ordered, _bytes_left(base.ledger, advanced, request.bytes_max), PROPOSAL_ITEMS_MAX)
+        items_left = PROPOSAL_ITEMS_MAX - bundles.run.transactions
+        packed = _pack(ordered, bytes_left - bundles.bytes, items_left)
         runs = _run(base.ledger, advanced.candidate, packed, request.time_ms, dropped)
+    plain = sum(len(run.transactions) for run in runs.values())
+    runs = with_legs(runs, bundles.run)
     commitment = commit(base.ledger.rollup_ids, {rollup_id: run.items for rollup_id, run in runs.items()})
-    executed = complete(base, advanced, runs, request.time_ms, commitment)
-    return Built(executed, tuple(dropped), total - executed.effect.transactions - len(dropped))
+    executed = complete(base, advanced, runs, request.time_ms, commitment, bundles=bundles.run)
+    return Built(executed, tuple(dropped), total - plain - len(dropped), bundles)
 
 
 def _run(

@@ -14,6 +14,7 @@ from plait.errors import ProposalRefused
 from plait.ledger.state import LedgerState
 from plait.native import Outcomes, Refusal, Transaction, decode_transactions
 from plait.ordering.policy import check_order
+from plait.protocol.bundles import BundlesRun, check_entries, root_of, run_bundles, split_legs
 from plait.protocol.proposal import (
     Proposal,
     RollupSeals,
@@ -21,7 +22,7 @@ from plait.protocol.proposal import (
     TransactionColumns,
     split_items,
 )
-from plait.protocol.sub_block import Advanced, Base, Executed, Run, complete, seals_of
+from plait.protocol.sub_block import Advanced, Base, Executed, Run, complete, seals_of, with_legs
 from plait.types import Height, Milliseconds, RollupId, Wei
 
 SENDER_BYTES = 20
@@ -71,11 +72,16 @@ def check_commitment(ledger: LedgerState, proposal: Proposal) -> SubBlockCommitm
     """Recomputes the three commitments.
 
     Raises:
-        ProposalRefused: `rollup_unknown`, `ids_root_wrong`, `items_root_wrong`, `rollups_root_wrong`.
+        ProposalRefused: `rollup_unknown`, `ids_root_wrong`, `items_root_wrong`, `rollups_root_wrong`,
+        `bundles_root_wrong`.
     """
     ids = ledger.rollup_ids
     known = set(ids)
     unknown = [rollup_id for rollup_id, _ in proposal.blocks if rollup_id not in known]
+    for entry in proposal.bundles:
+        named = [leg.rollup_id for leg in entry.terms.legs]
+        named += [condition.rollup_id for condition in entry.terms.conditions]
+        unknown.extend(rollup_id for rollup_id in named if rollup_id not in known)
     if unknown:
         raise ProposalRefused(f"rollup {unknown[0]} is not registered", code="rollup_unknown", rollup_id=unknown[0])
     expected = commit(ids, dict(proposal.blocks))
@@ -85,32 +91,30 @@ def check_commitment(ledger: LedgerState, proposal: Proposal) -> SubBlockCommitm
     for rollup_id, root, expected_root in zip(ids, found.items_roots, expected.items_roots, strict=True):
         _require_equal("items_root_wrong", f"items root of rollup {rollup_id}", root, expected_root)
     _require_equal("rollups_root_wrong", "rollups root", found.rollups_root, expected.rollups_root)
+    if proposal.header.bundles_root is not None:
+        _require_equal("bundles_root_wrong", "bundles root", proposal.header.bundles_root, root_of(proposal.bundles))
     return expected
 
 
 def decode_items(
-    rollup_id: RollupId, items: Sequence[bytes], senders: bytes | None
+    rollup_id: RollupId, items: Sequence[bytes], senders: bytes | None, first: int = 0
 ) -> tuple[TransactionColumns, list[Transaction]]:
-    """Decodes a rollup's items and recovers their senders (or takes them from our own log).
+    """Decodes a rollup's plain items and recovers their senders (or takes them from our own log).
+
+    Args:
+        rollup_id: whose items these are.
+        items: without legs.
+        senders: 20 bytes per item, or None.
+        first: how many legs stand before them.
 
     Raises:
         CodecError: `item_kind_unknown`.
         ProposalRefused: `transaction_undecodable`, `transaction_duplicate`.
     """
-    columns = split_items(items)
-    decoded = decode_transactions(columns.raws, rollup_id, senders=senders)
-    transactions = [transaction for transaction in decoded if isinstance(transaction, Transaction)]
-    if len(transactions) != len(decoded):
-        index, refusal = next((i, t) for i, t in enumerate(decoded) if isinstance(t, Refusal))
-        raise ProposalRefused(
-            f"item {index} of rollup {rollup_id} is not an acceptable transaction: {refusal.message}",
-            code="transaction_undecodable",
-            rollup_id=rollup_id,
-            index=index,
-            reason=refusal.code,
-        )
+    columns = split_items(items, first)
+    transactions = _decode(rollup_id, columns.raws, senders, first)
     if len(set(columns.raws)) != len(columns.raws):
-        index = _first_repetition(columns.raws)
+        index = first + _first_repetition(columns.raws)
         raise ProposalRefused(
             f"item {index} of rollup {rollup_id} occurs twice",
             code="transaction_duplicate",
@@ -120,18 +124,53 @@ def decode_items(
     return columns, transactions
 
 
+def _decode(rollup_id: RollupId, raws: Sequence[bytes], senders: bytes | None, first: int) -> list[Transaction]:
+    decoded = decode_transactions(raws, rollup_id, senders=senders)
+    transactions = [transaction for transaction in decoded if isinstance(transaction, Transaction)]
+    if len(transactions) != len(decoded):
+        index, refusal = next((i, t) for i, t in enumerate(decoded) if isinstance(t, Refusal))
+        raise ProposalRefused(
+            f"item {first + index} of rollup {rollup_id} is not an acceptable transaction: {refusal.message}",
+            code="transaction_undecodable",
+            rollup_id=rollup_id,
+            index=first + index,
+            reason=refusal.code,
+        )
+    return transactions
+
+
+def _decode_legs(
+    rollup_id: RollupId, legs: Sequence[Sequence[bytes]], senders: bytes | None
+) -> list[tuple[Transaction, ...]]:
+    """Decodes the legs of a rollup. A refusal's index is that of the leg."""
+    decoded: list[tuple[Transaction, ...]] = []
+    taken = 0
+    for place, raws in enumerate(legs):
+        known = None if senders is None else senders[taken : taken + SENDER_BYTES * len(raws)]
+        taken += SENDER_BYTES * len(raws)
+        try:
+            decoded.append(tuple(_decode(rollup_id, raws, known, 0)))
+        except ProposalRefused as refused:
+            problem = f"leg {place} of rollup {rollup_id} has a transaction that is not acceptable: {refused.message}"
+            raise ProposalRefused(problem, code=refused.code, **(refused.fields | {"leg": place})) from None
+    return decoded
+
+
 def run_items(
     base: Base, advanced: Advanced, proposal: Proposal, time_ms: Milliseconds, senders: bytes | None
-) -> dict[RollupId, Run]:
-    """Decodes, checks the order of, and executes all items on the advanced candidate.
+) -> tuple[dict[RollupId, Run], BundlesRun]:
+    """Decodes, checks the order of, and executes all items on the advanced candidate: bundles first, then the rest.
 
     Raises:
-        CodecError: `item_kind_unknown`.
-        ProposalRefused: `block_not_open`, those of `decode_items` and `check_order`, `senders_wrong`,
-        `transaction_not_applicable`.
+        CodecError: `item_kind_unknown`, and those of `split_legs`.
+        ProposalRefused: `block_not_open`, those of `check_entries`, `split_legs`, `decode_items`, `check_order` and
+        `run_bundles`, `senders_wrong`, `transaction_not_applicable`.
     """
     policies = {record.rollup_id: record.parameters.ordering for record in base.ledger.rollups}
-    items_count = sum(len(items) for _, items in proposal.blocks)
+    check_entries(proposal.bundles, advanced.position.slot, time_ms)
+    split = split_legs(proposal)
+    counts = {i: sum(map(len, split.legs.get(i, ()))) for i in split.plain}
+    items_count = sum(counts.values()) + sum(map(len, split.plain.values()))
     if senders is not None and len(senders) != SENDER_BYTES * items_count:
         raise ProposalRefused(
             f"{len(senders)} bytes of senders are given for {items_count} items",
@@ -139,16 +178,21 @@ def run_items(
             items=items_count,
         )
     decoded: dict[RollupId, list[Transaction]] = {}
+    legs: dict[RollupId, list[tuple[Transaction, ...]]] = {}
     taken = 0
-    for rollup_id, items in proposal.blocks:
+    for rollup_id, items in split.plain.items():
         block = advanced.candidate.open_block(rollup_id)
         if block is None:
             raise ProposalRefused(
                 f"rollup {rollup_id} has no open block yet", code="block_not_open", rollup_id=rollup_id
             )
-        known = None if senders is None else senders[taken : taken + SENDER_BYTES * len(items)]
-        taken += SENDER_BYTES * len(items)
-        columns, transactions = decode_items(rollup_id, items, known)
+        middle = taken + SENDER_BYTES * counts[rollup_id]
+        end = middle + SENDER_BYTES * len(items)
+        rollup_legs = split.legs.get(rollup_id, ())
+        legs[rollup_id] = _decode_legs(rollup_id, rollup_legs, None if senders is None else senders[taken:middle])
+        known = None if senders is None else senders[middle:end]
+        taken = end
+        columns, transactions = decode_items(rollup_id, items, known, len(rollup_legs))
         check_order(
             policies[rollup_id],
             rollup_id,
@@ -156,23 +200,28 @@ def run_items(
             columns.stamps_ms,
             base_fee=Wei(block.base_fee),
             time_ms=time_ms,
+            first=len(rollup_legs),
         )
-        decoded[rollup_id] = transactions
+        if items:
+            decoded[rollup_id] = transactions
+    bundles = run_bundles(advanced.candidate, proposal.bundles, split.leg_bytes, legs)
     ran = advanced.candidate.run(decoded, on_invalid="stop")
     for rollup_id, outcomes in ran.items():
-        _require_applied(rollup_id, outcomes, len(decoded[rollup_id]))
-    return {
+        _require_applied(rollup_id, outcomes, len(decoded[rollup_id]), len(legs[rollup_id]))
+    runs = {
         rollup_id: Run(
-            items, decoded[rollup_id], ran[rollup_id], ran[rollup_id].statuses, range(len(decoded[rollup_id]))
+            split.plain[rollup_id], transactions, ran[rollup_id], ran[rollup_id].statuses, range(len(transactions))
         )
-        for rollup_id, items in proposal.blocks
+        for rollup_id, transactions in decoded.items()
     }
+    return with_legs(runs, bundles), bundles
 
 
 def finish(
     base: Base,
     advanced: Advanced,
     runs: dict[RollupId, Run],
+    bundles: BundlesRun,
     *,
     proposal: Proposal,
     data: bytes,
@@ -186,7 +235,7 @@ def finish(
         `proposal_differs`.
     """
     check_sealed(proposal.header.sealed, seals_of(advanced.sealed))
-    executed = complete(base, advanced, runs, time_ms, commitment)
+    executed = complete(base, advanced, runs, time_ms, commitment, bundles=bundles)
     _require_equal("ledger_root_wrong", "ledger root", proposal.header.ledger_root, executed.header.ledger_root)
     if executed.proposal != data:  # no known way to get here: every field was compared one by one
         raise ProposalRefused("the proposal differs from what its content gives", code="proposal_differs")
@@ -235,17 +284,17 @@ def _first_repetition(raws: Sequence[bytes]) -> int:
     raise AssertionError("called without a repetition")
 
 
-def _require_applied(rollup_id: RollupId, outcomes: Outcomes, count: int) -> None:
+def _require_applied(rollup_id: RollupId, outcomes: Outcomes, count: int, first: int) -> None:
     index = len(outcomes) - 1
     if len(outcomes) == count and 2 not in outcomes.statuses:
         return
     failure = outcomes.failure(index)
     reason, sentence = failure if failure is not None else ("transaction_not_applicable", "it cannot be applied")
     raise ProposalRefused(
-        f"item {index} of rollup {rollup_id} cannot be applied: {sentence}",
+        f"item {first + index} of rollup {rollup_id} cannot be applied: {sentence}",
         code="transaction_not_applicable",
         rollup_id=rollup_id,
-        index=index,
+        index=first + index,
         reason=reason,
     )
 

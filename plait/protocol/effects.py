@@ -21,14 +21,24 @@ class RollupEffect(msgspec.Struct, frozen=True, kw_only=True):
     """In their decided order; they went into the last block of `opened`, or into the block that was open already."""
     statuses: bytes
     """Per transaction, same order: 1 succeeded, 0 reverted or halted."""
+    legs_transactions: int
+    """How many of the first transactions belong to legs of bundles."""
     outcomes: Outcomes | None
-    """Of the run that executed them; None when there are none. Ask it about transaction i by index `positions[i]`: a
-    run that prepared the sub-block also tried transactions that were left out."""
+    """Of the run that executed the transactions after the legs; None when there are none. Ask it about the i-th of them
+    by index `positions[i]`: a run that prepared the sub-block also tried transactions that were left out."""
     positions: Sequence[int]
     sealed: tuple[SealedBlock, ...]
     opened: tuple[OpenBlock, ...]
     """The open block after this sub-block when it changed; one entry at most, the current one. Blocks sealed in
     between are in `sealed`."""
+
+
+class BundleDecided(msgspec.Struct, frozen=True, kw_only=True):
+    """A bundle that took place."""
+
+    hash: Hash32
+    legs: tuple[tuple[RollupId, tuple[Hash32, ...]], ...]
+    """Per rollup the hashes of its transactions, in order."""
 
 
 class SubBlockDecided(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,10 +54,12 @@ class SubBlockDecided(msgspec.Struct, frozen=True, kw_only=True):
     proposal_hash: Hash32
     rollups: tuple[RollupEffect, ...]
     """Sorted by rollup id."""
+    bundles: tuple[BundleDecided, ...]
+    """In the order of the proposal."""
     transactions: int
     senders: bytes
-    """20 bytes per transaction in the order of the proposal's items: what the log keeps so that replay needs no
-    recovery."""
+    """20 bytes per transaction in the order of the proposal's items, those of legs included: what the log
+    keeps so that replay needs no recovery."""
 
 
 class Finalized(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,15 +1,19 @@
 """Proposal v1: what a sub-block's proposer sends, as canonical bytes.
 
-    proposal  = [header, blocks]
+    proposal  = [header, blocks], or [header, bundles, blocks] when it has bundles
     header    = [version = 1, network_id, height, slot, sub_index, time_ms, parent_app_hash, [l1_number, l1_hash],
                  [items_root, ...], rollups_root, ids_root, sealed, ledger_root]
+                and, when it has bundles, bundles_root as its last field
+    bundles   = [entry, ...]                         entry = [stamp_ms, terms], the terms' bytes as a string
     sealed    = [[rollup_id, [[number, hash], ...]], ...]    rollups with newly sealed blocks, strictly ascending
     blocks    = [[rollup_id, [item, ...]], ...]              rollups with items, strictly ascending
     item      = 0x00 || stamp_ms (6 bytes, big-endian) || signed transaction (EIP-2718 bytes)
+              | 0x01 || bundle hash (32 bytes) || leg
 
-An item's first byte is its kind; 0x00, a transaction, is the only kind of version 1. The stamp is when the transaction
-became executable at the proposer (arrival policy) and 0 under priority_fee. Items are the leaves of the items tree
-exactly as they stand here.
+An item's first byte is its kind. 0x00 is a transaction; its stamp is when it became executable at the proposer (arrival
+policy) and 0 under priority_fee. 0x01 is a bundle's leg on this rollup; terms and legs are those of
+`plait.codec.bundle`. A rollup's legs come first, in the order of the bundles section. Items are the leaves of the items
+tree exactly as they stand here; `bundles_root` is the same kind of tree over the entries.
 
     proposal hash = SHA-256(proposal)                header hash = SHA-256(header)
     app hash      = SHA-256([height, header hash, ledger_root]); at genesis [0, 32 zero bytes, ledger_root]
@@ -26,17 +30,31 @@ from typing import NamedTuple
 
 import msgspec
 
+from plait.codec.bundle import bundle_hash_of, decode_terms
 from plait.codec.rlp import Reader, encode_bytes, encode_bytes_list, encode_list, encode_uint
 from plait.crypto.commitments import SubBlockCommitment
 from plait.errors import CodecError
 from plait.limits import (
+    BUNDLE_BYTES_MAX,
+    BUNDLES_PER_SUB_BLOCK_MAX,
     CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX,
     PROPOSAL_BYTES_MAX,
     PROPOSAL_ITEMS_MAX,
     ROLLUPS_MAX,
     TRANSACTION_BYTES_MAX,
 )
-from plait.types import BlockNumber, Hash32, Height, L1Origin, Milliseconds, NetworkId, RollupId, Slot, SubIndex
+from plait.types import (
+    BlockNumber,
+    BundleTerms,
+    Hash32,
+    Height,
+    L1Origin,
+    Milliseconds,
+    NetworkId,
+    RollupId,
+    Slot,
+    SubIndex,
+)
 
 PROPOSAL_VERSION = 1
 ITEM_HEAD_BYTES = 7
@@ -44,6 +62,9 @@ ITEM_HEAD_BYTES = 7
 ITEM_OVERHEAD_BYTES = ITEM_HEAD_BYTES + 4
 """Head and RLP prefix of a transaction below 64 KiB; what packing counts per item."""
 STAMP_MS_MAX = 2**48 - 1
+LEG_KIND = b"\x01"
+LEG_HEAD_BYTES = 33
+"""Kind and bundle hash."""
 _UNSTAMPED = bytes(ITEM_HEAD_BYTES)
 _ZERO_HASH = bytes(32)
 
@@ -64,13 +85,29 @@ class SubBlockHeader(msgspec.Struct, frozen=True, kw_only=True):
     commitment: SubBlockCommitment
     sealed: tuple[RollupSeals, ...]
     ledger_root: Hash32
+    bundles_root: Hash32 | None = None
+    """None without bundles."""
+
+
+class BundleEntry(NamedTuple):
+    """A bundle in a proposal: what it asks for, and the stamp that orders it."""
+
+    stamp_ms: Milliseconds
+    terms: BundleTerms
+    terms_bytes: bytes
+
+    @property
+    def hash(self) -> Hash32:
+        """The bundle's identity."""
+        return bundle_hash_of(self.terms_bytes)
 
 
 class Proposal(NamedTuple):
-    """A header and the items it commits to, as columns per rollup."""
+    """A header and what it commits to: items as columns per rollup, and bundles in their order."""
 
     header: SubBlockHeader
     blocks: tuple[RollupItems, ...]
+    bundles: tuple[BundleEntry, ...] = ()
 
 
 def encode_header(header: SubBlockHeader) -> bytes:
@@ -97,14 +134,20 @@ def encode_header(header: SubBlockHeader) -> bytes:
             encode_bytes(header.commitment.ids_root),
             sealed,
             encode_bytes(header.ledger_root),
+            *(() if header.bundles_root is None else (encode_bytes(header.bundles_root),)),
         )
     )
 
 
-def encode_proposal(header: bytes, blocks: Sequence[RollupItems]) -> bytes:
-    """Canonical bytes of a proposal from its encoded header and its items."""
+def encode_entry(stamp_ms: Milliseconds, terms: bytes) -> bytes:
+    """Canonical bytes of a bundle's entry: a leaf of the bundles tree."""
+    return encode_list((encode_uint(stamp_ms), encode_bytes(terms)))
+
+
+def encode_proposal(header: bytes, blocks: Sequence[RollupItems], entries: Sequence[bytes] = ()) -> bytes:
+    """Canonical bytes of a proposal from its encoded header, its items and its encoded bundle entries."""
     items = encode_list(encode_list((encode_uint(rollup_id), encode_bytes_list(items))) for rollup_id, items in blocks)
-    return encode_list((header, items))
+    return encode_list((header, encode_list(entries), items) if entries else (header, items))
 
 
 def decode_proposal(data: bytes) -> Proposal:
@@ -124,8 +167,14 @@ def decode_proposal(data: bytes) -> Proposal:
     reader = outer.read_list("proposal")
     outer.end()
     header = _read_header(reader.read_list("header"))
-    listed = reader.read_list("blocks")
+    listed = reader.read_list("blocks or bundles")
+    bundles: tuple[BundleEntry, ...] = ()
+    if reader.more:
+        bundles = _read_bundles(listed)
+        listed = reader.read_list("blocks")
     reader.end()
+    if bool(bundles) != (header.bundles_root is not None):
+        raise CodecError("a proposal has a bundles root exactly when it has bundles")
     blocks: list[RollupItems] = []
     room = PROPOSAL_ITEMS_MAX
     while listed.more:
@@ -138,7 +187,7 @@ def decode_proposal(data: bytes) -> Proposal:
             raise CodecError(f"rollup {rollup_id} is listed without items", rollup_id=rollup_id)
         room -= len(items)
         blocks.append((rollup_id, items))
-    return Proposal(header, tuple(blocks))
+    return Proposal(header, tuple(blocks), bundles)
 
 
 def decode_header(data: bytes) -> SubBlockHeader:
@@ -167,6 +216,7 @@ def _read_header(reader: Reader) -> SubBlockHeader:
     ids_root = Hash32(reader.read_bytes(size=32))
     sealed = _read_sealed(reader.read_list("sealed blocks"))
     ledger_root = Hash32(reader.read_bytes(size=32))
+    bundles_root = Hash32(reader.read_bytes(size=32)) if reader.more else None
     reader.end()
     return SubBlockHeader(
         network_id=NetworkId(network_id),
@@ -179,7 +229,23 @@ def _read_header(reader: Reader) -> SubBlockHeader:
         commitment=SubBlockCommitment(items_roots=items_roots, rollups_root=rollups_root, ids_root=ids_root),
         sealed=sealed,
         ledger_root=ledger_root,
+        bundles_root=bundles_root,
     )
+
+
+def _read_bundles(reader: Reader) -> tuple[BundleEntry, ...]:
+    entries: list[BundleEntry] = []
+    while reader.more:
+        if len(entries) == BUNDLES_PER_SUB_BLOCK_MAX:
+            raise CodecError(f"more than {BUNDLES_PER_SUB_BLOCK_MAX} bundles", code="codec_too_many")
+        entry = reader.read_list("bundle entry")
+        stamp_ms = Milliseconds(entry.read_uint(STAMP_MS_MAX))
+        terms = entry.read_bytes(size_max=BUNDLE_BYTES_MAX)
+        entry.end()
+        entries.append(BundleEntry(stamp_ms, decode_terms(terms), terms))
+    if not entries:
+        raise CodecError("a bundles section without bundles is left out")
+    return tuple(entries)
 
 
 def _read_sealed(reader: Reader) -> tuple[RollupSeals, ...]:
@@ -238,8 +304,8 @@ def encode_items(raws: Sequence[bytes], stamps_ms: Sequence[Milliseconds]) -> li
     return [stamp.to_bytes(ITEM_HEAD_BYTES, "big") + raw for stamp, raw in zip(stamps_ms, raws, strict=True)]
 
 
-def split_items(items: Sequence[bytes]) -> TransactionColumns:
-    """Columns of a rollup's items.
+def split_items(items: Sequence[bytes], first: int = 0) -> TransactionColumns:
+    """Columns of a rollup's plain items; `first` items (legs) stand before them.
 
     Raises:
         CodecError: `item_kind_unknown`, with the item's index.
@@ -250,9 +316,25 @@ def split_items(items: Sequence[bytes]) -> TransactionColumns:
         return TransactionColumns([Milliseconds(0)] * len(heads), raws)
     for index, head in enumerate(heads):
         if len(head) < ITEM_HEAD_BYTES or head[0] != 0:
-            raise CodecError(f"item {index} is not of kind 0, a transaction", code="item_kind_unknown", index=index)
+            place = first + index
+            raise CodecError(f"item {place} is not of kind 0, a transaction", code="item_kind_unknown", index=place)
     from_bytes = int.from_bytes
     return TransactionColumns([Milliseconds(from_bytes(head, "big")) for head in heads], raws)
+
+
+def encode_leg_item(bundle_hash: Hash32, leg: bytes) -> bytes:
+    """The item of a bundle's leg; `leg` is what `plait.codec.bundle.encode_leg` gives."""
+    return LEG_KIND + bundle_hash + leg
+
+
+def legs_count(items: Sequence[bytes]) -> int:
+    """How many of a rollup's first items are legs."""
+    count = 0
+    for item in items:
+        if item[:1] != LEG_KIND:
+            break
+        count += 1
+    return count
 
 
 # ---------------------------------------------------------------- hashes

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from plait.execution.bundles import BundleCandidate
 from plait.limits import PROPOSAL_BYTES_MAX
 from plait.ordering.queues import SenderQueue
 from plait.types import Hash32, Height, Milliseconds, RollupId, Slot, SubIndex
@@ -30,6 +31,7 @@ class PrepareRequest(msgspec.Struct, frozen=True, kw_only=True):
     time_ms: Milliseconds
     """The agreed time of this height, Unix milliseconds; never below the time of the height before."""
     candidates: Mapping[RollupId, Sequence[SenderQueue]]
+    bundles: Sequence[BundleCandidate] = ()
     proposer: bytes = b""
     round: int = 0
     bytes_max: int = PROPOSAL_BYTES_MAX
@@ -44,6 +46,19 @@ class Dropped(msgspec.Struct, frozen=True):
     sentence: str
 
 
+class BundleFailed(msgspec.Struct, frozen=True):
+    """A bundle that was tried and left no trace. Whether it can still apply later is the pool's to find out."""
+
+    hash: Hash32
+    code: str
+    sentence: str
+    rollup_id: RollupId
+    index: int
+    reason: str
+    charged: bool
+    """It cost execution, or its condition was read and false: the sender answers for it."""
+
+
 class PreparedProposal(msgspec.Struct, frozen=True, kw_only=True):
     """A proposal that this node's own `process` accepts."""
 
@@ -54,6 +69,9 @@ class PreparedProposal(msgspec.Struct, frozen=True, kw_only=True):
     deferred: int
     """Candidates that are fine but did not fit (gas, data availability, bytes, items, or a slot that is still catching
     up)."""
+    bundles_failed: tuple[BundleFailed, ...] = ()
+    bundles_deferred: int = 0
+    """Bundles that were not tried: no room on one of their rollups, outside their window, or no credit left."""
 
 
 class ProcessRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,8 +108,8 @@ class FinalizeRequest(msgspec.Struct, frozen=True, kw_only=True):
     time_ms: Milliseconds
     proposal: bytes
     senders: bytes | None = None
-    """Senders (20 bytes each) in the order of the proposal's items: only from this node's own log, skips their
-    recovery."""
+    """Senders (20 bytes each) in the order of the proposal's items, legs included: only from this node's own
+    log, skips their recovery."""
 
 
 class Committed(msgspec.Struct, frozen=True, kw_only=True):

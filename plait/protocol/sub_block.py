@@ -13,6 +13,7 @@ from plait.ledger.encoding import ledger_root
 from plait.ledger.state import LedgerState, OpenBlockRecord
 from plait.ledger.transition import RollupProgress, SubBlockApplied, apply
 from plait.native import Attributes, OpenBlock, Outcomes, Rollup, SealedBlock, Transaction
+from plait.protocol.bundles import BundlesRun
 from plait.protocol.effects import RollupEffect, SubBlockDecided
 from plait.protocol.grid import Position, block_at, block_timestamp_s, next_position, slot_start_ms
 from plait.protocol.proposal import (
@@ -45,11 +46,12 @@ class Advanced(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What one rollup executed: `transactions` were applied, and `positions` says where they stand in `outcomes`."""
+    """What one rollup executed: legs of bundles first, then plain transactions. All `transactions` were applied;
+    `positions` says where those after the legs stand in `outcomes`."""
 
     items: list[bytes]
     transactions: list[Transaction]
-    outcomes: Outcomes
+    outcomes: Outcomes | None
     statuses: bytes
     positions: Sequence[int]
 
@@ -110,6 +112,8 @@ def complete(
     runs: Mapping[RollupId, Run],
     time_ms: Milliseconds,
     commitment: SubBlockCommitment,
+    *,
+    bundles: BundlesRun,
 ) -> Executed:
     """Computes the header of a sub-block whose transactions have run, its canonical bytes, the next ledger and the
     effect.
@@ -120,6 +124,7 @@ def complete(
         runs: per rollup with items.
         time_ms: agreed time of the height.
         commitment: to the items of `runs`.
+        bundles: what took place of bundles; their legs are in `runs`.
     """
     before = base.ledger
     candidate, position = advanced.candidate, advanced.position
@@ -148,9 +153,12 @@ def complete(
         commitment=commitment,
         sealed=seals_of(advanced.sealed),
         ledger_root=ledger_root(ledger),
+        bundles_root=bundles.root,
     )
     header_bytes = encode_header(header)
-    proposal = encode_proposal(header_bytes, [(rollup_id, run.items) for rollup_id, run in sorted(runs.items())])
+    proposal = encode_proposal(
+        header_bytes, [(rollup_id, run.items) for rollup_id, run in sorted(runs.items())], bundles.entries
+    )
     effect = SubBlockDecided(
         height=height,
         slot=position.slot,
@@ -161,10 +169,29 @@ def complete(
         proposal=proposal,
         proposal_hash=proposal_hash_of(proposal),
         rollups=tuple(_effects(advanced, runs, open_blocks)),
+        bundles=tuple(bundles.decided),
         transactions=sum(len(run.transactions) for run in runs.values()),
         senders=b"".join([transaction.sender for _, run in sorted(runs.items()) for transaction in run.transactions]),
     )
     return Executed(header, proposal, candidate, ledger, effect)
+
+
+def with_legs(runs: Mapping[RollupId, Run], bundles: BundlesRun) -> dict[RollupId, Run]:
+    """Puts the legs that ran before everything else at the head of each rollup's run."""
+    if not bundles.legs:
+        return dict(runs)
+    joined = dict(runs)
+    for rollup_id, legs in bundles.legs.items():
+        run = runs.get(rollup_id)
+        if run is None:
+            joined[rollup_id] = Run(list(legs.items), list(legs.transactions), None, bytes(legs.statuses), ())
+        else:
+            joined[rollup_id] = run._replace(
+                items=[*legs.items, *run.items],
+                transactions=[*legs.transactions, *run.transactions],
+                statuses=bytes(legs.statuses) + run.statuses,
+            )
+    return joined
 
 
 def seals_of(sealed: Mapping[RollupId, Sequence[SealedBlock]]) -> tuple[RollupSeals, ...]:
@@ -206,6 +233,7 @@ def _effects(
                 rollup_id=rollup_id,
                 transactions=tuple(run.transactions) if run is not None else (),
                 statuses=run.statuses if run is not None else b"",
+                legs_transactions=len(run.transactions) - len(run.positions) if run is not None else 0,
                 outcomes=run.outcomes if run is not None else None,
                 positions=run.positions if run is not None else (),
                 sealed=tuple(advanced.sealed.get(rollup_id, ())),

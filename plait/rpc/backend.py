@@ -8,7 +8,7 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 
-from plait.mempool import Pool
+from plait.mempool import BundlePool, Pool
 from plait.native import Rollup
 from plait.protocol.effects import SubBlockDecided
 from plait.protocol.requests import ApplicationInfo
@@ -160,6 +160,11 @@ class Backend(Protocol):
     @property
     def pool(self) -> Pool:
         """The transactions that are not decided yet."""
+        ...
+
+    @property
+    def bundles(self) -> BundlePool:
+        """The bundles that are not decided yet, and what became of others."""
         ...
 
     @property

@@ -12,8 +12,16 @@ from typing import Any, Final
 import msgspec
 from rlp import decode as rlp_decode  # type: ignore[import-untyped]  # the package has no types
 
+from plait.codec.bundle import decode_leg
 from plait.native import Transaction, keccak256, keccak256_many
-from plait.protocol.proposal import Proposal, decode_proposal, proposal_hash_of, split_items
+from plait.protocol.proposal import (
+    LEG_HEAD_BYTES,
+    Proposal,
+    decode_proposal,
+    legs_count,
+    proposal_hash_of,
+    split_items,
+)
 from plait.types import Hash32, RollupId
 
 JSON: Final = msgspec.json.Encoder()
@@ -91,9 +99,11 @@ def pooled_transaction_json(transaction: Transaction) -> bytes:
     return JSON.encode(pooled_transaction(transaction))
 
 
-def item_hashes(items: Sequence[bytes]) -> list[bytes]:
-    """Transaction hashes of a rollup's items."""
-    return keccak256_many(split_items(items).raws)
+def item_hashes(items: Sequence[bytes]) -> list[list[bytes]]:
+    """Transaction hashes of each of a rollup's items: several where the item is a bundle's leg."""
+    legs = legs_count(items)
+    hashes = [keccak256_many(decode_leg(item[LEG_HEAD_BYTES:])) for item in items[:legs]]
+    return hashes + [[hash_] for hash_ in keccak256_many(split_items(items[legs:], legs).raws)]
 
 
 def sub_block(proposal: Proposal, proposal_bytes: bytes, app_hash: Hash32, ids: Sequence[RollupId]) -> dict[str, Any]:
@@ -120,11 +130,19 @@ def sub_block(proposal: Proposal, proposal_bytes: bytes, app_hash: Hash32, ids: 
         "rollupsRoot": hex_of(header.commitment.rollups_root),
         "idsRoot": hex_of(header.commitment.ids_root),
         "ledgerRoot": hex_of(header.ledger_root),
+        "bundles": [
+            {
+                "bundleHash": hex_of(entry.hash),
+                "stampMs": entry.stamp_ms,
+                "rollupIds": [leg.rollup_id for leg in entry.terms.legs],
+            }
+            for entry in proposal.bundles
+        ],
         "rollups": [
             {
                 "rollupId": rollup_id,
                 "itemsRoot": hex_of(root),
-                "transactions": [hex_of(hash_) for hash_ in item_hashes(items.get(rollup_id, []))],
+                "transactions": [hex_of(hash_) for item in item_hashes(items.get(rollup_id, [])) for hash_ in item],
                 "sealed": [{"number": number, "hash": hex_of(hash_)} for number, hash_ in sealed.get(rollup_id, ())],
             }
             for rollup_id, root in zip(ids, header.commitment.items_roots, strict=True)

@@ -15,10 +15,11 @@ from typing import Final, Literal, Protocol, TypeAlias
 import msgspec
 
 from plait.limits import RPC_LOGS_MAX, RPC_SUBSCRIPTIONS_PER_CONNECTION_MAX
-from plait.mempool import Admitted
+from plait.mempool import Admitted, BundleStatus
 from plait.native import NativeError
 from plait.protocol.effects import SubBlockDecided
 from plait.rpc.backend import Backend
+from plait.rpc.bundles import status_json
 from plait.rpc.encoding import hex_of, pooled_transaction_json, sub_block_json
 from plait.rpc.errors import LIMIT_EXCEEDED, RpcError
 from plait.rpc.filters import Filters
@@ -26,7 +27,7 @@ from plait.rpc.parameters import LogFilter
 from plait.rpc.readers import Readers
 from plait.types import RollupId
 
-Topic: TypeAlias = Literal["newHeads", "syncing", "logs", "newPendingTransactions", "subBlocks"]
+Topic: TypeAlias = Literal["newHeads", "syncing", "logs", "newPendingTransactions", "subBlocks", "bundles"]
 _raw_list: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -51,6 +52,7 @@ class Subscription:
     rollup_id: RollupId | None
     logs: LogFilter | None = None
     full: bool = False
+    bundle_hash: bytes | None = None
 
     def send(self, result: bytes) -> None:
         """Notifies of one result, JSON."""
@@ -70,6 +72,7 @@ class Streams:
         self._filters: dict[RollupId, Filters] = {}
         self._by_topic: dict[tuple[Topic, RollupId | None], dict[str, Subscription]] = {}
         self._sealed = {rollup_id: handle.native.head.number for rollup_id, handle in backend.rollups.items()}
+        backend.bundles.listen(self._bundle_changed)
 
     def __len__(self) -> int:
         return sum(map(len, self._by_topic.values()))
@@ -83,13 +86,14 @@ class Streams:
         *,
         logs: LogFilter | None = None,
         full: bool = False,
+        bundle_hash: bytes | None = None,
     ) -> str:
         """A new subscription's id. Raises RpcError at RPC_SUBSCRIPTIONS_PER_CONNECTION_MAX."""
         if len(subscriber.subscriptions) >= RPC_SUBSCRIPTIONS_PER_CONNECTION_MAX:
             raise RpcError(LIMIT_EXCEEDED, "too many subscriptions on this connection", {"code": "subscriptions_full"})
         identity = "0x" + secrets.token_hex(16)
-        namespace: Literal["eth", "plait"] = "plait" if topic == "subBlocks" else "eth"
-        subscription = Subscription(identity, namespace, topic, subscriber, rollup_id, logs, full)
+        namespace: Literal["eth", "plait"] = "plait" if topic in {"subBlocks", "bundles"} else "eth"
+        subscription = Subscription(identity, namespace, topic, subscriber, rollup_id, logs, full, bundle_hash)
         subscriber.subscriptions[identity] = subscription
         self._by_topic.setdefault((topic, rollup_id), {})[identity] = subscription
         return identity
@@ -135,6 +139,12 @@ class Streams:
                     subscription.send(long)
                 else:
                     subscription.send(short)
+
+    def _bundle_changed(self, status: BundleStatus) -> None:
+        """Notifies who follows the bundle. Nobody learns of a bundle whose hash they do not know."""
+        for subscription in self._of("bundles", None):
+            if subscription.bundle_hash == status.hash:
+                subscription.send(status_json(status))
 
     async def run(self) -> None:
         """Follows the node's decided sub-blocks until cancelled; picks up again after having fallen behind."""

@@ -3,6 +3,7 @@
 Level 0: imports nothing of Plait but `plait.limits` and `plait.errors`.
 """
 
+from plait.types.bundle import Bundle, BundleTerms, Comparison, Condition, ConditionKind, Leg, LegTerms
 from plait.types.identifiers import (
     Address,
     BlockNumber,
@@ -20,11 +21,18 @@ from plait.types.quantities import Gas, Milliseconds, Seconds, Wei
 __all__ = [
     "Address",
     "BlockNumber",
+    "Bundle",
+    "BundleTerms",
     "ChainId",
+    "Comparison",
+    "Condition",
+    "ConditionKind",
     "Gas",
     "Hash32",
     "Height",
     "L1Origin",
+    "Leg",
+    "LegTerms",
     "Milliseconds",
     "NetworkId",
     "NetworkParameters",

@@ -6,6 +6,7 @@ from plait.engines.simulated import Forger
 def all_forgers() -> tuple[Forger, ...]:
     """Every byzantine proposer, in a fixed order."""
     from sim.byzantine import (
+        bundles,
         censoring,
         doubled,
         failing_transaction,
@@ -29,4 +30,5 @@ def all_forgers() -> tuple[Forger, ...]:
         oversized.forge,
         sealing.forge,
         censoring.forge,
+        bundles.forge,
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from plait.codec.bundle import bundle_hash_of, encode_leg, encode_terms, terms_of
 from plait.codec.rlp import encode_list, encode_uint
 from plait.crypto import merkle
 from plait.crypto.commitments import commit
@@ -24,18 +25,26 @@ from plait.protocol.proposal import (
     SubBlockHeader,
     app_hash_of,
     decode_proposal,
+    encode_entry,
     encode_header,
     encode_items,
+    encode_leg_item,
     encode_proposal,
     header_hash_of,
     proposal_hash_of,
 )
 from plait.types import (
+    Address,
     BlockNumber,
+    Bundle,
+    Comparison,
+    Condition,
+    ConditionKind,
     Gas,
     Hash32,
     Height,
     L1Origin,
+    Leg,
     Milliseconds,
     NetworkId,
     NetworkParameters,
@@ -161,7 +170,7 @@ def proposal_vectors() -> list[dict[str, Any]]:
         proposal = encode_proposal(encoded, blocks)
         vectors.append(
             {
-                "header": _plain(header),
+                "header": {name: value for name, value in _plain(header).items() if value is not None},
                 "blocks": [[rollup_id, [item.hex() for item in items]] for rollup_id, items in blocks],
                 "header_bytes": encoded.hex(),
                 "proposal_bytes": proposal.hex(),
@@ -171,6 +180,66 @@ def proposal_vectors() -> list[dict[str, Any]]:
             }
         )
     return vectors
+
+
+def bundle_vectors() -> list[dict[str, Any]]:
+    """A bundle of two legs with conditions and an allowed revert, and a proposal that holds it before a plain item."""
+    legs = (
+        Leg(rollup_id=RollupId(901), transactions=(_signed(901, 0, 0, 1), _signed(901, 0, 1, 1)), allowed_reverts=(1,)),
+        Leg(rollup_id=RollupId(902), transactions=(_signed(902, 1, 0, 1),)),
+    )
+    conditions = (
+        Condition(
+            rollup_id=RollupId(902),
+            kind=ConditionKind.STORAGE,
+            address=Address(bytes(19) + b"\x07"),
+            slot=bytes(31) + b"\x01",
+            comparison=Comparison.GREATER_OR_EQUAL,
+            value=2**255,
+        ),
+        Condition(
+            rollup_id=RollupId(901),
+            kind=ConditionKind.BALANCE,
+            address=Address(bytes(20)),
+            slot=b"",
+            comparison=Comparison.LESS,
+            value=10**18,
+        ),
+    )
+    bundle = Bundle(legs=legs, not_before_slot=Slot(10), deadline_slot=Slot(20), conditions=conditions)
+    terms = encode_terms(terms_of(bundle))
+    bundle_hash = bundle_hash_of(terms)
+    items = [encode_leg_item(bundle_hash, encode_leg(leg.transactions)) for leg in legs]
+    plain = encode_items([_signed(901, 2, 0, 5)], [Milliseconds(0)])
+    blocks = [(RollupId(901), [items[0], *plain]), (RollupId(902), [items[1]])]
+    entry = encode_entry(Milliseconds(1_790_000_012_000), terms)
+    header = encode_header(
+        SubBlockHeader(
+            network_id=NetworkId(7),
+            height=Height(41),
+            slot=Slot(12),
+            sub_index=SubIndex(1),
+            time_ms=Milliseconds(1_790_000_012_345),
+            parent_app_hash=_hash(0xAA),
+            l1_origin=L1Origin(number=BlockNumber(1), hash=_hash(0xBB)),
+            commitment=commit([RollupId(901), RollupId(902)], dict(blocks)),
+            sealed=(),
+            ledger_root=_hash(0xCC),
+            bundles_root=Hash32(merkle.root([entry])),
+        )
+    )
+    proposal = encode_proposal(header, blocks, [entry])
+    return [
+        {
+            "bundle": _plain(bundle),
+            "terms_bytes": terms.hex(),
+            "bundle_hash": bundle_hash.hex(),
+            "entry_bytes": entry.hex(),
+            "leg_items": [item.hex() for item in items],
+            "header_hash": header_hash_of(header).hex(),
+            "proposal_bytes": proposal.hex(),
+        }
+    ]
 
 
 def invalid_vectors() -> list[dict[str, Any]]:
@@ -251,6 +320,7 @@ ALL = {
     "proposal_v1": proposal_vectors,
     "proposal_v1_invalid": invalid_vectors,
     "ordering_v1": ordering_vectors,
+    "bundle_v1": bundle_vectors,
 }
 
 

@@ -74,6 +74,42 @@ def test_proposals_follow_the_specification() -> None:
         assert sha256(rlp.encode([header[2], header_hash, header[12]])).hexdigest() == vector["app_hash"]
 
 
+def test_bundles_follow_the_specification() -> None:
+    """docs/protocol.md, sections 2, 3 and 9, with the `rlp` library and hashlib alone."""
+    kinds, comparisons = ["balance", "storage"], ["eq", "ne", "lt", "gt", "le", "ge"]
+    for vector in vectors("bundle_v1"):
+        bundle = vector["bundle"]
+        legs = [[bytes.fromhex(raw) for raw in leg["transactions"]] for leg in bundle["legs"]]
+        leg_hashes = [sha256(rlp.encode(leg)).digest() for leg in legs]
+        listed = [
+            [leg["rollup_id"], digest, leg["allowed_reverts"]]
+            for leg, digest in zip(bundle["legs"], leg_hashes, strict=True)
+        ]
+        conditions = [
+            [
+                found["rollup_id"],
+                kinds.index(found["kind"]),
+                bytes.fromhex(found["address"]),
+                bytes.fromhex(found["slot"]),
+                comparisons.index(found["comparison"]),
+                found["value"],
+            ]
+            for found in bundle["conditions"]
+        ]
+        terms = rlp.encode([1, bundle["not_before_slot"], bundle["deadline_slot"], listed, conditions, 0])
+        assert terms.hex() == vector["terms_bytes"]
+        bundle_hash = sha256(terms).digest()
+        assert bundle_hash.hex() == vector["bundle_hash"]
+        items = [b"\1" + bundle_hash + rlp.encode(leg) for leg in legs]
+        assert [item.hex() for item in items] == vector["leg_items"]
+        header, entries, blocks = rlp.decode(bytes.fromhex(vector["proposal_bytes"]))
+        assert [rlp.encode(entry).hex() for entry in entries] == [vector["entry_bytes"]]
+        assert [listed[0] for _, listed in blocks] == items
+        assert header[8] == [tree_hash(listed) for _, listed in blocks]
+        assert header[13] == tree_hash([rlp.encode(entry) for entry in entries])
+        assert sha256(rlp.encode(header)).hexdigest() == vector["header_hash"]
+
+
 def test_invalid_proposals_have_codes() -> None:
     assert {vector["code"] for vector in vectors("proposal_v1_invalid")} == {"codec_invalid", "codec_version_unknown"}
 

@@ -148,8 +148,9 @@ def _find(endpoint: Endpoint, rollup_id: RollupId, hash_: bytes) -> tuple[Decide
                 continue
             proposal = decode_proposal(record.proposal)
             hashes = item_hashes(dict(proposal.blocks).get(rollup_id, []))
-            if hash_ in hashes:
-                return record, proposal, hashes.index(hash_)
+            for index, held in enumerate(hashes):
+                if hash_ in held:
+                    return record, proposal, index
     return None
 
 
@@ -264,9 +265,21 @@ class _Receipt(msgspec.Struct):
 
 
 # ---------------------------------------------------------------- streams and description
-@method("plait_subscribe", Param("kind", TEXT), mode="connection", scope="both", result=HASH_SCHEMA)
-def subscribe(endpoint: Endpoint, subscriber: Subscriber, kind: str) -> str:
-    """Subscribes to `subBlocks`: every decided sub-block as plait_getSubBlock shows it; WebSocket only."""
+@method(
+    "plait_subscribe",
+    Param("kind", TEXT),
+    Param("bundleHash", HASH, optional=True),
+    mode="connection",
+    scope="both",
+    result=HASH_SCHEMA,
+)
+def subscribe(endpoint: Endpoint, subscriber: Subscriber, kind: str, bundle_hash: bytes | None) -> str:
+    """Subscribes to `subBlocks` (every decided sub-block as plait_getSubBlock shows it) or `bundles` (one bundle's
+    changes as plait_getBundle shows them, by its hash); WebSocket only."""
+    if kind == "bundles":
+        if bundle_hash is None:
+            raise RpcError(INVALID_PARAMS, "missing value for required argument 1", {"name": "bundleHash"})
+        return endpoint.streams.subscribe(subscriber, "bundles", None, bundle_hash=bundle_hash)
     if kind != "subBlocks":
         raise RpcError(-32601, f'no "{kind[:64]}" subscription in plait namespace')
     return endpoint.streams.subscribe(subscriber, "subBlocks", None)

@@ -129,7 +129,7 @@ def test_garbage_is_a_codec_error_and_nothing_else(data: bytes) -> None:
 
 def test_the_proposal_and_its_header_survive_the_round_trip() -> None:
     honest = situation().honest
-    header, blocks = decode_proposal(honest)
+    header, blocks, _ = decode_proposal(honest)
     encoded = encode_header(header)
     assert decode_header(encoded) == header
     assert encode_proposal(encoded, blocks) == honest

@@ -52,7 +52,7 @@ def only(situation: Situation, rollup_id: RollupId, raws: list[bytes], stamp_ms:
 
 def test_the_honest_proposal_is_accepted_and_rich(situation: Situation) -> None:
     assert isinstance(situation.verdict(situation.honest), Accepted)
-    header, blocks = decode_proposal(situation.honest)
+    header, blocks, _ = decode_proposal(situation.honest)
     assert [(rollup_id, len(found)) for rollup_id, found in header.sealed] == [(FEE, 1), (ARRIVAL, 1)]
     assert [(rollup_id, len(items)) for rollup_id, items in blocks] == [(FEE, 6), (ARRIVAL, 6)]
 
@@ -393,12 +393,14 @@ def test_stored_senders_that_do_not_fit_the_items_stop_the_node() -> None:
 def test_every_code_is_documented() -> None:
     """docs/protocol.md names each code that the checking modules can refuse with."""
     root = Path(__file__).parents[3]
-    sources = ("checking", "proposal", "grid")
+    sources = ("checking", "proposal", "grid", "bundles")
     texts = [(root / "plait" / "protocol" / f"{name}.py").read_text() for name in sources]
-    texts.append((root / "plait" / "ordering" / "policy.py").read_text())
+    texts += [(root / "plait" / name).read_text() for name in ("ordering/policy.py", "codec/bundle.py")]
     found = set(re.findall(r'code="([a-z_0-9]+)"', "".join(texts)))
     found |= set(re.findall(r'_require_equal\("([a-z_0-9]+)"', texts[0]))
-    found |= set(re.findall(r'_refused\(\s*rollup_id,\s*[^"]*"([a-z_0-9]+)"', texts[3]))
+    found |= set(re.findall(r'_refused\(\s*rollup_id,\s*[^"]*"([a-z_0-9]+)"', texts[4]))
+    found |= set(re.findall(r'_refused\(\s*"([a-z_0-9]+)"', texts[3]))
+    found |= set(re.findall(r'"(bundle_[a-z_]+)"', texts[5]))
     assert len(found) > 25
     documented = (root / "docs" / "protocol.md").read_text()
     missing = sorted(code for code in found if f"`{code}`" not in documented)

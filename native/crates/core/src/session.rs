@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, U256};
 use plait_state::{AccountInfo, StateTrie};
 
 use crate::block::{Attributes, BlockMark, OpenBlock, Sealed};
@@ -99,6 +99,11 @@ impl Session {
     /// The account as the session sees it.
     pub fn account(&mut self, address: Address) -> Option<AccountInfo> {
         self.overlay.account(address)
+    }
+
+    /// The storage slot as the session sees it.
+    pub fn slot(&mut self, address: Address, slot: U256) -> U256 {
+        self.overlay.slot(address, slot)
     }
 
     /// An independent copy.

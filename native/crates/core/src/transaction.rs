@@ -84,6 +84,12 @@ pub fn decode_transactions<R: AsRef<[u8]> + Sync>(
         .collect()
 }
 
+/// The address that signed a 32-byte digest: `signature` is r, s and v (0, 1, 27 or 28), 65 bytes, with a low s (EIP-2).
+pub fn signer_of(digest: B256, signature: &[u8]) -> Option<Address> {
+    let signature = Signature::from_raw(signature).ok()?;
+    recover_signer(&signature, digest).ok()
+}
+
 /// Decodes one transaction; `sender` skips recovery.
 ///
 /// # Errors

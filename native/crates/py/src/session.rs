@@ -12,7 +12,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyList, PyTuple};
 use rayon::prelude::*;
 
-use crate::convert::{address, detached, int};
+use crate::convert::{address, detached, int, word};
 use crate::records::{Attributes, OpenBlock, Outcomes, SealedBlock};
 use crate::transactions::Transaction;
 
@@ -90,6 +90,11 @@ impl Session {
             Ok(addresses.iter().map(|address| session.account(*address)).collect::<Vec<_>>())
         })?;
         account_list(py, &accounts)
+    }
+    fn storage<'py>(&self, py: Python<'py>, address: &[u8], slot: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+        let (address, slot) = (self::address(address)?, word(slot)?);
+        let value = detached(py, || Ok(self.lock().slot(address, slot.into())))?;
+        Ok(PyBytes::new(py, &value.to_be_bytes::<32>()))
     }
 }
 

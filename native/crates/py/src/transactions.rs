@@ -11,7 +11,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyList};
 use rayon::prelude::*;
 
-use crate::convert::{detached, int};
+use crate::convert::{detached, int, word};
 
 /// One signed, decoded user transaction with its recovered sender. Immutable.
 #[pyclass(frozen, module = "plait.native._core")]
@@ -138,6 +138,13 @@ pub fn decode_transactions<'py>(
         }
     }
     Ok(list)
+}
+
+/// Address that signed a digest, or None.
+#[pyfunction]
+pub fn recover_signer<'py>(py: Python<'py>, digest: &[u8], signature: &[u8]) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    let signer = core::signer_of(word(digest)?, signature);
+    Ok(signer.map(|address| PyBytes::new(py, address.as_slice())))
 }
 
 /// keccak-256 of the data.

@@ -1,0 +1,588 @@
+"""The pool of bundles: admission, what the protocol is offered, credit for failed trials, statuses.
+
+Rules of admission, in this order (the first that fails is the answer; codes in docs/errors.md)
+ 1. the bundle's own rules (`plait.codec.bundle`): legs, sizes, conditions, window
+ 2. known rollups; not held already; deadline in reach; gas of each leg within a block's
+ 3. decoding and sender recovery of every transaction
+ 4. nonces not used; the first transaction of each leg can be paid (later ones may be funded by earlier ones)
+ 5. limits per payer and of the whole pool
+
+Who answers for a bundle (its *payer*) is whoever signed the submission: a signature by the sender of any of its
+transactions over `signed_text("send", hash)`. An unsigned one is charged to the sender of its first transaction, in an
+account apart, so that nobody can spend the credit of a sender who signs. The same kind of signature cancels and
+replaces.
+
+Credit: a failed trial that cost execution takes one of BUNDLE_TRIALS_FAILED_PER_SLOT_MAX of its payer; a payer without
+credit waits for the next slot. A bundle that failed stands behind all that did not, and is tried after 1, 2, 4, ...
+sub-blocks. So a flood of failing bundles costs its own sender's turns and nobody else's.
+
+Nothing in here is visible to the pool of plain transactions, or to anybody who does not know the bundle's hash.
+
+Statuses: received | decided(height) | sealed | dropped(code, sentence, leg).
+
+Level 2. Lives on one thread (the event loop's). Time and slot are arguments.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final, Literal, Protocol
+
+import msgspec
+
+from plait.codec.bundle import bundle_hash_of, check_leg_sizes, check_terms, encode_leg, encode_terms, terms_of
+from plait.errors import BundleRefused, CodecError
+from plait.execution.bundles import BundleCandidate, DecodedBundle
+from plait.limits import (
+    BUNDLE_DEADLINE_SLOTS_MAX,
+    BUNDLE_HISTORY_MAX,
+    BUNDLE_RETRY_SUB_BLOCKS_MAX,
+    BUNDLE_TRIALS_FAILED_PER_SLOT_MAX,
+    BUNDLES_BYTES_MAX,
+    BUNDLES_MAX,
+    BUNDLES_PER_SENDER_MAX,
+    BUNDLES_PER_SUB_BLOCK_MAX,
+)
+from plait.mempool.lane import RollupDecided, RollupReads
+from plait.native import PENDING as AT_PENDING
+from plait.native import Transaction, decode_transactions, keccak256, recover_signer
+from plait.types import Bundle, Hash32, Height, Milliseconds, RollupId, RollupParameters, Slot
+
+SIGNATURE_BYTES: Final = 65
+Payer = bytes
+"""One byte (1 signed, 0 not) and an address."""
+
+
+class Placement(msgspec.Struct, frozen=True):
+    """A leg and where it was decided."""
+
+    rollup_id: RollupId
+    transactions: tuple[Hash32, ...]
+    block_number: int | None
+    """None before it is decided."""
+
+
+class Mishap(msgspec.Struct, frozen=True):
+    """Why a bundle failed or was dropped."""
+
+    code: str
+    sentence: str
+    rollup_id: RollupId | None = None
+    index: int | None = None
+    reason: str = ""
+
+
+class BundleStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a bundle has come."""
+
+    hash: Hash32
+    status: Literal["received", "decided", "sealed", "dropped"]
+    legs: tuple[Placement, ...]
+    not_before_slot: Slot
+    deadline_slot: Slot
+    height: Height | None = None
+    trials: int = 0
+    """Failed ones so far."""
+    mishap: Mishap | None = None
+    """Why it was dropped; while it waits, why it failed last."""
+
+
+class TrialFailed(Protocol):
+    """A trial that failed; `protocol.requests.BundleFailed` has it."""
+
+    @property
+    def hash(self) -> Hash32:
+        """Of the bundle."""
+        ...
+
+    @property
+    def code(self) -> str:
+        """Stable code."""
+        ...
+
+    @property
+    def sentence(self) -> str:
+        """In words."""
+        ...
+
+    @property
+    def rollup_id(self) -> RollupId:
+        """Where it failed."""
+        ...
+
+    @property
+    def index(self) -> int:
+        """Of the transaction in its leg, or of the condition."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """The transaction's own code."""
+        ...
+
+    @property
+    def charged(self) -> bool:
+        """Whether the payer answers for it."""
+        ...
+
+
+class BundleDecided(Protocol):
+    """A bundle that took place; `protocol.effects.BundleDecided` has it."""
+
+    @property
+    def hash(self) -> Hash32:
+        """Of the bundle."""
+        ...
+
+
+class SubBlockEffect(Protocol):
+    """What the pool needs of a decided sub-block; `protocol.effects.SubBlockDecided` has it."""
+
+    @property
+    def height(self) -> Height:
+        """Of the sub-block."""
+        ...
+
+    @property
+    def slot(self) -> Slot:
+        """Its slot."""
+        ...
+
+    @property
+    def rollups(self) -> Sequence[RollupDecided]:
+        """Its parts."""
+        ...
+
+    @property
+    def bundles(self) -> Sequence[BundleDecided]:
+        """Bundles that took place."""
+        ...
+
+
+class _Entry:
+    """A bundle that waits."""
+
+    __slots__ = ("bundle", "mishap", "not_before_height", "payer", "senders", "size", "stamp_ms", "trials")
+
+    def __init__(self, bundle: DecodedBundle, payer: Payer, stamp_ms: Milliseconds) -> None:
+        self.bundle = bundle
+        self.payer = payer
+        self.stamp_ms = stamp_ms
+        self.senders = senders_of(bundle)
+        self.size = sum(map(len, bundle.leg_bytes)) + len(bundle.terms_bytes)
+        self.trials = 0
+        self.not_before_height = 0
+        self.mishap: Mishap | None = None
+
+
+class BundlePool:
+    """Bundles of a node that are not decided yet, and what became of the others."""
+
+    def __init__(self, *, bundles_max: int = BUNDLES_MAX, per_sender_max: int = BUNDLES_PER_SENDER_MAX) -> None:
+        self.bundles_max = bundles_max
+        self.per_sender_max = per_sender_max
+        self.admitted_count = 0
+        self.dropped: dict[str, int] = {}
+        self.refused: dict[str, int] = {}
+        self._rollups: dict[RollupId, tuple[RollupReads, RollupParameters]] = {}
+        self._entries: dict[Hash32, _Entry] = {}
+        self._bytes = 0
+        self._by_payer: dict[Payer, int] = {}
+        self._by_sender: dict[tuple[RollupId, bytes], dict[Hash32, None]] = {}
+        self._last_stamp_ms: dict[tuple[RollupId, bytes], Milliseconds] = {}
+        self._used: dict[Payer, int] = {}
+        self._used_slot = Slot(-1)
+        self._height = 0
+        self._ends: OrderedDict[Hash32, BundleStatus] = OrderedDict()
+        self._unsealed: dict[Hash32, BundleStatus] = {}
+        self._listeners: list[Callable[[BundleStatus], None]] = []
+
+    def add_rollup(self, rollup: RollupReads, parameters: RollupParameters) -> None:
+        """Makes a rollup known."""
+        self._rollups[parameters.rollup_id] = (rollup, parameters)
+
+    def listen(self, listener: Callable[[BundleStatus], None]) -> None:
+        """Has every change of a status told, from now on."""
+        self._listeners.append(listener)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    # ------------------------------------------------------------ admission
+    def decode(self, bundle: Bundle) -> DecodedBundle:
+        """The rules that need no pool and no state, and sender recovery. May run on any thread.
+
+        Raises:
+            BundleRefused: rules 1 and 3, and unknown rollups.
+        """
+        try:
+            check_leg_sizes(bundle)
+            terms = terms_of(bundle)
+            check_terms(terms)
+        except CodecError as error:
+            raise BundleRefused(error.message, code=error.code, **error.fields) from None
+        for rollup_id in [leg.rollup_id for leg in terms.legs] + [c.rollup_id for c in terms.conditions]:
+            if rollup_id not in self._rollups:
+                raise BundleRefused(
+                    f"rollup {rollup_id} is not one of this network", code="rollup_unknown", rollup_id=rollup_id
+                )
+        terms_bytes = encode_terms(terms)
+        legs: list[tuple[Transaction, ...]] = []
+        for leg in bundle.legs:
+            decoded = decode_transactions(leg.transactions, leg.rollup_id)
+            transactions: list[Transaction] = []
+            for index, item in enumerate(decoded):
+                if not isinstance(item, Transaction):
+                    problem = f"transaction {index} of the leg on rollup {leg.rollup_id}: {item.message}"
+                    raise BundleRefused(problem, code=item.code, rollup_id=leg.rollup_id, index=index)
+                transactions.append(item)
+            legs.append(tuple(transactions))
+        return DecodedBundle(
+            bundle_hash_of(terms_bytes),
+            terms,
+            terms_bytes,
+            tuple(legs),
+            tuple(encode_leg(leg.transactions) for leg in bundle.legs),
+        )
+
+    def admit(
+        self,
+        bundle: DecodedBundle,
+        now_ms: Milliseconds,
+        slot: Slot,
+        *,
+        signature: bytes | None = None,
+        replaces: Hash32 | None = None,
+    ) -> Hash32:
+        """Takes a decoded bundle.
+
+        Args:
+            bundle: from `decode`.
+            now_ms: Unix milliseconds.
+            slot: of the clock.
+            signature: of the submission; with `replaces`, of the replacement.
+            replaces: hash of a waiting bundle that this one takes the place of, if it is admitted.
+
+        Raises:
+            BundleRefused: the first rule that fails; nothing has changed then.
+        """
+        try:
+            payer = self._check(bundle, slot, signature, replaces)
+        except BundleRefused as refused:
+            self.refused[refused.code] = self.refused.get(refused.code, 0) + 1
+            raise
+        if replaces is not None:
+            self._drop(replaces, Mishap("bundle_replaced", f"Bundle 0x{bundle.hash.hex()} took its place."))
+        senders = senders_of(bundle)
+        stamp_ms = max([now_ms, *(Milliseconds(self._last_stamp_ms.get(s, -1) + 1) for s in senders)])
+        entry = _Entry(bundle, payer, Milliseconds(stamp_ms))
+        self._ends.pop(bundle.hash, None)
+        self._entries[bundle.hash] = entry
+        self._bytes += entry.size
+        self._by_payer[payer] = self._by_payer.get(payer, 0) + 1
+        for sender in senders:
+            self._by_sender.setdefault(sender, {})[bundle.hash] = None
+            self._last_stamp_ms[sender] = entry.stamp_ms
+        self.admitted_count += 1
+        self._tell(self._waiting(entry))
+        return bundle.hash
+
+    def _check(self, bundle: DecodedBundle, slot: Slot, signature: bytes | None, replaces: Hash32 | None) -> Payer:
+        terms = bundle.terms
+        if bundle.hash in self._entries or bundle.hash in self._unsealed:
+            raise BundleRefused("this bundle is held already", code="bundle_already_known")
+        if terms.deadline_slot < slot:
+            raise BundleRefused(
+                f"the deadline is slot {terms.deadline_slot}, now it is {slot}",
+                code="bundle_past_deadline",
+                deadline_slot=terms.deadline_slot,
+                slot=slot,
+            )
+        if terms.deadline_slot > slot + BUNDLE_DEADLINE_SLOTS_MAX:
+            raise BundleRefused(
+                f"the deadline is slot {terms.deadline_slot}; at most {slot + BUNDLE_DEADLINE_SLOTS_MAX} is taken now",
+                code="bundle_deadline_too_far",
+                deadline_slot=terms.deadline_slot,
+                maximum=slot + BUNDLE_DEADLINE_SLOTS_MAX,
+            )
+        for leg, transactions in zip(terms.legs, bundle.legs, strict=True):
+            self._check_leg(leg.rollup_id, transactions)
+        if replaces is not None:
+            self._check_signed(self._waiting_entry(replaces), signed_text("replace", replaces, bundle.hash), signature)
+        payer = _payer(bundle, signature) if replaces is None else self._entries[replaces].payer
+        if replaces is None and self._by_payer.get(payer, 0) >= self.per_sender_max:
+            raise BundleRefused(
+                f"{self.per_sender_max} bundles of this sender wait already; cancel some or wait",
+                code="bundle_quota_reached",
+                maximum=self.per_sender_max,
+            )
+        if len(self._entries) >= self.bundles_max or self._bytes >= BUNDLES_BYTES_MAX:
+            raise BundleRefused(f"{len(self._entries)} bundles are held; try again later", code="bundle_pool_full")
+        return payer
+
+    def _check_leg(self, rollup_id: RollupId, transactions: Sequence[Transaction]) -> None:
+        rollup, parameters = self._rollups[rollup_id]
+        gas = sum(transaction.gas_limit for transaction in transactions)
+        if gas > parameters.gas_limit:
+            raise BundleRefused(
+                f"the leg on rollup {rollup_id} may use {gas} gas, a block has {parameters.gas_limit}",
+                code="bundle_gas_exceeds_block",
+                rollup_id=rollup_id,
+                gas=gas,
+            )
+        states = rollup.accounts([transaction.sender for transaction in transactions], AT_PENDING)
+        for index, (transaction, (nonce, balance, _)) in enumerate(zip(transactions, states, strict=True)):
+            if transaction.nonce < nonce:
+                raise BundleRefused(
+                    f"transaction {index} of the leg on rollup {rollup_id} has nonce {transaction.nonce}; "
+                    f"its sender's next is {nonce}",
+                    code="nonce_too_low",
+                    rollup_id=rollup_id,
+                    index=index,
+                    next_nonce=nonce,
+                )
+            if index == 0:
+                cost = transaction.max_cost() + rollup.additional_costs([transaction], AT_PENDING)[0]
+                if cost > balance:
+                    raise BundleRefused(
+                        f"transaction 0 of the leg on rollup {rollup_id} may cost {cost}, its sender has {balance}",
+                        code="insufficient_funds",
+                        rollup_id=rollup_id,
+                        index=0,
+                        cost=cost,
+                        balance=balance,
+                    )
+
+    # ------------------------------------------------------------ the sender's hand
+    def cancel(self, bundle_hash: Hash32, signature: bytes) -> None:
+        """Forgets a waiting bundle. One that is in a proposal already may still take place.
+
+        Raises:
+            BundleRefused: `bundle_unknown`, `bundle_signature_wrong`.
+        """
+        entry = self._waiting_entry(bundle_hash)
+        self._check_signed(entry, signed_text("cancel", bundle_hash), signature)
+        self._drop(bundle_hash, Mishap("bundle_cancelled", "Its sender cancelled it."))
+
+    def _waiting_entry(self, bundle_hash: Hash32) -> _Entry:
+        entry = self._entries.get(bundle_hash)
+        if entry is None:
+            raise BundleRefused(f"no bundle 0x{bundle_hash.hex()} waits here", code="bundle_unknown")
+        return entry
+
+    def _check_signed(self, entry: _Entry, text: str, signature: bytes | None) -> None:
+        signer = None if signature is None else signer_of(text, signature)
+        if signer is None or all(signer != address for _, address in entry.senders):
+            raise BundleRefused(
+                f"sign {text!r} (EIP-191) with the key of one of the bundle's senders", code="bundle_signature_wrong"
+            )
+
+    # ------------------------------------------------------------ for the protocol
+    def candidates(self, slot: Slot) -> list[BundleCandidate]:
+        """Bundles to try in this slot's next sub-block, oldest first. Nothing in it changes later."""
+        self._turn(slot)
+        offered: list[BundleCandidate] = []
+        fresh = sorted(self._entries.values(), key=lambda entry: (entry.trials > 0, entry.stamp_ms))
+        for entry in fresh:
+            terms = entry.bundle.terms
+            credit = BUNDLE_TRIALS_FAILED_PER_SLOT_MAX - self._used.get(entry.payer, 0)
+            if (
+                credit > 0
+                and self._height >= entry.not_before_height
+                and terms.not_before_slot <= slot <= terms.deadline_slot
+            ):
+                offered.append(BundleCandidate(entry.bundle, entry.stamp_ms, entry.trials > 0, entry.payer, credit))
+                if len(offered) == BUNDLES_PER_SUB_BLOCK_MAX:
+                    break
+        return offered
+
+    def on_failed(self, failed: Iterable[TrialFailed], slot: Slot) -> None:
+        """Follows trials that failed: charges their payers, and drops what can never apply as things stand."""
+        self._turn(slot)
+        for item in failed:
+            entry = self._entries.get(item.hash)
+            if entry is None:
+                continue
+            entry.mishap = Mishap(item.code, item.sentence, item.rollup_id, item.index, item.reason)
+            if item.charged:
+                self._used[entry.payer] = self._used.get(entry.payer, 0) + 1
+                entry.trials += 1
+                pause = min(1 << min(entry.trials - 1, 16), BUNDLE_RETRY_SUB_BLOCKS_MAX)
+                entry.not_before_height = self._height + pause
+            if item.reason == "nonce_too_low":
+                self._drop_if_overtaken(entry)
+
+    def on_decided(self, effect: SubBlockEffect) -> None:
+        """Follows a decided sub-block, in height order."""
+        self._height = effect.height
+        blocks = {part.rollup_id: part.opened[-1].number for part in effect.rollups if part.opened}
+        for decided in effect.bundles:
+            entry = self._entries.get(decided.hash)
+            if entry is None:
+                continue
+            self._remove(entry)
+            placed = tuple(
+                msgspec.structs.replace(leg, block_number=blocks[leg.rollup_id]) for leg in _legs(entry.bundle)
+            )
+            status = msgspec.structs.replace(
+                self._waiting(entry), status="decided", legs=placed, height=effect.height, mishap=None
+            )
+            self._unsealed[decided.hash] = status
+            self._tell(status)
+        self._follow_seals(effect)
+        touched: dict[Hash32, None] = {}
+        if self._by_sender:
+            for part in effect.rollups:
+                for transaction in part.transactions:
+                    touched |= self._by_sender.get((part.rollup_id, transaction.sender), {})
+        for bundle_hash in touched:
+            if (waiting := self._entries.get(bundle_hash)) is not None:
+                self._drop_if_overtaken(waiting)
+        for waiting in [e for e in self._entries.values() if e.bundle.terms.deadline_slot < effect.slot]:
+            last = waiting.mishap
+            text = f"Its deadline was slot {waiting.bundle.terms.deadline_slot}"
+            text += f"; it failed last because {last.sentence}." if last is not None else "; it found no room."
+            found = (last.rollup_id, last.index, last.reason or last.code) if last is not None else (None, None, "")
+            self._drop(waiting.bundle.hash, Mishap("bundle_expired", text, *found))
+
+    def _follow_seals(self, effect: SubBlockEffect) -> None:
+        sealed = {part.rollup_id for part in effect.rollups if part.sealed}
+        if not sealed or not self._unsealed:
+            return
+        heads = {rollup_id: rollup.head.number for rollup_id, (rollup, _) in self._rollups.items()}
+        for status in list(self._unsealed.values()):
+            if all(leg.block_number is not None and leg.block_number <= heads[leg.rollup_id] for leg in status.legs):
+                del self._unsealed[status.hash]
+                self._end(msgspec.structs.replace(status, status="sealed"))
+
+    def _drop_if_overtaken(self, entry: _Entry) -> None:
+        """Drops a bundle one of whose nonces another decided transaction used."""
+        for leg, transactions in zip(entry.bundle.terms.legs, entry.bundle.legs, strict=True):
+            rollup, _ = self._rollups[leg.rollup_id]
+            states = rollup.accounts([transaction.sender for transaction in transactions], AT_PENDING)
+            for index, (transaction, (nonce, _, _)) in enumerate(zip(transactions, states, strict=True)):
+                if transaction.nonce >= nonce or rollup.transaction_location(transaction.hash) is not None:
+                    continue  # one that is decided itself may be the bundle, whose effect is still to come
+                self._drop(
+                    entry.bundle.hash,
+                    Mishap(
+                        "nonce_too_low",
+                        f"Transaction {index} of the leg on rollup {leg.rollup_id} has nonce {transaction.nonce}, "
+                        "which another transaction of its sender used.",
+                        leg.rollup_id,
+                        index,
+                        "nonce_too_low",
+                    ),
+                )
+                return
+
+    def _turn(self, slot: Slot) -> None:
+        if slot != self._used_slot:
+            self._used_slot = slot
+            self._used.clear()
+
+    # ------------------------------------------------------------ statuses
+    def status(self, bundle_hash: Hash32) -> BundleStatus | None:
+        """What became of a bundle, as far as the pool remembers."""
+        entry = self._entries.get(bundle_hash)
+        if entry is not None:
+            return self._waiting(entry)
+        return self._unsealed.get(bundle_hash) or self._ends.get(bundle_hash)
+
+    def statistics(self) -> dict[str, int]:
+        """Counters for metrics."""
+        return {
+            "waiting": len(self._entries),
+            "waiting_max": self.bundles_max,
+            "bytes": self._bytes,
+            "admitted": self.admitted_count,
+            "refused": sum(self.refused.values()),
+            "dropped": sum(self.dropped.values()),
+        }
+
+    def _waiting(self, entry: _Entry) -> BundleStatus:
+        terms = entry.bundle.terms
+        return BundleStatus(
+            hash=entry.bundle.hash,
+            status="received",
+            legs=_legs(entry.bundle),
+            not_before_slot=terms.not_before_slot,
+            deadline_slot=terms.deadline_slot,
+            trials=entry.trials,
+            mishap=entry.mishap,
+        )
+
+    def _drop(self, bundle_hash: Hash32, mishap: Mishap) -> None:
+        entry = self._entries[bundle_hash]
+        self._remove(entry)
+        self.dropped[mishap.code] = self.dropped.get(mishap.code, 0) + 1
+        self._end(msgspec.structs.replace(self._waiting(entry), status="dropped", mishap=mishap))
+
+    def _remove(self, entry: _Entry) -> None:
+        del self._entries[entry.bundle.hash]
+        self._bytes -= entry.size
+        self._by_payer[entry.payer] -= 1
+        if not self._by_payer[entry.payer]:
+            del self._by_payer[entry.payer]
+        for sender in entry.senders:
+            held = self._by_sender[sender]
+            held.pop(entry.bundle.hash, None)
+            if not held:
+                del self._by_sender[sender]
+                self._last_stamp_ms.pop(sender, None)
+
+    def _end(self, status: BundleStatus) -> None:
+        self._ends[status.hash] = status
+        while len(self._ends) > BUNDLE_HISTORY_MAX:
+            self._ends.popitem(last=False)
+        self._tell(status)
+
+    def _tell(self, status: BundleStatus) -> None:
+        for listener in self._listeners:
+            listener(status)
+
+
+# ---------------------------------------------------------------- signatures
+def signed_text(act: Literal["send", "cancel", "replace"], bundle_hash: Hash32, other: Hash32 | None = None) -> str:
+    """What a sender signs as a personal message (EIP-191, version 0x45); `other` is what a replacement brings."""
+    text = f"Plait: {act} bundle 0x{bundle_hash.hex()}"
+    return text if other is None else f"{text} with 0x{other.hex()}"
+
+
+def signer_of(text: str, signature: bytes) -> bytes | None:
+    """Address that signed a text as a personal message; None when the signature is none."""
+    if len(signature) != SIGNATURE_BYTES:
+        return None
+    message = text.encode()
+    digest = keccak256(b"\x19Ethereum Signed Message:\n%d%b" % (len(message), message))
+    return recover_signer(digest, signature)
+
+
+def senders_of(bundle: DecodedBundle) -> frozenset[tuple[RollupId, bytes]]:
+    """Who signed the bundle's transactions, per rollup."""
+    return frozenset(
+        (leg.rollup_id, transaction.sender)
+        for leg, transactions in zip(bundle.terms.legs, bundle.legs, strict=True)
+        for transaction in transactions
+    )
+
+
+def _payer(bundle: DecodedBundle, signature: bytes | None) -> Payer:
+    if signature is None:
+        return b"\0" + bundle.legs[0][0].sender
+    text = signed_text("send", bundle.hash)
+    signer = signer_of(text, signature)
+    if signer is None or all(signer != address for _, address in senders_of(bundle)):
+        raise BundleRefused(
+            f"sign {text!r} (EIP-191) with the key of one of the bundle's senders", code="bundle_signature_wrong"
+        )
+    return b"\1" + signer
+
+
+def _legs(bundle: DecodedBundle) -> tuple[Placement, ...]:
+    return tuple(
+        Placement(leg.rollup_id, tuple(Hash32(transaction.hash) for transaction in transactions), None)
+        for leg, transactions in zip(bundle.terms.legs, bundle.legs, strict=True)
+    )
+
+
+__all__ = ["BundlePool", "BundleStatus", "Mishap", "Placement", "senders_of", "signed_text", "signer_of"]
