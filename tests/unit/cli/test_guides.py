@@ -10,8 +10,10 @@ import pytest
 
 from plait.cli.devnet import devnet
 from plait.cli.main import plait
+from plait.client import Client
 from plait.node.config import NetworkConfig, NodeConfig, RollupConfig
 from plait.node.node import Node
+from plait.rpc import RpcConfig, serve
 
 GUIDES = Path(__file__).resolve().parents[3] / "docs" / "guides"
 
@@ -40,7 +42,10 @@ def test_options_in_a_guide_exist(guide: str) -> None:
 
 async def test_the_operations_guide_lists_every_metric_and_no_other() -> None:
     network = NetworkConfig(genesis_time_s=int(time.time()) - 1, rollups=(RollupConfig(chain_id=901),))
-    async with Node.start(network, NodeConfig()) as node:
+    quiet = RpcConfig(host="127.0.0.1", port=0, rollup_port_base=None)
+    async with Node.start(network, NodeConfig()) as node, serve(node, quiet) as server:
+        async with Client(server.url) as client:
+            await client.call("plait_health")
         async with asyncio.timeout(10):
             async for _ in node.bus.subscribe():
                 if node.info().height == 2:

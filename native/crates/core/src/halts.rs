@@ -18,6 +18,8 @@ use revm::interpreter::interpreter_types::Jumps;
 use revm::interpreter::{
     CallInputs, CallOutcome, CreateInputs, CreateOutcome, InstructionResult, Interpreter, InterpreterResult,
 };
+use revm::precompile::bls12_381_const as bls;
+use revm::precompile::bls12_381_utils::msm_required_gas;
 use revm::Inspector;
 use sha2::{Digest, Sha256};
 
@@ -43,8 +45,8 @@ struct Facts {
     init_code_bytes: Option<u64>,
     /// Where the memory that it touches ends; None when it touches none.
     memory_end: Option<U256>,
-    /// Address and input of a precompile that refused it.
-    precompile: Option<(u16, Bytes)>,
+    /// Address and input of a precompile that refused it, and the gas it was given.
+    precompile: Option<(u16, Bytes, u64)>,
     /// What a creation returned; None for calls.
     created: Option<Bytes>,
 }
@@ -116,7 +118,8 @@ impl<CTX: ContextTr> Inspector<CTX> for Witness {
 
     fn call_end(&mut self, context: &mut CTX, inputs: &CallInputs, outcome: &mut CallOutcome) {
         if let (Some((_, facts)), InstructionResult::PrecompileError) = (self.open.last_mut(), outcome.result.result) {
-            facts.precompile = low(inputs.bytecode_address).map(|number| (number, inputs.input.bytes(context)));
+            facts.precompile =
+                low(inputs.bytecode_address).map(|number| (number, inputs.input.bytes(context), inputs.gas_limit));
         }
         self.end(&outcome.result, false);
     }
@@ -208,7 +211,9 @@ fn words(result: InstructionResult, facts: &Facts) -> Option<String> {
             None => "max initcode size exceeded",
         },
         Kind::PrecompileError => match &facts.precompile {
-            Some((number, input)) => precompile_words(*number, input),
+            // op-geth looks at the price before the input, revm the other way round.
+            Some((number, input, gas)) if *gas < bls_gas(*number, input.len()) => "out of gas",
+            Some((number, input, _)) => precompile_words(*number, input),
             None => "precompiled failed",
         },
         other => return Some(format!("execution failed: {other:?}")),
@@ -313,6 +318,20 @@ fn precompile_words(number: u16, input: &[u8]) -> &'static str {
 
 /// Jovian's bound of a pairing's input; inputs that only an older fork takes never fail for their size.
 const PAIRING_BYTES_MAX: usize = 81_984;
+
+/// Price of a BLS12-381 operation on so many bytes, whole items counted (EIP-2537); 0 for other precompiles.
+fn bls_gas(number: u16, length: usize) -> u64 {
+    match number {
+        0x0b => bls::G1_ADD_BASE_GAS_FEE,
+        0x0c => msm_required_gas(length / 160, &bls::DISCOUNT_TABLE_G1_MSM, bls::G1_MSM_BASE_GAS_FEE),
+        0x0d => bls::G2_ADD_BASE_GAS_FEE,
+        0x0e => msm_required_gas(length / 288, &bls::DISCOUNT_TABLE_G2_MSM, bls::G2_MSM_BASE_GAS_FEE),
+        0x0f => 37_700 + 32_600 * (length / 384) as u64,
+        0x10 => bls::MAP_FP_TO_G1_BASE_GAS_FEE,
+        0x11 => bls::MAP_FP2_TO_G2_BASE_GAS_FEE,
+        _ => 0,
+    }
+}
 
 /// EIP-2537: lengths and padding of the items of each operation.
 fn bls_words(number: u16, input: &[u8]) -> &'static str {
