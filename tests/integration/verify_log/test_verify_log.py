@@ -129,24 +129,77 @@ def test_a_changed_record_with_right_checksums_is_found_by_replay(directory: Pat
         assert found["heights"] == records[middle].height - 1, field
 
 
+def journal_of(copy: Path) -> Path:
+    """The store's journal: with so few blocks nothing of them is in a table yet."""
+    (journal,) = (copy / "store").glob("*.jnl")
+    return journal
+
+
+def damage(path: Path, at: int) -> None:
+    data = bytearray(path.read_bytes())
+    for place in range(at, at + 16):
+        data[place] ^= 0xA5
+    path.write_bytes(data)
+
+
+def raw_blocks(node: Node) -> dict[tuple[int, int], bytes | None]:
+    return {
+        (rollup_id, number): handle.native.raw_block(number)
+        for rollup_id, handle in node.rollups.items()
+        for number in range(handle.native.head.number + 1)
+    }
+
+
 def test_a_damaged_block_in_the_store_is_found(directory: Path, tmp_path: Path) -> None:
     """Opening and restarting read none of the old blocks; their damage must not stay unseen."""
     copy = tmp_path / "copy"
     shutil.copytree(directory, copy)
     code, found = verify_log(copy)
     assert code == 0, found
-    sizes = {path: path.stat().st_size for path in (copy / "store").rglob("*") if path.is_file()}
-    large = max(sizes, key=lambda path: len(path.read_bytes().rstrip(b"\0")))
-    data = bytearray(large.read_bytes())
-    filled = len(data.rstrip(b"\0"))
-    for at in range(filled // 3, filled // 3 + 16):
-        data[at] ^= 0xA5
-    large.write_bytes(data)
+    stored = open_storage(None, NodeConfig(data_dir=copy))
+    senders = [record.senders[:20] for record in stored.log.iterate() if record.senders]
+    stored.log.close()
+    assert stored.directory is not None
+    stored.directory.close()
+    journal = journal_of(copy)
+    inside_a_block = journal.read_bytes().index(senders[len(senders) // 2])
+    damage(journal, inside_a_block)
     code, found = verify_log(copy)
-    assert (code, found["code"]) == (1, "store_corrupt"), large
+    assert (code, found["code"]) == (1, "store_corrupt"), f"damaged at {inside_a_block}"
     assert "The log is good" in found["difference"]
     shutil.rmtree(copy / "store")
     assert verify_log(copy)[0] == 0
+
+
+@pytest.mark.parametrize("third", [0, 1, 2])
+def test_whatever_byte_of_the_journal_is_damaged_no_wrong_or_missing_block_is_served(
+    directory: Path, tmp_path: Path, third: int
+) -> None:
+    """Damage that the engine takes for a torn end shortens the store; the log makes the lost blocks again."""
+    copy = tmp_path / "copy"
+    shutil.copytree(directory, copy)
+    stored = open_storage(None, NodeConfig(data_dir=copy))
+    network = stored.network
+    stored.log.close()
+    assert stored.directory is not None
+    stored.directory.close()
+
+    async def started() -> dict[tuple[int, int], bytes | None]:
+        async with Node.start(network, NodeConfig(data_dir=copy)) as node:
+            return raw_blocks(node)
+
+    before = asyncio.run(started())
+    shutil.rmtree(copy)
+    shutil.copytree(directory, copy)
+    journal = journal_of(copy)
+    filled = len(journal.read_bytes().rstrip(b"\0"))
+    at = filled * third // 3
+    damage(journal, at)
+    after = asyncio.run(started())
+    assert all(after.values()), f"damaged at {at} of {filled}"
+    assert {key: after[key] for key in sorted(set(before) & set(after))} == {
+        key: before[key] for key in sorted(set(before) & set(after))
+    }, f"damaged at {at} of {filled}"
 
 
 def test_a_changed_snapshot_is_found(directory: Path, tmp_path: Path) -> None:
