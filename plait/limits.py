@@ -47,6 +47,10 @@ BUNDLE_LEG_TRANSACTIONS_MAX: Final = 16
 """Transactions of one leg: approve, swap, bridge and a few more."""
 BUNDLE_CONDITIONS_MAX: Final = 16
 """State reads before the legs of one bundle run."""
+CONDITION_INPUT_BYTES_MAX: Final = 1_024
+"""Calldata of a condition that calls a contract."""
+CONDITION_CALL_GAS_MAX: Final = 1_000_000
+"""Gas of one such call; what needs more is false."""
 BUNDLE_BYTES_MAX: Final = 128_000
 """One encoded bundle; below TRANSACTION_BYTES_MAX, so that a leg meets the bound of an item."""
 BUNDLE_DEADLINE_SLOTS_MAX: Final = 3_600
@@ -68,6 +72,18 @@ BUNDLE_HISTORY_MAX: Final = 50_000
 """Remembered ends of bundles."""
 BUNDLE_RETRY_SUB_BLOCKS_MAX: Final = 64
 """A bundle that keeps failing is tried after 1, 2, 4, ... sub-blocks, at most so many apart."""
+
+
+# ---------------------------------------------------------------- messages between rollups
+RELAY_DEPTH_MAX: Final = 32
+"""Rounds of messages and replies that one sub-block, or one bundle, delivers."""
+RELAYS_PER_SUB_BLOCK_MAX: Final = 4_096
+"""Relays and deliveries of one proposal."""
+RELAY_GAS_DEFAULT: Final = 2_000_000
+"""Gas limit of a relay whose sender names none."""
+RELAYS_WAITING_MAX: Final = 10_000
+"""Messages that were decided without their delivery and that a node tries again."""
+DELIVERIES_PER_BUNDLE_MAX: Final = 256
 
 # ---------------------------------------------------------------- pool
 POOL_TRANSACTIONS_MAX: Final = 200_000

@@ -125,7 +125,7 @@ class BundleWorkload:
             rollup_id=random.choice(self._ledger.rollup_ids),
             kind=ConditionKind.STORAGE if storage else ConditionKind.BALANCE,
             address=random.choice(self._recipients),
-            slot=bytes(32) if storage else b"",
+            input=bytes(32) if storage else b"",
             comparison=random.choice(list(Comparison)),
             value=random.choice((0, 10**15)),
         )

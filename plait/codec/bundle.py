@@ -1,19 +1,22 @@
 """Canonical bytes of a bundle, its hash, and the rules that need nothing but the bundle itself.
 
     terms       = [version = 1, not_before_slot, deadline_slot, [[rollup_id, leg_hash, [index, ...]], ...],
-                   [condition, ...], fee_bid = 0]
-    condition   = [rollup_id, kind, address, slot, comparison, value]
-    kind        = 0 balance, 1 storage              comparison = 0 eq, 1 ne, 2 lt, 3 gt, 4 le, 5 ge
+                   [condition, ...], fee_bid, delivery_required, [pin, ...]]
+    condition   = [rollup_id, kind, address, input, comparison, value]
+    kind        = 0 balance, 1 storage, 2 call      comparison = 0 eq, 1 ne, 2 lt, 3 gt, 4 le, 5 ge
+    fee_bid     = [] | [rollup_id, amount >= 1]     delivery_required = 0 | 1
+    pin         = [rollup_id, block_number, log_index]
     leg         = [transaction, ...]                leg_hash   = SHA-256(leg)
     bundle hash = SHA-256(terms)
 
-Legs are strictly ascending by rollup id, allowed reverts strictly ascending by index, a condition's slot has 32 bytes
-under `storage` and none under `balance`. The terms name every transaction through the leg hashes, so the bundle hash
-names the bundle as a whole.
+Legs and pins are strictly ascending by rollup id, allowed reverts strictly ascending by index. A condition's input is
+empty under `balance`, a slot of 32 bytes under `storage`, and calldata under `call`. The terms name every transaction
+through the leg hashes, so the bundle hash names the bundle as a whole.
 
 Level 0. Raises CodecError only.
 """
 
+from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -24,26 +27,35 @@ from plait.limits import (
     BUNDLE_CONDITIONS_MAX,
     BUNDLE_LEG_TRANSACTIONS_MAX,
     BUNDLE_LEGS_MAX,
+    CONDITION_INPUT_BYTES_MAX,
     TRANSACTION_BYTES_MAX,
 )
 from plait.types import (
     Address,
+    BlockNumber,
     Bundle,
     BundleTerms,
     Comparison,
     Condition,
     ConditionKind,
+    FeeBid,
     Hash32,
     LegTerms,
+    Pin,
     RollupId,
     Slot,
     Wei,
 )
 
 BUNDLE_VERSION: Final = 1
-_KINDS: Final = (ConditionKind.BALANCE, ConditionKind.STORAGE)
+_KINDS: Final = (ConditionKind.BALANCE, ConditionKind.STORAGE, ConditionKind.CALL)
 _COMPARISONS: Final = tuple(Comparison)
 _WORD_MAX: Final = 2**256 - 1
+_INPUT_BYTES: Final = {
+    ConditionKind.BALANCE: (0, 0),
+    ConditionKind.STORAGE: (32, 32),
+    ConditionKind.CALL: (0, CONDITION_INPUT_BYTES_MAX),
+}
 
 
 def encode_leg(transactions: tuple[bytes, ...]) -> bytes:
@@ -80,11 +92,14 @@ def terms_of(bundle: Bundle) -> BundleTerms:
         ),
         conditions=bundle.conditions,
         fee_bid=bundle.fee_bid,
+        delivery_required=bundle.delivery_required,
+        pins=bundle.pins,
     )
 
 
 def encode_terms(terms: BundleTerms) -> bytes:
     """Canonical bytes of a bundle's terms."""
+    bid = terms.fee_bid
     return encode_list(
         (
             encode_uint(BUNDLE_VERSION),
@@ -101,7 +116,11 @@ def encode_terms(terms: BundleTerms) -> bytes:
                 for leg in terms.legs
             ),
             encode_list(map(_encode_condition, terms.conditions)),
-            encode_uint(terms.fee_bid),
+            encode_list(() if bid is None else (encode_uint(bid.rollup_id), encode_uint(bid.amount))),
+            encode_uint(terms.delivery_required),
+            encode_list(
+                encode_list(map(encode_uint, (pin.rollup_id, pin.block_number, pin.log_index))) for pin in terms.pins
+            ),
         )
     )
 
@@ -150,7 +169,9 @@ def decode_terms(data: bytes) -> BundleTerms:
         deadline_slot=deadline,
         legs=tuple(legs),
         conditions=tuple(conditions),
-        fee_bid=Wei(reader.read_uint(_WORD_MAX)),
+        fee_bid=_decode_fee_bid(reader.read_list("fee bid")),
+        delivery_required=bool(reader.read_uint(1)),
+        pins=_decode_pins(reader.read_list("pins")),
     )
     reader.end()
     check_terms(terms)
@@ -162,21 +183,15 @@ def check_terms(terms: BundleTerms) -> None:
 
     Raises:
         CodecError: `bundle_no_legs`, `bundle_too_many_legs`, `bundle_legs_unsorted`, `bundle_reverts_unsorted`,
-            `bundle_too_many_conditions`, `bundle_condition_malformed`, `bundle_window_empty`, `bundle_fee_bid_unknown`.
+            `bundle_too_many_conditions`, `bundle_condition_malformed`, `bundle_fee_bid_zero`, `bundle_too_many_pins`,
+            `bundle_pins_unsorted`, `bundle_window_empty`.
     """
     if not terms.legs:
         raise CodecError("a bundle needs at least one leg", code="bundle_no_legs")
     _require_room(len(terms.legs) - 1, BUNDLE_LEGS_MAX, "bundle_too_many_legs", "legs")
     _require_room(len(terms.conditions) - 1, BUNDLE_CONDITIONS_MAX, "bundle_too_many_conditions", "conditions")
-    before = 0
+    _require_ascending("leg", "legs", [leg.rollup_id for leg in terms.legs])
     for leg in terms.legs:
-        if leg.rollup_id <= before:
-            raise CodecError(
-                f"the leg of rollup {leg.rollup_id} stands after that of {before}; legs go strictly ascending",
-                code="bundle_legs_unsorted",
-                rollup_id=leg.rollup_id,
-            )
-        before = leg.rollup_id
         allowed = leg.allowed_reverts
         if list(allowed) != sorted(set(allowed)) or (allowed and not 0 <= allowed[0] <= allowed[-1] <= 255):
             raise CodecError(
@@ -185,14 +200,22 @@ def check_terms(terms: BundleTerms) -> None:
                 rollup_id=leg.rollup_id,
             )
     for condition in terms.conditions:
-        size = 32 if condition.kind is ConditionKind.STORAGE else 0
-        if len(condition.slot) != size or len(condition.address) != 20 or not 0 <= condition.value <= _WORD_MAX:
+        least, most = _INPUT_BYTES[condition.kind]
+        if (
+            not least <= len(condition.input) <= most
+            or len(condition.address) != 20
+            or not 0 <= condition.value <= _WORD_MAX
+        ):
             raise CodecError(
-                f"a condition of kind {condition.kind} has an address of 20 bytes, a slot of {size} bytes "
+                f"a condition of kind {condition.kind} has an address of 20 bytes, an input of {least} to {most} bytes "
                 "and a value below 2**256",
                 code="bundle_condition_malformed",
                 rollup_id=condition.rollup_id,
             )
+    if terms.fee_bid is not None and not 1 <= terms.fee_bid.amount <= _WORD_MAX:
+        raise CodecError("a fee bid is at least 1 wei; leave it out to bid nothing", code="bundle_fee_bid_zero")
+    _require_room(len(terms.pins) - 1, BUNDLE_LEGS_MAX, "bundle_too_many_pins", "pins")
+    _require_ascending("pin", "pins", [pin.rollup_id for pin in terms.pins])
     if terms.not_before_slot > terms.deadline_slot:
         raise CodecError(
             f"the bundle begins with slot {terms.not_before_slot}, after its deadline {terms.deadline_slot}",
@@ -200,8 +223,6 @@ def check_terms(terms: BundleTerms) -> None:
             not_before_slot=terms.not_before_slot,
             deadline_slot=terms.deadline_slot,
         )
-    if terms.fee_bid:
-        raise CodecError("fee bids are reserved; leave it 0", code="bundle_fee_bid_unknown", fee_bid=terms.fee_bid)
 
 
 def check_leg_sizes(bundle: Bundle) -> None:
@@ -241,7 +262,7 @@ def _encode_condition(condition: Condition) -> bytes:
             encode_uint(condition.rollup_id),
             encode_uint(_KINDS.index(condition.kind)),
             encode_bytes(condition.address),
-            encode_bytes(condition.slot),
+            encode_bytes(condition.input),
             encode_uint(_COMPARISONS.index(condition.comparison)),
             encode_uint(condition.value),
         )
@@ -251,11 +272,42 @@ def _encode_condition(condition: Condition) -> bytes:
 def _decode_condition(reader: Reader) -> Condition:
     rollup_id = RollupId(reader.read_uint())
     kind = _KINDS[reader.read_uint(len(_KINDS) - 1)]
-    address, slot = Address(reader.read_bytes(size=20)), reader.read_bytes(size_max=32)
+    address, data = Address(reader.read_bytes(size=20)), reader.read_bytes(size_max=CONDITION_INPUT_BYTES_MAX)
     comparison = _COMPARISONS[reader.read_uint(len(_COMPARISONS) - 1)]
     value = reader.read_uint(_WORD_MAX)
     reader.end()
-    return Condition(rollup_id=rollup_id, kind=kind, address=address, slot=slot, comparison=comparison, value=value)
+    return Condition(rollup_id=rollup_id, kind=kind, address=address, input=data, comparison=comparison, value=value)
+
+
+def _decode_fee_bid(reader: Reader) -> FeeBid | None:
+    if not reader.more:
+        return None
+    bid = FeeBid(rollup_id=RollupId(reader.read_uint()), amount=Wei(reader.read_uint(_WORD_MAX)))
+    reader.end()
+    return bid
+
+
+def _decode_pins(reader: Reader) -> tuple[Pin, ...]:
+    pins: list[Pin] = []
+    while reader.more:
+        _require_room(len(pins), BUNDLE_LEGS_MAX, "bundle_too_many_pins", "pins")
+        pin = reader.read_list("pin")
+        rollup_id, block_number = RollupId(pin.read_uint()), BlockNumber(pin.read_uint())
+        pins.append(Pin(rollup_id=rollup_id, block_number=block_number, log_index=pin.read_uint(2**32 - 1)))
+        pin.end()
+    return tuple(pins)
+
+
+def _require_ascending(one: str, many: str, rollup_ids: Sequence[RollupId]) -> None:
+    before = 0
+    for rollup_id in rollup_ids:
+        if rollup_id <= before:
+            raise CodecError(
+                f"the {one} of rollup {rollup_id} stands after that of {before}; {many} go strictly ascending",
+                code=f"bundle_{many}_unsorted",
+                rollup_id=rollup_id,
+            )
+        before = rollup_id
 
 
 def _require_room(count: int, maximum: int, code: str, what: str) -> None:

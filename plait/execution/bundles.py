@@ -98,7 +98,7 @@ def read_condition(candidate: Candidate, condition: Condition) -> int:
     """What a condition compares, as the candidate stands."""
     session = candidate.session(condition.rollup_id)
     if condition.kind is ConditionKind.STORAGE:
-        return int.from_bytes(session.storage(condition.address, condition.slot), "big")
+        return int.from_bytes(session.storage(condition.address, condition.input), "big")
     ((_, balance, _),) = session.accounts([condition.address])
     return balance
 
@@ -107,7 +107,7 @@ def _false_condition(candidate: Candidate, conditions: Sequence[Condition]) -> F
     for index, condition in enumerate(conditions):
         found = read_condition(candidate, condition)
         if not condition.comparison.holds(found, condition.value):
-            where = f" slot 0x{condition.slot.hex()}" if condition.slot else ""
+            where = f" slot 0x{condition.input.hex()}" if condition.input else ""
             return Failure(
                 "bundle_condition_false",
                 f"condition {index}: {condition.kind} of 0x{condition.address.hex()}{where} on rollup "

@@ -5,7 +5,7 @@
     record    = [rollup_id, genesis_hash, block_time_slots, gas_limit, ordering, da_footprint_gas_scalar,
     eip1559_denominator,
                  eip1559_elasticity, min_base_fee, operator_fee_scalar, operator_fee_constant, base_fee_scalar,
-                 blob_base_fee_scalar, head_number, head_hash, open]
+                 blob_base_fee_scalar, interop_set, head_number, head_hash, open]
     open      = [] | [number, gas_used, da_footprint, transaction_count]
     ordering  = 0 priority_fee | 1 arrival
     root      = RFC 6962 tree hash over core, record, record, ...
@@ -69,6 +69,7 @@ def encode_record(record: RollupRecord) -> bytes:
         parameters.operator_fee_constant,
         parameters.base_fee_scalar,
         parameters.blob_base_fee_scalar,
+        parameters.interop_set,
         record.head_number,
     )
     open_numbers = () if block is None else (block.number, block.gas_used, block.da_footprint, block.transaction_count)
@@ -171,6 +172,7 @@ def _decode_record(reader: Reader) -> RollupRecord:
         operator_fee_constant=reader.read_uint(),
         base_fee_scalar=reader.read_uint(),
         blob_base_fee_scalar=reader.read_uint(),
+        interop_set=reader.read_uint(),
     )
     head_number = BlockNumber(reader.read_uint(2**53))
     head_hash = Hash32(reader.read_bytes(size=32))

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from plait.errors import ConfigurationError
+from plait.interop.messages import CROSS_L2_INBOX
 from plait.limits import ROLLUPS_MAX, SNAPSHOT_EVERY_TRANSACTIONS
 from plait.node.logging import LogFormat, LogLevel
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
@@ -59,6 +60,8 @@ class RollupConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     operator_fee_constant: int = 0
     base_fee_scalar: int = 1_368
     blob_base_fee_scalar: int = 810_949
+    interop_set: int = 1
+    """Rollups with the same number execute each other's messages; 0: none, and a genesis without the predeploys."""
 
     def parameters(self, genesis_hash: Hash32) -> RollupParameters:
         """As the ledger registers it."""
@@ -76,6 +79,7 @@ class RollupConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             operator_fee_constant=self.operator_fee_constant,
             base_fee_scalar=self.base_fee_scalar,
             blob_base_fee_scalar=self.blob_base_fee_scalar,
+            interop_set=self.interop_set,
         )
 
 
@@ -188,6 +192,7 @@ def embedded_genesis(network: NetworkConfig) -> dict[RollupId, bytes]:
                 eip1559_denominator=rollup.eip1559_denominator,
                 eip1559_elasticity=rollup.eip1559_elasticity,
                 min_base_fee=Wei(rollup.min_base_fee),
+                interop=rollup.interop_set != 0,
                 balances={account.address: DEVELOPMENT_BALANCE_WEI for account in funded},
             )
         )
@@ -202,6 +207,7 @@ def rollup_of_genesis(data: bytes, name: str, template: RollupConfig) -> RollupC
         data: op-geth's genesis JSON.
         name: of the file, for errors.
         template: everything that a genesis does not say (block time, ordering, scalars); its gas limit is the blocks'.
+            Its interop set holds only when the genesis has the predeploys of interop.
 
     Raises:
         ConfigurationError: `genesis_malformed`.
@@ -222,6 +228,7 @@ def rollup_of_genesis(data: bytes, name: str, template: RollupConfig) -> RollupC
         fork=forks[-1],
         eip1559_denominator=optimism.get("eip1559DenominatorCanyon", template.eip1559_denominator),
         eip1559_elasticity=optimism.get("eip1559Elasticity", template.eip1559_elasticity),
+        interop_set=template.interop_set if _has_interop(document) else 0,
     )
 
 
@@ -242,6 +249,12 @@ def fingerprint(network: NetworkConfig, genesis: Mapping[RollupId, bytes]) -> Ha
     for rollup_id in sorted(genesis):
         digest.update(rollup_id.to_bytes(8, "big") + hashlib.sha256(genesis[rollup_id]).digest())
     return Hash32(digest.digest())
+
+
+def _has_interop(document: Mapping[str, Any]) -> bool:
+    """Whether the genesis has code at CrossL2Inbox."""
+    accounts = {str(address).lower().removeprefix("0x"): account for address, account in document["alloc"].items()}
+    return bool(accounts.get(CROSS_L2_INBOX.hex(), {}).get("code"))
 
 
 def _document(data: bytes, name: str) -> dict[str, Any]:

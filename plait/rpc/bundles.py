@@ -107,7 +107,7 @@ def _condition(found: _Condition) -> Condition:
         rollup_id=RollupId(found.rollup_id),
         kind=found.kind,
         address=Address(fixed(found.address, 20)),
-        slot=b"" if found.slot is None else slot_key(found.slot),
+        input=b"" if found.slot is None else slot_key(found.slot),
         comparison=found.comparison,
         value=quantity_of(found.value, 256),
     )

@@ -3,7 +3,7 @@
 Level 0: imports nothing of Plait but `plait.limits` and `plait.errors`.
 """
 
-from plait.types.bundle import Bundle, BundleTerms, Comparison, Condition, ConditionKind, Leg, LegTerms
+from plait.types.bundle import Bundle, BundleTerms, Comparison, Condition, ConditionKind, FeeBid, Leg, LegTerms, Pin
 from plait.types.identifiers import (
     Address,
     BlockNumber,
@@ -27,6 +27,7 @@ __all__ = [
     "Comparison",
     "Condition",
     "ConditionKind",
+    "FeeBid",
     "Gas",
     "Hash32",
     "Height",
@@ -37,6 +38,7 @@ __all__ = [
     "NetworkId",
     "NetworkParameters",
     "OrderingPolicy",
+    "Pin",
     "RollupId",
     "RollupParameters",
     "Seconds",

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
-from plait.types.identifiers import Address, Hash32, RollupId, Slot
+from plait.types.identifiers import Address, BlockNumber, Hash32, RollupId, Slot
 from plait.types.quantities import Wei
 
 
@@ -21,6 +21,8 @@ class ConditionKind(StrEnum):
     """An account's balance in wei."""
     STORAGE = "storage"
     """A storage slot of a contract, as an unsigned integer."""
+    CALL = "call"
+    """The first word that a read-only call of a contract returns, as an unsigned integer."""
 
 
 class Comparison(StrEnum):
@@ -54,8 +56,8 @@ class Condition(msgspec.Struct, frozen=True, kw_only=True):
     rollup_id: RollupId
     kind: ConditionKind
     address: Address
-    slot: bytes
-    """32 bytes for `storage`, empty for `balance`."""
+    input: bytes
+    """Empty for `balance`, the 32-byte slot for `storage`, the calldata for `call`."""
     comparison: Comparison
     value: int
     """0 to 2**256 - 1."""
@@ -71,6 +73,28 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
     """Indices of transactions that may revert without failing the bundle, ascending."""
 
 
+class FeeBid(msgspec.Struct, frozen=True, kw_only=True):
+    """What a bundle pays for its place: how much a rollup's sequencer fee vault gains through it, at least.
+
+    Priority fees of its transactions count, transfers to the vault too. The bid is part of what has to hold: a bundle
+    that pays less does not take place.
+    """
+
+    rollup_id: RollupId
+    amount: Wei
+
+
+class Pin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a bundle begins on a rollup: in this block, after exactly so many logs of it.
+
+    Senders who sign references to each other's logs in advance need to know their positions.
+    """
+
+    rollup_id: RollupId
+    block_number: BlockNumber
+    log_index: int
+
+
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     """Legs that are executed together or not at all."""
 
@@ -80,8 +104,11 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     deadline_slot: Slot
     """Last slot in which it may take place."""
     conditions: tuple[Condition, ...] = ()
-    fee_bid: Wei = Wei(0)
-    """Reserved; 0."""
+    fee_bid: FeeBid | None = None
+    delivery_required: bool = False
+    """Whether every message that it sends to a rollup of the interop set is delivered as part of it."""
+    pins: tuple[Pin, ...] = ()
+    """Strictly ascending by rollup id."""
 
 
 class LegTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,4 +126,6 @@ class BundleTerms(msgspec.Struct, frozen=True, kw_only=True):
     deadline_slot: Slot
     legs: tuple[LegTerms, ...]
     conditions: tuple[Condition, ...]
-    fee_bid: Wei
+    fee_bid: FeeBid | None
+    delivery_required: bool
+    pins: tuple[Pin, ...]

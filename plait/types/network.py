@@ -63,6 +63,8 @@ class RollupParameters(msgspec.Struct, frozen=True, kw_only=True):
     """Weight of the L1 base fee in the L1 data fee (Ecotone), times 1e6."""
     blob_base_fee_scalar: int
     """Weight of the L1 blob base fee in the L1 data fee (Ecotone), times 1e6."""
+    interop_set: int = 0
+    """Rollups with the same number, not 0, execute each other's messages from genesis on; 0 belongs to no set."""
 
     @property
     def chain_id(self) -> int:
@@ -87,6 +89,7 @@ class RollupParameters(msgspec.Struct, frozen=True, kw_only=True):
             ("operator_fee_constant", self.operator_fee_constant, 0, UINT64_MAX),
             ("base_fee_scalar", self.base_fee_scalar, 0, UINT32_MAX),
             ("blob_base_fee_scalar", self.blob_base_fee_scalar, 0, UINT32_MAX),
+            ("interop_set", self.interop_set, 0, UINT32_MAX),
         )
         _check_ranges(ranges, "rollup_parameter_out_of_range", rollup_id=self.rollup_id)
         if len(self.genesis_hash) != 32:

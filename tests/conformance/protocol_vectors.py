@@ -40,6 +40,7 @@ from plait.types import (
     Comparison,
     Condition,
     ConditionKind,
+    FeeBid,
     Gas,
     Hash32,
     Height,
@@ -49,6 +50,7 @@ from plait.types import (
     NetworkId,
     NetworkParameters,
     OrderingPolicy,
+    Pin,
     RollupId,
     RollupParameters,
     Seconds,
@@ -193,7 +195,7 @@ def bundle_vectors() -> list[dict[str, Any]]:
             rollup_id=RollupId(902),
             kind=ConditionKind.STORAGE,
             address=Address(bytes(19) + b"\x07"),
-            slot=bytes(31) + b"\x01",
+            input=bytes(31) + b"\x01",
             comparison=Comparison.GREATER_OR_EQUAL,
             value=2**255,
         ),
@@ -201,12 +203,28 @@ def bundle_vectors() -> list[dict[str, Any]]:
             rollup_id=RollupId(901),
             kind=ConditionKind.BALANCE,
             address=Address(bytes(20)),
-            slot=b"",
+            input=b"",
             comparison=Comparison.LESS,
             value=10**18,
         ),
+        Condition(
+            rollup_id=RollupId(902),
+            kind=ConditionKind.CALL,
+            address=Address(bytes(19) + b"\x08"),
+            input=bytes.fromhex("18160ddd"),
+            comparison=Comparison.NOT_EQUAL,
+            value=0,
+        ),
     )
-    bundle = Bundle(legs=legs, not_before_slot=Slot(10), deadline_slot=Slot(20), conditions=conditions)
+    bundle = Bundle(
+        legs=legs,
+        not_before_slot=Slot(10),
+        deadline_slot=Slot(20),
+        conditions=conditions,
+        fee_bid=FeeBid(rollup_id=RollupId(901), amount=Wei(10**15)),
+        delivery_required=True,
+        pins=(Pin(rollup_id=RollupId(902), block_number=BlockNumber(10), log_index=3),),
+    )
     terms = encode_terms(terms_of(bundle))
     bundle_hash = bundle_hash_of(terms)
     items = [encode_leg_item(bundle_hash, encode_leg(leg.transactions)) for leg in legs]

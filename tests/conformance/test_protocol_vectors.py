@@ -76,7 +76,7 @@ def test_proposals_follow_the_specification() -> None:
 
 def test_bundles_follow_the_specification() -> None:
     """docs/protocol.md, sections 2, 3 and 9, with the `rlp` library and hashlib alone."""
-    kinds, comparisons = ["balance", "storage"], ["eq", "ne", "lt", "gt", "le", "ge"]
+    kinds, comparisons = ["balance", "storage", "call"], ["eq", "ne", "lt", "gt", "le", "ge"]
     for vector in vectors("bundle_v1"):
         bundle = vector["bundle"]
         legs = [[bytes.fromhex(raw) for raw in leg["transactions"]] for leg in bundle["legs"]]
@@ -90,13 +90,19 @@ def test_bundles_follow_the_specification() -> None:
                 found["rollup_id"],
                 kinds.index(found["kind"]),
                 bytes.fromhex(found["address"]),
-                bytes.fromhex(found["slot"]),
+                bytes.fromhex(found["input"]),
                 comparisons.index(found["comparison"]),
                 found["value"],
             ]
             for found in bundle["conditions"]
         ]
-        terms = rlp.encode([1, bundle["not_before_slot"], bundle["deadline_slot"], listed, conditions, 0])
+        bid, pins = bundle["fee_bid"], bundle["pins"]
+        more = [
+            [] if bid is None else [bid["rollup_id"], bid["amount"]],
+            int(bundle["delivery_required"]),
+            [[pin["rollup_id"], pin["block_number"], pin["log_index"]] for pin in pins],
+        ]
+        terms = rlp.encode([1, bundle["not_before_slot"], bundle["deadline_slot"], listed, conditions, *more])
         assert terms.hex() == vector["terms_bytes"]
         bundle_hash = sha256(terms).digest()
         assert bundle_hash.hex() == vector["bundle_hash"]

@@ -34,6 +34,7 @@ rollups = st.builds(
     operator_fee_constant=uint64,
     base_fee_scalar=uint32,
     blob_base_fee_scalar=uint32,
+    interop_set=uint32,
 )
 
 

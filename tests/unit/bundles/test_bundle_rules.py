@@ -14,13 +14,16 @@ from plait.protocol.proposal import decode_proposal, encode_entry, encode_header
 from plait.protocol.requests import Accepted, FinalizeRequest, PreparedProposal, PrepareRequest
 from plait.types import (
     Address,
+    BlockNumber,
     Bundle,
     Comparison,
     Condition,
     ConditionKind,
+    FeeBid,
     Hash32,
     Leg,
     Milliseconds,
+    Pin,
     RollupId,
     Slot,
     Wei,
@@ -165,7 +168,7 @@ def condition(kind: ConditionKind, comparison: Comparison, value: int, **changes
         "rollup_id": ARRIVAL,
         "kind": kind,
         "address": Address(RECIPIENT),
-        "slot": bytes(32) if kind is ConditionKind.STORAGE else b"",
+        "input": bytes(32) if kind is ConditionKind.STORAGE else b"",
         "comparison": comparison,
         "value": value,
     }
@@ -384,10 +387,14 @@ def test_terms_that_break_their_own_rules(situation: Situation) -> None:
         "bundle_too_many_legs": {"legs": tuple(leg(RollupId(1 + i), b"") for i in range(17))},
         "bundle_reverts_unsorted": {"legs": (leg(FEE, *one.transactions, allowed=(1, 0)),)},
         "bundle_window_empty": {"not_before_slot": Slot(9), "deadline_slot": Slot(8)},
-        "bundle_fee_bid_unknown": {"fee_bid": Wei(1)},
+        "bundle_fee_bid_zero": {"fee_bid": FeeBid(rollup_id=FEE, amount=Wei(0))},
+        "bundle_pins_unsorted": {"pins": (Pin(rollup_id=FEE, block_number=BlockNumber(1), log_index=0),) * 2},
+        "bundle_too_many_pins": {
+            "pins": tuple(Pin(rollup_id=RollupId(1 + i), block_number=BlockNumber(1), log_index=0) for i in range(17))
+        },
         "bundle_too_many_conditions": {"conditions": (condition(ConditionKind.BALANCE, Comparison.EQUAL, 0),) * 17},
         "bundle_condition_malformed": {
-            "conditions": (condition(ConditionKind.BALANCE, Comparison.EQUAL, 0, slot=b"\x01"),)
+            "conditions": (condition(ConditionKind.BALANCE, Comparison.EQUAL, 0, input=b"\x01"),)
         },
     }
     from plait.codec.bundle import encode_terms, terms_of
