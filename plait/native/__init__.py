@@ -18,12 +18,14 @@ from plait.native._core import (
     Store,
     Transaction,
     advance_many,
+    declaring,
     decode_transactions,
     keccak256,
     keccak256_many,
     merkle_root,
     recover_signer,
     run_many,
+    sign_digest,
 )
 
 __all__ = [
@@ -40,10 +42,12 @@ __all__ = [
     "Store",
     "Transaction",
     "advance_many",
+    "declaring",
     "decode_transactions",
     "keccak256",
     "keccak256_many",
     "merkle_root",
     "recover_signer",
     "run_many",
+    "sign_digest",
 ]

@@ -46,6 +46,8 @@ class Transaction:
     intrinsic_gas: int  # incl. access list, authorisations, init code and the EIP-7623 floor: max of both
     def effective_priority_fee(self, base_fee: int) -> int | None: ...  # None when max fee < base fee
     def max_cost(self) -> int: ...  # value + gas_limit * max_fee_per_gas (L1 and operator fee not included)
+    def access_list_keys(self, address: bytes) -> list[bytes]:
+        """Storage keys of every access-list entry of the address, joined in order; empty when there is none."""
 
 @final
 class Refusal:
@@ -75,6 +77,12 @@ def decode_transactions(
 
 def recover_signer(digest: bytes, signature: bytes) -> bytes | None:
     """Address that signed a 32-byte digest. `signature`: r, s, v (0, 1, 27 or 28), 65 bytes, low s; None when it is no such thing."""
+
+def sign_digest(private_key: bytes, digest: bytes) -> bytes:
+    """r, s, v (0 or 1) of a deterministic signature (RFC 6979) with low s, 65 bytes. ValueError: zero, or not below the order."""
+
+def declaring(transactions: Sequence[Transaction], address: bytes) -> list[int]:
+    """Positions of the transactions whose access list names the address (an entry without keys counts), rising."""
 
 def keccak256(data: bytes) -> bytes: ...
 def keccak256_many(items: Sequence[bytes]) -> list[bytes]: ...
@@ -132,6 +140,7 @@ class OpenBlock:
     da_footprint_scalar: int
     transaction_count: int  # deposits included
     deposit_count: int
+    log_count: int  # logs so far, the deposits' included; the next log gets this index
 
 @final
 class SealedBlock:
@@ -160,6 +169,7 @@ class Outcomes:
     gas_used: int  # total of the included
     da_footprint: int
     included: int
+    first_log_index: int  # logs in the block before the run, the deposits' included
     def transaction_gas_used(self, index: int) -> int: ...
     def output(self, index: int) -> bytes: ...
     def failure(self, index: int) -> tuple[str, str] | None:
@@ -170,6 +180,11 @@ class Outcomes:
         Codes of status 0: reverted, out_of_gas, invalid_opcode, halted.
         """
     def logs(self, index: int) -> list[tuple[bytes, list[bytes], bytes]]: ...  # (address, topics, data)
+    def logs_of(self, addresses: Sequence[bytes]) -> list[tuple[int, int, bytes, list[bytes], bytes]]:
+        """(index of the outcome, log's index in the block, address, topics, data) of what the addresses emitted, in order.
+
+        Nothing is made in Python for other logs. Transactions of status 0 and 2 have no logs.
+        """
 
 @final
 class Session:
@@ -203,6 +218,19 @@ class Session:
         """Ends the open block: roots and hash. Its checkpoints end with it. Code: block_not_open."""
     def accounts(self, addresses: Sequence[bytes]) -> list[tuple[int, int, bool]]: ...  # (nonce, balance, has_code)
     def storage(self, address: bytes, slot: bytes) -> bytes: ...  # 32 bytes, zero where nothing was stored
+    def log(self, number: int, index: int) -> tuple[int, bytes, list[bytes], bytes] | None:
+        """(block's timestamp, address, topics, data) of the log with this index among all logs of block `number`.
+
+        Looks in the open block, the blocks sealed in this session and the rollup's sealed blocks, of which receipts are read
+        from the store and kept (64 blocks, 32 MiB). None above the session's tip, beyond the block's logs, and for numbers that are
+        negative or beyond 64 bits. Code: store_corrupt (also when the store lacks a sealed block).
+        """
+    def call(self, sender: bytes, to: bytes, data: bytes, gas: int) -> CallResult:
+        """A call without value in the open block as it stands, the session's changes included; nothing is kept.
+
+        Gas price and base fee are zero; nonce, balance, the sender's code and the block's gas are not checked, as in
+        `Rollup.call`. `gas` includes the intrinsic gas. Codes: block_not_open, intrinsic_gas_too_low, transaction_not_applicable.
+        """
 
 def run_many(
     work: Sequence[tuple[Session, Sequence[Transaction]]], *, on_invalid: Literal["skip", "stop"] = "skip"
@@ -265,6 +293,8 @@ class Rollup:
         """L1 data fee + operator fee (on gas_limit) in wei per transaction, as op-geth's pool charges them."""
     def code(self, address: bytes, at: int) -> bytes: ...
     def storage(self, address: bytes, slot: bytes, at: int) -> bytes: ...
+    def log(self, number: int, index: int) -> tuple[int, bytes, list[bytes], bytes] | None:
+        """As `Session.log`, of the decided blocks and the decided open block."""
     def proof_json(self, address: bytes, slots: Sequence[bytes], at: int) -> bytes: ...
     def call(
         self,

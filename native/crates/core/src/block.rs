@@ -16,6 +16,7 @@ use plait_state::StateTrie;
 
 use crate::chain::Chain;
 use crate::error::{CoreError, Result};
+use crate::logs::log_among;
 use crate::transaction::Transaction;
 
 /// Selector and length of the Jovian L1-attributes calldata (OP Stack specs, jovian/l1-attributes).
@@ -234,6 +235,16 @@ impl OpenBlock {
     /// Everything included, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Included> + Clone {
         self.chunks.iter().flat_map(|chunk| chunk.items.iter()).chain(self.tail.iter())
+    }
+
+    /// The log with this index of the block.
+    pub fn log(&self, index: u64) -> Option<&Log> {
+        if self.tail.first().is_some_and(|item| item.first_log_index <= index) {
+            return log_among(&self.tail, index);
+        }
+        let starts_by = |chunk: &Arc<Chunk>| chunk.items.first().is_some_and(|item| item.first_log_index <= index);
+        let after = self.chunks.partition_point(starts_by);
+        log_among(&self.chunks[after.checked_sub(1)?].items, index)
     }
 
     /// Position and content of a transaction in this block.

@@ -4,6 +4,8 @@
 //! are not checked; without any fee field the base fee is taken as zero and nothing is charged; the L1 and operator fees are never
 //! charged to a call. Messages are worded as op-geth words them, because clients match on them.
 
+use std::borrow::BorrowMut;
+
 use alloy_consensus::Header;
 use alloy_evm::precompiles::PrecompilesMap;
 use alloy_evm::{Evm, EvmEnv, EvmFactory};
@@ -12,13 +14,15 @@ use alloy_primitives::{Address, Bytes, TxKind, U256};
 use alloy_rpc_types_eth::TransactionRequest;
 use op_revm::{OpHaltReason, OpSpecId, OpTransaction, OpTransactionError};
 use revm::context::result::{EVMError, ExecutionResult, InvalidTransaction, ResultAndState};
-use revm::context::{either::Either, BlockEnv, TxEnv};
+use revm::context::{either::Either, BlockEnv, CfgEnv, TxEnv};
 use revm::context_interface::block::BlobExcessGasAndPrice;
 use revm::inspector::NoOpInspector;
 use revm::Inspector;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::block::OpenBlock;
+use crate::chain::Chain;
 use crate::error::{CoreError, Result};
 use crate::execute::{block_env, cfg_env, revert_sentence};
 use crate::gauge::{self, TOO_LARGE};
@@ -45,9 +49,9 @@ pub struct CallResult {
 
 /// A call about to run: the state it sees, the block it is in, the transaction it stands for.
 #[derive(Debug)]
-pub struct Call {
-    /// State with overrides; caches what was read between runs.
-    pub overlay: Overlay,
+pub struct Call<State = Overlay> {
+    /// State with overrides, or a session's own; caches what was read between runs and is never written.
+    pub overlay: State,
     /// Rules and block.
     pub env: EvmEnv<OpSpecId>,
     /// The transaction.
@@ -117,6 +121,17 @@ fn header_env(header: &Header) -> BlockEnv {
     }
 }
 
+/// Rules of a call on `chain`; `free` when it pays nothing.
+fn call_cfg(chain: &Chain, free: bool) -> CfgEnv<OpSpecId> {
+    let mut cfg = cfg_env(chain);
+    cfg.disable_nonce_check = true;
+    cfg.disable_eip3607 = true;
+    cfg.disable_block_gas_limit = true;
+    cfg.disable_base_fee = free;
+    cfg.disable_fee_charge = free;
+    cfg
+}
+
 impl Call {
     /// Prepares a call from its JSON request, overrides and gas cap (0 means unbounded).
     ///
@@ -138,19 +153,42 @@ impl Call {
         let gas_asked = request.gas.unwrap_or(0);
         let transaction = transaction_env(rollup.chain.chain_id, request, gas_cap)?;
         let free = transaction.base.gas_price == 0;
-        let mut cfg = cfg_env(&rollup.chain);
-        cfg.disable_nonce_check = true;
-        cfg.disable_eip3607 = true;
-        cfg.disable_block_gas_limit = true;
-        cfg.disable_base_fee = free;
-        cfg.disable_fee_charge = free;
         if free {
             block.basefee = 0;
         }
-        let env = EvmEnv { cfg_env: cfg, block_env: block };
+        let env = EvmEnv { cfg_env: call_cfg(&rollup.chain, free), block_env: block };
         Ok(Self { overlay, env, transaction, gas_asked, precompile_moves })
     }
+}
 
+impl<'o> Call<&'o mut Overlay> {
+    /// A call without value and fees in the open block, on a session's own overlay.
+    ///
+    /// # Errors
+    /// None for these fields; what cannot be run is refused by [`Call::run`].
+    pub fn in_session(
+        chain: &Chain,
+        overlay: &'o mut Overlay,
+        block: &OpenBlock,
+        (sender, to): (Address, Address),
+        data: Bytes,
+        gas: u64,
+    ) -> Result<Self> {
+        let request = TransactionRequest {
+            from: Some(sender),
+            to: Some(TxKind::Call(to)),
+            gas: Some(gas),
+            input: data.into(),
+            ..Default::default()
+        };
+        let transaction = transaction_env(chain.chain_id, request, gas)?;
+        let block_env = BlockEnv { basefee: 0, ..block_env(block) };
+        let env = EvmEnv { cfg_env: call_cfg(chain, true), block_env };
+        Ok(Self { overlay, env, transaction, gas_asked: gas, precompile_moves: PrecompileMoves::default() })
+    }
+}
+
+impl<State: BorrowMut<Overlay>> Call<State> {
     /// Runs the call with this gas limit. The outer error is a refusal before execution, worded as op-geth does.
     ///
     /// # Errors
@@ -171,6 +209,7 @@ impl Call {
         let Self { overlay, env, transaction, precompile_moves, .. } = self;
         let mut request = transaction.clone();
         request.0.base.gas_limit = gas_limit;
+        let overlay = overlay.borrow_mut();
         let mut evm = OpEvmFactory::<OpTx>::default().create_evm_with_inspector(overlay, env.clone(), inspector);
         move_precompiles(evm.precompiles_mut(), precompile_moves)?;
         evm.transact_raw(request).map_err(|error| match error {
@@ -204,7 +243,7 @@ impl Call {
                 format!("err: insufficient funds for gas * price + value: address {sender} required balance exceeds 256 bits (supplied gas {gas_limit})"),
             ));
         };
-        let have = self.overlay.account(sender).map_or(U256::ZERO, |account| account.balance);
+        let have = self.overlay.borrow_mut().account(sender).map_or(U256::ZERO, |account| account.balance);
         if have < want {
             return Err(CoreError::new(
                 "insufficient_funds",
@@ -334,7 +373,11 @@ fn refusal(error: &OpTransactionError, gas_limit: u64, transaction: &OpTx, base_
 ///
 /// # Errors
 /// Those of [`Call::run`].
-pub fn call_result(call: &mut Call, gas_limit: u64, result: &ExecutionResult<OpHaltReason>) -> Result<CallResult> {
+pub fn call_result<State: BorrowMut<Overlay>>(
+    call: &mut Call<State>,
+    gas_limit: u64,
+    result: &ExecutionResult<OpHaltReason>,
+) -> Result<CallResult> {
     let output = result.output().cloned().unwrap_or_default();
     let error = match result {
         ExecutionResult::Success { .. } => None,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use alloy_consensus::Transaction as _;
 use alloy_evm::{Evm, EvmEnv, EvmFactory};
 use alloy_op_evm::{OpEvmFactory, OpTx, OpTxError};
-use alloy_primitives::{Bytes, Log, U256};
+use alloy_primitives::{Address, Bytes, Log, U256};
 use op_revm::{OpHaltReason, OpSpecId, OpTransactionError};
 use revm::context::{
     result::{EVMError, ExecutionResult, HaltReason, InvalidTransaction, ResultAndState},
@@ -59,6 +59,21 @@ pub struct Outcomes {
     pub da_footprint: u64,
     /// Number included.
     pub included: usize,
+    /// Logs in the block before the run.
+    pub first_log_index: u64,
+}
+
+impl Outcomes {
+    /// The logs that one of `addresses` emitted, in order: (position of the outcome, index in the block, log).
+    pub fn logs_of<'a>(&'a self, addresses: &'a [Address]) -> impl Iterator<Item = (usize, u64, &'a Log)> {
+        let mut next = self.first_log_index;
+        let numbered = self.items.iter().enumerate().flat_map(move |(position, item)| {
+            let first = next;
+            next += item.logs.len() as u64;
+            (first..).zip(item.logs.iter()).map(move |(index, log)| (position, index, log))
+        });
+        numbered.filter(|(_, _, log)| addresses.contains(&log.address))
+    }
 }
 
 /// The EVM rules of a chain.
@@ -141,7 +156,8 @@ pub fn run_transactions(
     transactions: &[Arc<Transaction>],
     stop: bool,
 ) -> Result<Outcomes> {
-    let mut outcomes = Outcomes { items: Vec::with_capacity(transactions.len()), ..Outcomes::default() };
+    let items = Vec::with_capacity(transactions.len());
+    let mut outcomes = Outcomes { items, first_log_index: block.log_count, ..Outcomes::default() };
     let mut evm = OpEvmFactory::<OpTx>::default().create_evm(&mut *overlay, evm_env(chain, block));
     for transaction in transactions {
         match run_one(&mut evm, block, transaction)? {

@@ -10,6 +10,7 @@
 //! | [`session`], [`rollup`], [`snapshot`] | candidate continuations; the decided rollup with its history and store; its file |
 //! | [`reads`], [`fees`], [`json`], [`records`] | what JSON-RPC answers; fee parameters and history; how blocks lie in the store |
 //! | [`calls`], [`estimate`], [`trace`] | calls that change nothing, gas estimates and access lists, tracers |
+//! | [`logs`] | one log by its place, for interop messages |
 //! | [`overrides`], [`halts`], [`gauge`] | state and block overrides of calls; op-geth's words for failures; the bound of traces |
 //!
 //! Invariant of the whole: everything is a pure function of genesis, attributes and transactions; no clock, randomness or float.
@@ -26,6 +27,7 @@ pub mod gauge;
 pub mod genesis;
 pub mod halts;
 pub mod json;
+pub mod logs;
 pub mod merkle;
 pub mod overlay;
 pub mod overrides;

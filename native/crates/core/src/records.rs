@@ -85,6 +85,38 @@ pub fn decode(body: &[u8], receipts: &[u8], chain_id: u64) -> Result<Chunk> {
     }
 }
 
+/// Where each log of a block lies in its encoded receipts, in the order of the logs.
+///
+/// # Errors
+/// `store_corrupt`.
+pub fn log_positions(receipts: &[u8]) -> Result<Vec<usize>> {
+    let mut reader = Reader(receipts);
+    let mut positions = Vec::new();
+    while !reader.0.is_empty() {
+        let flags = reader.take(1)?[0];
+        reader.number()?;
+        if flags & 2 != 0 {
+            reader.number()?;
+        }
+        for _ in 0..reader.number()? {
+            positions.push(receipts.len() - reader.0.len());
+            reader.take(20)?;
+            let topics = reader.take(1)?[0];
+            reader.take(32 * usize::from(topics))?;
+            reader.bytes()?;
+        }
+    }
+    Ok(positions)
+}
+
+/// The log at a position that [`log_positions`] gave for the same receipts.
+///
+/// # Errors
+/// `store_corrupt`.
+pub fn log_at(receipts: &[u8], position: usize) -> Result<Log> {
+    Reader(receipts.get(position..).ok_or_else(corrupt)?).log()
+}
+
 fn corrupt() -> CoreError {
     CoreError::new("store_corrupt", "a block record in the store is malformed; rebuild the store from the decided log")
 }

@@ -18,6 +18,7 @@ use crate::chain::Chain;
 use crate::codes::Codes;
 use crate::error::{CoreError, Result};
 use crate::genesis::Genesis;
+use crate::logs::LogCache;
 use crate::records;
 use crate::seal::withdrawals_root;
 use crate::session::{Session, View};
@@ -54,6 +55,7 @@ pub struct Rollup {
     decided: RwLock<Arc<Decided>>,
     committing: Mutex<()>,
     read_blocks: Mutex<VecDeque<(u64, Arc<Chunk>)>>,
+    log_cache: Mutex<LogCache>,
 }
 
 /// A block as reads see it.
@@ -129,6 +131,7 @@ impl Rollup {
             decided: RwLock::new(Arc::new(decided)),
             committing: Mutex::new(()),
             read_blocks: Mutex::default(),
+            log_cache: Mutex::default(),
         })
     }
 
@@ -296,6 +299,11 @@ impl Rollup {
 
     fn read_blocks(&self) -> std::sync::MutexGuard<'_, VecDeque<(u64, Arc<Chunk>)>> {
         self.read_blocks.lock().unwrap_or_else(|poison| poison.into_inner())
+    }
+
+    /// Receipts of stored blocks whose logs were asked for.
+    pub(crate) fn log_cache(&self) -> std::sync::MutexGuard<'_, LogCache> {
+        self.log_cache.lock().unwrap_or_else(|poison| poison.into_inner())
     }
 
     /// A block by selector; PENDING is the open block, or the head while none is open.

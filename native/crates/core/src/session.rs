@@ -8,10 +8,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use alloy_primitives::{Address, B256, U256};
+use alloy_primitives::{Address, Bytes, B256, U256};
 use plait_state::{AccountInfo, StateTrie};
 
 use crate::block::{Attributes, BlockMark, OpenBlock, Sealed};
+use crate::calls::{call_result, Call, CallResult};
 use crate::chain::Chain;
 use crate::codes::Codes;
 use crate::error::{CoreError, Result};
@@ -168,6 +169,17 @@ impl Session {
     pub fn run(&mut self, transactions: &[Arc<Transaction>], stop: bool) -> Result<Outcomes> {
         let block = self.block.as_mut().ok_or_else(not_open)?;
         run_transactions(&self.chain, &mut self.overlay, block, transactions, stop)
+    }
+
+    /// Calls a contract in the open block as it stands, free of charge; nothing is kept.
+    ///
+    /// # Errors
+    /// `block_not_open`; `intrinsic_gas_too_low` and what else [`Call::run`] refuses before execution.
+    pub fn call(&mut self, sender: Address, to: Address, data: Bytes, gas: u64) -> Result<CallResult> {
+        let block = self.block.as_ref().ok_or_else(not_open)?;
+        let mut call = Call::in_session(&self.chain, &mut self.overlay, block, (sender, to), data, gas)?;
+        let result = call.run(gas)?.result;
+        call_result(&mut call, gas, &result)
     }
 
     /// A point within the open block to come back to.

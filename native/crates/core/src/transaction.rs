@@ -7,7 +7,8 @@
 
 use std::sync::Arc;
 
-use alloy_consensus::{crypto::secp256k1::recover_signer, Transaction as _, Typed2718};
+use alloy_consensus::crypto::secp256k1::{recover_signer, sign_message};
+use alloy_consensus::{Transaction as _, Typed2718};
 use alloy_eips::{eip2718::Decodable2718, Encodable2718};
 use alloy_evm::FromTxWithEncoded;
 use alloy_op_evm::OpTx;
@@ -46,6 +47,17 @@ impl Transaction {
         let cap = self.envelope.max_fee_per_gas();
         let room = cap.checked_sub(base_fee)?;
         Some(self.envelope.max_priority_fee_per_gas().unwrap_or(cap).min(room))
+    }
+
+    /// Whether the access list names the address, with or without keys.
+    pub fn declares(&self, address: Address) -> bool {
+        self.envelope.access_list().is_some_and(|list| list.iter().any(|entry| entry.address == address))
+    }
+
+    /// The storage keys of every access-list entry of the address, in the order of the list.
+    pub fn access_list_keys(&self, address: Address) -> impl Iterator<Item = &B256> {
+        let entries = self.envelope.access_list().into_iter().flat_map(|list| list.iter());
+        entries.filter(move |entry| entry.address == address).flat_map(|entry| entry.storage_keys.iter())
     }
 
     /// Most wei the transaction itself can take: value + gas limit * fee cap.
@@ -88,6 +100,16 @@ pub fn decode_transactions<R: AsRef<[u8]> + Sync>(
 pub fn signer_of(digest: B256, signature: &[u8]) -> Option<Address> {
     let signature = Signature::from_raw(signature).ok()?;
     recover_signer(&signature, digest).ok()
+}
+
+/// r, s and v (0 or 1) of a deterministic (RFC 6979) signature with a low s; None for a key that is zero or not below the order.
+pub fn sign_digest(private_key: B256, digest: B256) -> Option<[u8; 65]> {
+    let signature = sign_message(private_key, digest).ok()?;
+    let mut bytes = [0; 65];
+    bytes[..32].copy_from_slice(&signature.r().to_be_bytes::<32>());
+    bytes[32..64].copy_from_slice(&signature.s().to_be_bytes::<32>());
+    bytes[64] = u8::from(signature.v());
+    Some(bytes)
 }
 
 /// Decodes one transaction; `sender` skips recovery.

@@ -23,12 +23,7 @@ impl Rollup {
         gas_cap: u64,
     ) -> PyResult<CallResult> {
         let result = detached(py, || call(&self.0, request_json, at, overrides_json, block_overrides_json, gas_cap))?;
-        Ok(CallResult {
-            success: result.success,
-            gas_used: result.gas_used,
-            output: PyBytes::new(py, &result.output).unbind(),
-            error: result.error,
-        })
+        Ok(CallResult::new(py, result))
     }
     #[pyo3(signature = (request_json, at, overrides_json, gas_cap))]
     fn estimate_gas(

@@ -5,6 +5,7 @@ use std::panic::{catch_unwind, AssertUnwindSafe};
 
 use alloy_primitives::{Address, Log, B256, U256};
 use plait_core::error::CoreError;
+use plait_core::logs::PlacedLog;
 use pyo3::exceptions::{PyException, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyInt, PyList, PyTuple};
@@ -64,16 +65,26 @@ pub fn word(bytes: &[u8]) -> PyResult<B256> {
 
 /// (address, topics, data) per log.
 pub fn logs<'py>(py: Python<'py>, logs: &[Log]) -> PyResult<Bound<'py, PyList>> {
-    let items = logs.iter().map(|log| {
-        let topics = PyList::new(py, log.topics().iter().map(|topic| PyBytes::new(py, topic.as_slice())))?;
-        PyTuple::new(
-            py,
-            [
-                PyBytes::new(py, log.address.as_slice()).into_any(),
-                topics.into_any(),
-                PyBytes::new(py, &log.data.data).into_any(),
-            ],
-        )
-    });
+    let items = logs.iter().map(|log| log_fields(py, log)?.into_pyobject(py));
     PyList::new(py, items.collect::<PyResult<Vec<_>>>()?)
+}
+
+/// Address, topics and data of a log.
+pub type LogFields<'py> = (Bound<'py, PyBytes>, Bound<'py, PyList>, Bound<'py, PyBytes>);
+
+/// The fields of one log.
+pub fn log_fields<'py>(py: Python<'py>, log: &Log) -> PyResult<LogFields<'py>> {
+    let topics = PyList::new(py, log.topics().iter().map(|topic| PyBytes::new(py, topic.as_slice())))?;
+    Ok((PyBytes::new(py, log.address.as_slice()), topics, PyBytes::new(py, &log.data.data)))
+}
+
+/// (timestamp, address, topics, data) of a log found by its place.
+pub fn placed_log<'py>(py: Python<'py>, placed: &PlacedLog) -> PyResult<Bound<'py, PyTuple>> {
+    let (address, topics, data) = log_fields(py, &placed.log)?;
+    (placed.timestamp, address, topics, data).into_pyobject(py)
+}
+
+/// Block number and log index; None when one is negative or beyond 64 bits, where no block and no log can be.
+pub fn place(number: &Bound<'_, PyInt>, index: &Bound<'_, PyInt>) -> Option<(u64, u64)> {
+    Some((number.extract().ok()?, index.extract().ok()?))
 }

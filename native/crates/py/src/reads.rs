@@ -8,9 +8,9 @@ use plait_core::reads;
 use plait_core::rollup::{AnyBlock, Decided, PENDING};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::{PyBytes, PyInt, PyList, PyTuple};
 
-use crate::convert::{self, detached, int, word};
+use crate::convert::{self, detached, int, place, placed_log, word};
 use crate::rollup::Rollup;
 use crate::transactions::Transaction;
 
@@ -39,6 +39,16 @@ impl Rollup {
 
 #[pymethods]
 impl Rollup {
+    fn log<'py>(
+        &self,
+        py: Python<'py>,
+        number: Bound<'py, PyInt>,
+        index: Bound<'py, PyInt>,
+    ) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let Some((number, index)) = place(&number, &index) else { return Ok(None) };
+        let found = detached(py, || self.0.log(&self.0.decided(), number, index))?;
+        found.map(|placed| placed_log(py, &placed)).transpose()
+    }
     fn block_json<'py>(&self, py: Python<'py>, at: i64, full: bool) -> Json<'py> {
         let json = detached(py, || {
             let block = self.0.block(&self.0.decided(), at)?;

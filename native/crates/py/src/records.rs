@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use alloy_primitives::{Bytes, B256};
 use alloy_rlp::Encodable;
-use plait_core::{block, execute};
+use plait_core::{block, calls, execute};
 use pyo3::exceptions::PyIndexError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -60,6 +60,7 @@ pub struct OpenBlock {
     da_footprint_scalar: u64,
     transaction_count: usize,
     deposit_count: usize,
+    log_count: u64,
 }
 
 impl OpenBlock {
@@ -76,6 +77,7 @@ impl OpenBlock {
             da_footprint_scalar: block.da_footprint_scalar,
             transaction_count: block.transaction_count,
             deposit_count: block.deposit_count,
+            log_count: block.log_count,
         }
     }
 }
@@ -161,6 +163,19 @@ impl Outcomes {
         self.0.da_footprint
     }
     #[getter]
+    fn first_log_index(&self) -> u64 {
+        self.0.first_log_index
+    }
+    fn logs_of<'py>(&self, py: Python<'py>, addresses: Vec<PyBackedBytes>) -> PyResult<Bound<'py, PyList>> {
+        let addresses = addresses.iter().map(|bytes| convert::address(bytes)).collect::<PyResult<Vec<_>>>()?;
+        let found: Vec<_> = py.detach(|| self.0.logs_of(&addresses).collect());
+        let items = found.into_iter().map(|(position, index, log)| {
+            let (address, topics, data) = convert::log_fields(py, log)?;
+            (position, index, address, topics, data).into_pyobject(py)
+        });
+        PyList::new(py, items.collect::<PyResult<Vec<_>>>()?)
+    }
+    #[getter]
     fn included(&self) -> usize {
         self.0.included
     }
@@ -189,4 +204,16 @@ pub struct CallResult {
     pub output: Py<PyBytes>,
     /// go-ethereum's words for the failure.
     pub error: Option<String>,
+}
+
+impl CallResult {
+    /// The Python record of a call's result.
+    pub fn new(py: Python<'_>, result: calls::CallResult) -> Self {
+        Self {
+            success: result.success,
+            gas_used: result.gas_used,
+            output: PyBytes::new(py, &result.output).unbind(),
+            error: result.error,
+        }
+    }
 }

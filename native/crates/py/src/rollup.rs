@@ -1,7 +1,7 @@
 //! Stores and rollups.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use plait_core::rollup as core;
 use pyo3::prelude::*;
@@ -88,7 +88,7 @@ impl Rollup {
         self.0.decided().view.open.as_ref().map(|(block, _)| OpenBlock::new(py, block))
     }
     fn session(&self, py: Python<'_>) -> PyResult<Session> {
-        detached(py, || Ok(Session(Mutex::new(self.0.session()))))
+        detached(py, || Ok(Session::new(self.0.session(), self.0.clone())))
     }
     fn commit(&self, py: Python<'_>, session: &Bound<'_, Session>) -> PyResult<()> {
         let session = session.get();

@@ -2,28 +2,39 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use alloy_primitives::Bytes;
 use plait_core::block::Sealed;
 use plait_core::error::CoreError;
+use plait_core::rollup::Rollup;
 use plait_core::session as core;
 use plait_core::transaction::Transaction as CoreTransaction;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBytes, PyList, PyTuple};
+use pyo3::types::{PyBytes, PyInt, PyList, PyTuple};
 use rayon::prelude::*;
 
-use crate::convert::{address, detached, int, word};
-use crate::records::{Attributes, OpenBlock, Outcomes, SealedBlock};
+use crate::convert::{address, detached, int, place, placed_log, word};
+use crate::records::{Attributes, CallResult, OpenBlock, Outcomes, SealedBlock};
 use crate::transactions::Transaction;
 
 /// A candidate continuation of a rollup.
 #[pyclass(frozen, module = "plait.native._core")]
-pub struct Session(pub Mutex<core::Session>);
+pub struct Session {
+    inner: Mutex<core::Session>,
+    /// Where the blocks below the session are.
+    rollup: Arc<Rollup>,
+}
 
 impl Session {
+    /// A session of this rollup.
+    pub fn new(session: core::Session, rollup: Arc<Rollup>) -> Self {
+        Self { inner: Mutex::new(session), rollup }
+    }
+
     /// Exclusive access; a panic in an earlier call leaves the session usable.
     pub fn lock(&self) -> MutexGuard<'_, core::Session> {
-        self.0.lock().unwrap_or_else(|poison| poison.into_inner())
+        self.inner.lock().unwrap_or_else(|poison| poison.into_inner())
     }
 }
 
@@ -43,7 +54,7 @@ fn shared(transactions: &[Bound<'_, Transaction>]) -> Vec<Arc<CoreTransaction>> 
 #[pymethods]
 impl Session {
     fn fork(&self, py: Python<'_>) -> PyResult<Self> {
-        detached(py, || Ok(Self(Mutex::new(self.lock().fork()))))
+        detached(py, || Ok(Self::new(self.lock().fork(), self.rollup.clone())))
     }
     #[getter]
     fn open_block(&self, py: Python<'_>) -> Option<OpenBlock> {
@@ -72,6 +83,21 @@ impl Session {
         let stop = stops(on_invalid)?;
         let transactions = shared(&transactions);
         detached(py, || self.lock().run(&transactions, stop).map(Outcomes))
+    }
+    fn log<'py>(
+        &self,
+        py: Python<'py>,
+        number: Bound<'py, PyInt>,
+        index: Bound<'py, PyInt>,
+    ) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let Some((number, index)) = place(&number, &index) else { return Ok(None) };
+        let found = detached(py, || self.lock().log(&self.rollup, number, index))?;
+        found.map(|placed| placed_log(py, &placed)).transpose()
+    }
+    fn call(&self, py: Python<'_>, sender: &[u8], to: &[u8], data: &[u8], gas: u64) -> PyResult<CallResult> {
+        let (sender, to) = (address(sender)?, address(to)?);
+        let result = detached(py, || self.lock().call(sender, to, Bytes::copy_from_slice(data), gas))?;
+        Ok(CallResult::new(py, result))
     }
     fn checkpoint(&self, py: Python<'_>) -> PyResult<usize> {
         detached(py, || self.lock().checkpoint())

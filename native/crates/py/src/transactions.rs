@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use alloy_consensus::{Transaction as _, Typed2718};
-use alloy_primitives::{Address, U256};
+use alloy_primitives::{Address, B256, U256};
 use plait_core::transaction as core;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
@@ -11,7 +11,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyList};
 use rayon::prelude::*;
 
-use crate::convert::{detached, int, word};
+use crate::convert::{address, detached, int, word};
 
 /// One signed, decoded user transaction with its recovered sender. Immutable.
 #[pyclass(frozen, module = "plait.native._core")]
@@ -85,6 +85,10 @@ impl Transaction {
             (low, true) => int(py, U256::MAX)?.add(1)?.add(int(py, low)?),
         }
     }
+    fn access_list_keys<'py>(&self, py: Python<'py>, address: &[u8]) -> PyResult<Bound<'py, PyList>> {
+        let keys = self.0.access_list_keys(self::address(address)?).map(|key| PyBytes::new(py, key.as_slice()));
+        PyList::new(py, keys.collect::<Vec<_>>())
+    }
     fn __eq__(&self, other: &Self) -> bool {
         self.0.hash == other.0.hash
     }
@@ -145,6 +149,25 @@ pub fn decode_transactions<'py>(
 pub fn recover_signer<'py>(py: Python<'py>, digest: &[u8], signature: &[u8]) -> PyResult<Option<Bound<'py, PyBytes>>> {
     let signer = core::signer_of(word(digest)?, signature);
     Ok(signer.map(|address| PyBytes::new(py, address.as_slice())))
+}
+
+/// r, s, v of a deterministic signature over a digest.
+#[pyfunction]
+pub fn sign_digest<'py>(py: Python<'py>, private_key: &[u8], digest: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    // The messages never hold what was given: it may be a key.
+    let refused = || PyValueError::new_err("a private key is 32 bytes, above zero and below the order of secp256k1");
+    let key = B256::try_from(private_key).map_err(|_| refused())?;
+    let digest = word(digest)?;
+    let signature = detached(py, || Ok(core::sign_digest(key, digest)))?.ok_or_else(refused)?;
+    Ok(PyBytes::new(py, &signature))
+}
+
+/// Positions of the transactions whose access list names the address.
+#[pyfunction]
+pub fn declaring(transactions: Vec<Bound<'_, Transaction>>, address: &[u8]) -> PyResult<Vec<usize>> {
+    let address = self::address(address)?;
+    let named = transactions.iter().enumerate().filter(|(_, transaction)| transaction.get().0.declares(address));
+    Ok(named.map(|(position, _)| position).collect())
 }
 
 /// keccak-256 of the data.

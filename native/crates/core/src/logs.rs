@@ -1,0 +1,178 @@
+//! One log by its place: (block number, index among all logs of the block), as interop messages name their initiating log.
+//!
+//! Invariants: a log's index counts the logs of the deposits too, and transactions that failed have none; a session finds what it
+//! sealed and what is in its open block before it asks the rollup, and never sees above its own tip. A log of a block in memory is
+//! found by binary search. Of an older block only the receipts are read from the store, and the last ones stay in memory with the
+//! position of every log, so that many messages of one block cost one read. Source: OP Stack specs, interop/messaging (Identifier).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use alloy_primitives::{Bytes, Log};
+
+use crate::block::{Included, OpenBlock};
+use crate::error::{CoreError, Result};
+use crate::records::{log_at, log_positions};
+use crate::rollup::{Decided, Rollup};
+use crate::session::Session;
+
+/// Blocks whose receipts stay in memory once a log of theirs was asked for.
+const BLOCKS_KEPT: usize = 64;
+/// Memory that these receipts take at most; one block above it is not kept at all.
+const BYTES_KEPT: usize = 32 << 20;
+
+/// A log and the time of its block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacedLog {
+    /// Timestamp of the block, seconds.
+    pub timestamp: u64,
+    /// The log.
+    pub log: Log,
+}
+
+/// The log with this index of the block, among consecutive transactions of it.
+pub fn log_among(items: &[Included], index: u64) -> Option<&Log> {
+    // Transactions without logs share their first index with the next one, so the last candidate is the right one.
+    let after = items.partition_point(|item| item.first_log_index <= index);
+    let item = &items[after.checked_sub(1)?];
+    item.logs.get(usize::try_from(index - item.first_log_index).ok()?)
+}
+
+/// The receipts of a stored block, ready for looking up its logs.
+#[derive(Debug)]
+struct StoredLogs {
+    timestamp: u64,
+    receipts: Bytes,
+    positions: Vec<usize>,
+}
+
+impl StoredLogs {
+    fn log(&self, index: u64) -> Result<Option<PlacedLog>> {
+        let position = usize::try_from(index).ok().and_then(|index| self.positions.get(index));
+        let Some(position) = position else { return Ok(None) };
+        Ok(Some(PlacedLog { timestamp: self.timestamp, log: log_at(&self.receipts, *position)? }))
+    }
+
+    fn bytes(&self) -> usize {
+        self.receipts.len() + self.positions.len() * size_of::<usize>()
+    }
+}
+
+/// The stored blocks that were asked for last, the latest at the end.
+#[derive(Debug, Default)]
+pub struct LogCache {
+    blocks: VecDeque<(u64, Arc<StoredLogs>)>,
+    bytes: usize,
+}
+
+impl LogCache {
+    fn get(&mut self, number: u64) -> Option<Arc<StoredLogs>> {
+        let at = self.blocks.iter().position(|(known, _)| *known == number)?;
+        let entry = self.blocks.remove(at)?;
+        self.blocks.push_back(entry.clone());
+        Some(entry.1)
+    }
+
+    fn put(&mut self, number: u64, logs: Arc<StoredLogs>) {
+        if logs.bytes() > BYTES_KEPT || self.blocks.iter().any(|(known, _)| *known == number) {
+            return;
+        }
+        self.bytes += logs.bytes();
+        self.blocks.push_back((number, logs));
+        while self.bytes > BYTES_KEPT || self.blocks.len() > BLOCKS_KEPT {
+            let (_, oldest) = self.blocks.pop_front().expect("what was put last fits alone");
+            self.bytes -= oldest.bytes();
+        }
+    }
+}
+
+fn in_open_block(block: &OpenBlock, index: u64) -> Option<PlacedLog> {
+    Some(PlacedLog { timestamp: block.attributes.timestamp, log: block.log(index)?.clone() })
+}
+
+impl Session {
+    /// The log with this index of block `number`, as the session sees the chain; `rollup` is the one it continues.
+    ///
+    /// # Errors
+    /// Store errors.
+    pub fn log(&self, rollup: &Rollup, number: u64, index: u64) -> Result<Option<PlacedLog>> {
+        if let Some(block) = self.open_block().filter(|block| block.number == number) {
+            return Ok(in_open_block(block, index));
+        }
+        if number > self.head().header.number {
+            return Ok(None);
+        }
+        let own = self.sealed.first().and_then(|first| number.checked_sub(first.header.number));
+        if let Some(sealed) = own.and_then(|at| self.sealed.get(usize::try_from(at).ok()?)) {
+            let body = sealed.body.as_ref().ok_or_else(|| CoreError::internal("a sealed block lost its content"))?;
+            let log = log_among(&body.items, index);
+            return Ok(log.map(|log| PlacedLog { timestamp: sealed.header.timestamp, log: log.clone() }));
+        }
+        // Sealed blocks are final: whatever the rollup decided since, this block is the one below the session.
+        rollup.log(&rollup.decided(), number, index)
+    }
+}
+
+impl Rollup {
+    /// The log with this index of block `number`, sealed or open.
+    ///
+    /// # Errors
+    /// Store errors; `store_corrupt` also when the store lacks a block that was decided.
+    pub fn log(&self, decided: &Decided, number: u64, index: u64) -> Result<Option<PlacedLog>> {
+        if let Some((open, _)) = decided.view.open.as_ref().filter(|(open, _)| open.number == number) {
+            return Ok(in_open_block(open, index));
+        }
+        if number > decided.view.head.header.number {
+            return Ok(None);
+        }
+        let recent = decided.recent(number);
+        if let Some((sealed, body)) = recent.and_then(|sealed| Some((sealed, sealed.body.as_ref()?))) {
+            let log = log_among(&body.items, index);
+            return Ok(log.map(|log| PlacedLog { timestamp: sealed.header.timestamp, log: log.clone() }));
+        }
+        if let Some(stored) = self.log_cache().get(number) {
+            return stored.log(index);
+        }
+        let stored = Arc::new(self.stored_logs(decided, number)?);
+        self.log_cache().put(number, stored.clone());
+        stored.log(index)
+    }
+
+    fn stored_logs(&self, decided: &Decided, number: u64) -> Result<StoredLogs> {
+        // "No such log" would be a lie here, and nodes whose stores differ would judge a message differently.
+        let missing = || {
+            let message = format!("the store lacks block {number}; rebuild it from the decided log");
+            CoreError::new("store_corrupt", message)
+        };
+        let (header, _) = self.header(decided, number)?.ok_or_else(missing)?;
+        let receipts = self.store.receipts(self.chain.chain_id, number)?.ok_or_else(missing)?;
+        let positions = log_positions(&receipts)?;
+        Ok(StoredLogs { timestamp: header.timestamp, receipts: Bytes::copy_from_slice(&receipts), positions })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stored(bytes: usize) -> Arc<StoredLogs> {
+        Arc::new(StoredLogs { timestamp: 0, receipts: vec![0; bytes].into(), positions: Vec::new() })
+    }
+
+    #[test]
+    fn the_cache_keeps_the_blocks_asked_for_last_within_both_bounds() {
+        let mut cache = LogCache::default();
+        for number in 0..200 {
+            cache.put(number, stored(10));
+            assert!(cache.get(0).is_some(), "block 0 is asked for all the time and stays");
+        }
+        assert_eq!(cache.blocks.len(), BLOCKS_KEPT);
+        assert_eq!(cache.bytes, BLOCKS_KEPT * 10);
+        assert!(cache.get(100).is_none());
+        cache.put(1000, stored(BYTES_KEPT - 15));
+        assert_eq!(cache.blocks.len(), 2, "the large block and the last one asked for");
+        cache.put(1001, stored(BYTES_KEPT + 1));
+        assert!(cache.get(1001).is_none() && cache.get(1000).is_some() && cache.get(0).is_some());
+        assert!(cache.bytes <= BYTES_KEPT);
+    }
+}
