@@ -4,7 +4,7 @@ import argparse
 import importlib
 import sys
 
-QUESTIONS = ["floor", "solo", "over_http", "engine_api", "latency", "scaling", "memory", "restart"]
+QUESTIONS = ["floor", "solo", "over_http", "engine_api", "latency", "scaling", "memory", "restart", "bundles"]
 
 
 def main() -> int:
