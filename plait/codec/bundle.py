@@ -190,7 +190,7 @@ def check_terms(terms: BundleTerms) -> None:
         raise CodecError("a bundle needs at least one leg", code="bundle_no_legs")
     _require_room(len(terms.legs) - 1, BUNDLE_LEGS_MAX, "bundle_too_many_legs", "legs")
     _require_room(len(terms.conditions) - 1, BUNDLE_CONDITIONS_MAX, "bundle_too_many_conditions", "conditions")
-    _require_ascending("leg", "legs", [leg.rollup_id for leg in terms.legs])
+    _require_ascending("bundle_legs_unsorted", "leg", [leg.rollup_id for leg in terms.legs])
     for leg in terms.legs:
         allowed = leg.allowed_reverts
         if list(allowed) != sorted(set(allowed)) or (allowed and not 0 <= allowed[0] <= allowed[-1] <= 255):
@@ -215,7 +215,7 @@ def check_terms(terms: BundleTerms) -> None:
     if terms.fee_bid is not None and not 1 <= terms.fee_bid.amount <= _WORD_MAX:
         raise CodecError("a fee bid is at least 1 wei; leave it out to bid nothing", code="bundle_fee_bid_zero")
     _require_room(len(terms.pins) - 1, BUNDLE_LEGS_MAX, "bundle_too_many_pins", "pins")
-    _require_ascending("pin", "pins", [pin.rollup_id for pin in terms.pins])
+    _require_ascending("bundle_pins_unsorted", "pin", [pin.rollup_id for pin in terms.pins])
     if terms.not_before_slot > terms.deadline_slot:
         raise CodecError(
             f"the bundle begins with slot {terms.not_before_slot}, after its deadline {terms.deadline_slot}",
@@ -298,13 +298,13 @@ def _decode_pins(reader: Reader) -> tuple[Pin, ...]:
     return tuple(pins)
 
 
-def _require_ascending(one: str, many: str, rollup_ids: Sequence[RollupId]) -> None:
+def _require_ascending(code: str, what: str, rollup_ids: Sequence[RollupId]) -> None:
     before = 0
     for rollup_id in rollup_ids:
         if rollup_id <= before:
             raise CodecError(
-                f"the {one} of rollup {rollup_id} stands after that of {before}; {many} go strictly ascending",
-                code=f"bundle_{many}_unsorted",
+                f"the {what} of rollup {rollup_id} stands after that of {before}; they go strictly ascending",
+                code=code,
                 rollup_id=rollup_id,
             )
         before = rollup_id
