@@ -61,6 +61,8 @@ A, B, C, D, E = (RollupId(901 + place) for place in range(5))
 USERS = [Wallet.of_index(index, "scenario") for index in range(8)]
 DEPLOYER = Address(bytes.fromhex(DETERMINISTIC_DEPLOYER))
 NOWHERE = Address(b"\xbb" * 20)
+STEADY = Chances(byzantine=0, rival=30, undecided=20, not_asked=0, crash_before_commit=0, crash_after_commit=0)
+"""Without crashes, where something outside reads one validator's rollups all the time."""
 ROUGH = Chances(byzantine=0, rival=30, undecided=20, not_asked=0, crash_before_commit=10, crash_after_commit=10)
 FEE, ARRIVAL = OrderingPolicy.PRIORITY_FEE, OrderingPolicy.ARRIVAL
 
