@@ -34,7 +34,7 @@ from tests.unit.native.builders import (
     transfer,
 )
 
-# Emits as many logs as the first word says, the rest as topic and data; reverts after them when the second word is not 0.
+# Emits as many logs as the first word says, the rest as topic and data; then reverts if the second word is not 0.
 COUNTER_CODE = "5f355b8015601757805f528060205fa1600190036002565b602035601f57005b5f5ffd"
 COUNTER = bytes.fromhex("c0de" + "00" * 17 + "03")
 INBOX = bytes.fromhex("4200000000000000000000000000000000000022")
