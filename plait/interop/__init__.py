@@ -6,6 +6,7 @@ Parts
     messages     the three logs of the protocol, the messenger's message hash, and calldata that relays a message
     validity     one function per rule, with the OP Stack's error codes
     relays       from a log to the transaction that delivers it
+    relay_fees   Plait's own: what a delivery earns, and the transaction that claims it
     cycles       messages of one timestamp must not depend on each other in a circle
 
 Nothing here sequences anything; docs/interop.md has the rules in prose. Level 2: imports plait.types, plait.limits,
@@ -18,14 +19,19 @@ op-interop-filter, and with their published vectors (tests/conformance/vectors/i
 from plait.interop.access_list import Access, encode_accesses, join_inbox_keys, parse_access_list, parse_accesses
 from plait.interop.cycles import SameTimeExecution, chains_in_cycles
 from plait.interop.identifiers import Identifier, LogIndex, Message, MessageChainId
-from plait.interop.messages import CROSS_L2_INBOX, MESSENGER, Log
+from plait.interop.messages import CROSS_L2_INBOX, MESSENGER, RELAY_DESK, RELAY_FEES, Log
+from plait.interop.relay_fees import Claim, Delivered, Offer
 from plait.interop.relays import Relay, relays_of
 from plait.interop.validity import InteropChain, InteropSet, MessageRefusal, RpcCode
 
 __all__ = [
     "CROSS_L2_INBOX",
     "MESSENGER",
+    "RELAY_DESK",
+    "RELAY_FEES",
     "Access",
+    "Claim",
+    "Delivered",
     "Identifier",
     "InteropChain",
     "InteropSet",
@@ -34,6 +40,7 @@ __all__ = [
     "Message",
     "MessageChainId",
     "MessageRefusal",
+    "Offer",
     "Relay",
     "RpcCode",
     "SameTimeExecution",

@@ -31,6 +31,10 @@ ETH_BRIDGE: Final = Address(bytes.fromhex("4200000000000000000000000000000000000
 ETH_LIQUIDITY: Final = Address(bytes.fromhex("4200000000000000000000000000000000000025"))
 TOKEN_BRIDGE: Final = Address(bytes.fromhex("4200000000000000000000000000000000000028"))
 
+# Plait's own: "PLAIT" in ASCII, zeros, a number (docs/interop.md, relay fees)
+RELAY_DESK: Final = Address(b"PLAIT".ljust(19, b"\x00") + b"\x01")
+RELAY_FEES: Final = Address(b"PLAIT".ljust(19, b"\x00") + b"\x02")
+
 # keccak256 of the event's signature
 EXECUTING_MESSAGE_TOPIC: Final = Hash32(
     bytes.fromhex("5c37832d2e8d10e346e55ad62071a6a2f9fa5130614ef2ec6617555c6f467ba7")
@@ -39,6 +43,7 @@ SENT_MESSAGE_TOPIC: Final = Hash32(bytes.fromhex("382409ac69001e11931a28435afef4
 RELAYED_MESSAGE_TOPIC: Final = Hash32(keccak256(b"RelayedMessage(uint256,uint256,bytes32,bytes32)"))
 
 _RELAY_SELECTOR: Final = keccak256(b"relayMessage((address,uint256,uint256,uint256,uint256),bytes)")[:4]
+_DESK_SELECTOR: Final = keccak256(b"relay((address,uint256,uint256,uint256,uint256),bytes)")[:4]
 
 
 class Log(NamedTuple):
@@ -94,16 +99,16 @@ def decode_executing_message(topics: Sequence[Hash32], data: bytes) -> Message:
     Raises:
         MessageRefused: `event_topics`, `event_size`, `event_padding`.
     """
-    _expect_topics(topics, EXECUTING_MESSAGE_TOPIC, 2)
+    expect_topics(topics, EXECUTING_MESSAGE_TOPIC, 2)
     if len(data) != 5 * 32:
         raise MessageRefused(f"an identifier has 160 bytes, not {len(data)}", code="event_size", size=len(data))
     return Message(
         identifier=Identifier(
-            origin=_address(data, 0),
-            block_number=BlockNumber(_integer(data, 1, UINT64_MAX)),
-            log_index=LogIndex(_integer(data, 2, UINT32_MAX)),
-            timestamp=Seconds(_integer(data, 3, UINT64_MAX)),
-            chain_id=MessageChainId(_integer(data, 4)),
+            origin=address_of(data, 0),
+            block_number=BlockNumber(integer_of(data, 1, UINT64_MAX)),
+            log_index=LogIndex(integer_of(data, 2, UINT32_MAX)),
+            timestamp=Seconds(integer_of(data, 3, UINT64_MAX)),
+            chain_id=MessageChainId(integer_of(data, 4)),
         ),
         payload_hash=topics[1],
     )
@@ -132,20 +137,20 @@ def decode_sent_message(topics: Sequence[Hash32], data: bytes) -> SentMessage:
     Raises:
         MessageRefused: `event_topics`, `event_size`, `event_padding`.
     """
-    _expect_topics(topics, SENT_MESSAGE_TOPIC, 4)
+    expect_topics(topics, SENT_MESSAGE_TOPIC, 4)
     if len(data) < 96 or len(data) % 32:
         raise MessageRefused(f"data of SentMessage cannot have {len(data)} bytes", code="event_size", size=len(data))
-    offset, length = _integer(data, 1), _integer(data, 2)
+    offset, length = integer_of(data, 1), integer_of(data, 2)
     padded = (length + 31) // 32 * 32
     if offset != 64 or len(data) != 96 + padded:
         raise MessageRefused("data of SentMessage is not in its canonical layout", code="event_size", size=len(data))
     if any(data[96 + length :]):
         raise MessageRefused("padding of a SentMessage must be zero", code="event_padding")
     return SentMessage(
-        destination=MessageChainId(_integer(topics[1], 0)),
-        target=_address(topics[2], 0),
-        nonce=_integer(topics[3], 0),
-        sender=_address(data, 0),
+        destination=MessageChainId(integer_of(topics[1], 0)),
+        target=address_of(topics[2], 0),
+        nonce=integer_of(topics[3], 0),
+        sender=address_of(data, 0),
         message=data[96 : 96 + length],
     )
 
@@ -156,12 +161,12 @@ def decode_relayed_message(topics: Sequence[Hash32], data: bytes) -> RelayedMess
     Raises:
         MessageRefused: `event_topics`, `event_size`.
     """
-    _expect_topics(topics, RELAYED_MESSAGE_TOPIC, 4)
+    expect_topics(topics, RELAYED_MESSAGE_TOPIC, 4)
     if len(data) != 32:
         raise MessageRefused("data of RelayedMessage has 32 bytes", code="event_size", size=len(data))
     return RelayedMessage(
-        source=MessageChainId(_integer(topics[1], 0)),
-        nonce=_integer(topics[2], 0),
+        source=MessageChainId(integer_of(topics[1], 0)),
+        nonce=integer_of(topics[2], 0),
         message_hash=topics[3],
         return_data_hash=Hash32(data),
     )
@@ -176,7 +181,7 @@ def message_hash_of(sent: SentMessage, source: MessageChainId) -> Hash32:
             + sent.sender.rjust(32, b"\x00")
             + sent.target.rjust(32, b"\x00")
             + (6 * 32).to_bytes(32, "big")
-            + _encode_bytes(sent.message)
+            + encode_abi_bytes(sent.message)
         )
     )
 
@@ -191,18 +196,16 @@ def relay_calldata(identifier: Identifier, sent_message_payload: bytes) -> bytes
     Raises:
         MessageRefused: `message_too_large` when no transaction can hold it.
     """
-    if len(sent_message_payload) >= TRANSACTION_BYTES_MAX:
-        raise MessageRefused(
-            f"a message of {len(sent_message_payload)} bytes fits into no transaction that could relay it",
-            code="message_too_large",
-            size=len(sent_message_payload),
-        )
-    return (
-        _RELAY_SELECTOR
-        + encode_identifier(identifier)
-        + (6 * 32).to_bytes(32, "big")
-        + _encode_bytes(sent_message_payload)
-    )
+    return _RELAY_SELECTOR + _delivery_arguments(identifier, sent_message_payload)
+
+
+def desk_calldata(identifier: Identifier, sent_message_payload: bytes) -> bytes:
+    """Calldata of RELAY_DESK's `relay` that delivers a message on its destination and says who did; as relay_calldata.
+
+    Raises:
+        MessageRefused: `message_too_large` when no transaction can hold it.
+    """
+    return _DESK_SELECTOR + _delivery_arguments(identifier, sent_message_payload)
 
 
 def encode_identifier(identifier: Identifier) -> bytes:
@@ -211,26 +214,40 @@ def encode_identifier(identifier: Identifier) -> bytes:
     return identifier.origin.rjust(32, b"\x00") + b"".join(number.to_bytes(32, "big") for number in numbers)
 
 
-def _expect_topics(topics: Sequence[Hash32], event: Hash32, count: int) -> None:
+def _delivery_arguments(identifier: Identifier, sent_message_payload: bytes) -> bytes:
+    if len(sent_message_payload) >= TRANSACTION_BYTES_MAX:
+        raise MessageRefused(
+            f"a message of {len(sent_message_payload)} bytes fits into no transaction that could relay it",
+            code="message_too_large",
+            size=len(sent_message_payload),
+        )
+    return encode_identifier(identifier) + (6 * 32).to_bytes(32, "big") + encode_abi_bytes(sent_message_payload)
+
+
+def expect_topics(topics: Sequence[Hash32], event: Hash32, count: int) -> None:
+    """Raises MessageRefused `event_topics` unless these are `count` topics, the event's hash first."""
     if len(topics) != count or topics[0] != event or any(len(topic) != 32 for topic in topics):
         raise MessageRefused(
             f"the event {event[:4].hex()}.. has {count} topics, its own hash first", code="event_topics"
         )
 
 
-def _integer(data: bytes, word: int, maximum: int | None = None) -> int:
+def integer_of(data: bytes, word: int, maximum: int | None = None) -> int:
+    """One 32-byte word of an ABI encoding as an integer. Raises MessageRefused `event_padding` above `maximum`."""
     value = int.from_bytes(data[32 * word : 32 * word + 32], "big")
     if maximum is not None and value > maximum:
         raise MessageRefused(f"word {word} of an event is above {maximum}", code="event_padding", word=word)
     return value
 
 
-def _address(data: bytes, word: int) -> Address:
+def address_of(data: bytes, word: int) -> Address:
+    """One word of an ABI encoding as an address. Raises MessageRefused `event_padding` when it is none."""
     raw = data[32 * word : 32 * word + 32]
     if any(raw[:12]):
         raise MessageRefused(f"word {word} of an event is not an address", code="event_padding", word=word)
     return Address(raw[12:])
 
 
-def _encode_bytes(value: bytes) -> bytes:
+def encode_abi_bytes(value: bytes) -> bytes:
+    """ABI encoding of bytes: length, content, zeros up to a whole word."""
     return len(value).to_bytes(32, "big") + value + bytes(-len(value) % 32)

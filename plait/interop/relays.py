@@ -13,6 +13,7 @@ from plait.interop.messages import (
     Log,
     SentMessage,
     decode_sent_message,
+    desk_calldata,
     is_sent_message,
     message_hash_of,
     relay_calldata,
@@ -33,6 +34,8 @@ class Relay(msgspec.Struct, frozen=True, kw_only=True):
     """Storage keys of CrossL2Inbox for the transaction's access list."""
     calldata: bytes
     """For the messenger on `sent.destination`; whoever sends it pays the gas."""
+    desk_calldata: bytes
+    """For RELAY_DESK there: the same delivery, with a log by which its relayer can claim a fee (relay_fees)."""
 
 
 def relays_of(
@@ -79,6 +82,7 @@ def relays_of(
                 access=access,
                 keys=tuple(encode_accesses([access])),
                 calldata=relay_calldata(message.identifier, payload),
+                desk_calldata=desk_calldata(message.identifier, payload),
             )
         )
     return relays

@@ -16,7 +16,7 @@ from plait.errors import ConfigurationError
 from plait.interop.messages import CROSS_L2_INBOX
 from plait.limits import ROLLUPS_MAX, SNAPSHOT_EVERY_TRANSACTIONS
 from plait.node.logging import LogFormat, LogLevel
-from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
+from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS, DEVELOPMENT_RELAYER
 from plait.rollups.embedded.genesis import (
     DEVELOPMENT_BALANCE_WEI,
     FORKS,
@@ -180,8 +180,9 @@ def decode_network(data: bytes, name: str) -> NetworkConfig:
 
 
 def embedded_genesis(network: NetworkConfig) -> dict[RollupId, bytes]:
-    """op-geth's genesis JSON of every rollup, funded with the development accounts."""
+    """op-geth's genesis JSON of every rollup, funded with the development accounts and, beside them, the relayer's."""
     funded = DEVELOPMENT_ACCOUNTS[: network.development_accounts]
+    relayers = (DEVELOPMENT_RELAYER,) if funded else ()
     return {
         RollupId(rollup.chain_id): genesis_json(
             GenesisSpecification(
@@ -193,7 +194,10 @@ def embedded_genesis(network: NetworkConfig) -> dict[RollupId, bytes]:
                 eip1559_elasticity=rollup.eip1559_elasticity,
                 min_base_fee=Wei(rollup.min_base_fee),
                 interop=rollup.interop_set != 0,
-                balances={account.address: DEVELOPMENT_BALANCE_WEI for account in funded},
+                balances={
+                    account.address: DEVELOPMENT_BALANCE_WEI
+                    for account in (*funded, *(relayers if rollup.interop_set != 0 else ()))
+                },
             )
         )
         for rollup in network.rollups

@@ -1,4 +1,4 @@
-"""The ten development accounts that every embedded devnet funds.
+"""The ten development accounts that every embedded devnet funds, and the account of its own relayer.
 
 They derive from the mnemonic "test test test test test test test test test test test junk" (BIP-39), paths
 m/44'/60'/0'/0/0 to /9 (BIP-44): the accounts that wallets, Anvil, Hardhat and supersim show. Their keys are public,
@@ -40,3 +40,11 @@ _TABLE: Final = (
 DEVELOPMENT_ACCOUNTS: Final = tuple(
     DevelopmentAccount(Address(bytes.fromhex(address[2:])), address, bytes.fromhex(key)) for address, key in _TABLE
 )
+
+DEVELOPMENT_RELAYER: Final = DevelopmentAccount(
+    Address(bytes.fromhex("8626f6940E2eb28930eFb4CeF49B2d1F2C9C1199")),
+    "0x8626f6940E2eb28930eFb4CeF49B2d1F2C9C1199",
+    bytes.fromhex("df57089febbacf7ba0bc227dafbffa9fc08a93fdc68e1e42411a14efcf23656e"),
+)
+"""Path m/44'/60'/0'/0/19 of the same mnemonic: what a devnet's node signs relays with when it is given no key. Not
+among the ten that users are shown, so that nobody's transaction takes a nonce that the node counts on."""

@@ -9,7 +9,8 @@ Specification
       proxy's admin, which is what real chains have there.
     - mixHash is the chain id: the chain configuration is not part of a block's hash, and rollups that differ in nothing
       else would share the hashes of their empty blocks.
-    - With `interop` the predeploys of OP Stack interop are there too; without it nothing of them is.
+    - With `interop` the predeploys of OP Stack interop are there too, and Plait's relay desk and relay fees; without it
+      nothing of them is.
     - Equal specifications give equal bytes: keys are sorted and no clock is read.
 Imports: plait.types, plait.errors, plait.interop (addresses), plait.rollups.contracts.
 """
@@ -20,7 +21,15 @@ from typing import Any, Final, Literal
 import msgspec
 
 from plait.errors import ConfigurationError
-from plait.interop.messages import CROSS_L2_INBOX, ETH_BRIDGE, ETH_LIQUIDITY, MESSENGER, TOKEN_BRIDGE
+from plait.interop.messages import (
+    CROSS_L2_INBOX,
+    ETH_BRIDGE,
+    ETH_LIQUIDITY,
+    MESSENGER,
+    RELAY_DESK,
+    RELAY_FEES,
+    TOKEN_BRIDGE,
+)
 from plait.rollups.contracts import artifact
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
 from plait.types import Address, ChainId, Gas, Seconds, Wei
@@ -97,7 +106,7 @@ class GenesisSpecification(msgspec.Struct, frozen=True, kw_only=True):
         min_base_fee: floor of the base fee (Jovian).
         balances: accounts funded besides the predeploys.
         fee_recipient: who may withdraw what the fee vaults collect.
-        interop: whether the predeploys of OP Stack interop are there (docs/interop.md).
+        interop: whether the predeploys of OP Stack interop and Plait's relay contracts are there (docs/interop.md).
     """
 
     chain_id: ChainId
@@ -227,13 +236,15 @@ def _contracts(specification: GenesisSpecification) -> dict[str, dict[str, Any]]
 
 
 def _interop_contracts() -> dict[str, dict[str, Any]]:
-    """Predeploys of OP Stack interop (OP Stack specs, interop/predeploys.md)."""
+    """Predeploys of OP Stack interop (OP Stack specs, interop/predeploys.md), and Plait's own relay contracts."""
     return {
         CROSS_L2_INBOX.hex(): _predeploy("CrossL2Inbox"),
         MESSENGER.hex(): _predeploy("L2ToL2CrossDomainMessenger"),
         ETH_BRIDGE.hex(): _predeploy("SuperchainETHBridge"),
         ETH_LIQUIDITY.hex(): _predeploy("ETHLiquidity") | {"balance": hex(ETH_LIQUIDITY_BALANCE)},
         TOKEN_BRIDGE.hex(): _predeploy("SuperchainTokenBridge"),
+        RELAY_DESK.hex(): _predeploy("RelayDesk"),
+        RELAY_FEES.hex(): _predeploy("RelayFees"),
     }
 
 

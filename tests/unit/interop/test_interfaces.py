@@ -6,7 +6,15 @@ from typing import Any
 
 import pytest
 
-from plait.interop.messages import CROSS_L2_INBOX, ETH_BRIDGE, ETH_LIQUIDITY, MESSENGER, TOKEN_BRIDGE
+from plait.interop.messages import (
+    CROSS_L2_INBOX,
+    ETH_BRIDGE,
+    ETH_LIQUIDITY,
+    MESSENGER,
+    RELAY_DESK,
+    RELAY_FEES,
+    TOKEN_BRIDGE,
+)
 from plait.native import Rollup, Store, keccak256
 from plait.rollups.contracts import artifact
 from plait.rollups.embedded.genesis import (
@@ -115,11 +123,12 @@ def test_selectors(signature: str) -> None:
 
 @pytest.mark.parametrize("fork", FORKS)
 def test_genesis_holds_them_when_asked_only(fork: Fork) -> None:
-    """The option adds five accounts and changes no other; without it none is there."""
+    """The option adds seven accounts and changes no other; without it none is there."""
     plain = GenesisSpecification(chain_id=ChainId(901), timestamp=Seconds(1_700_000_000), fork=fork)
     interop = GenesisSpecification(chain_id=ChainId(901), timestamp=Seconds(1_700_000_000), fork=fork, interop=True)
     without, with_them = genesis_document(plain), genesis_document(interop)
-    added = {address.hex() for address in (CROSS_L2_INBOX, MESSENGER, ETH_BRIDGE, ETH_LIQUIDITY, TOKEN_BRIDGE)}
+    standard = (CROSS_L2_INBOX, MESSENGER, ETH_BRIDGE, ETH_LIQUIDITY, TOKEN_BRIDGE)
+    added = {address.hex() for address in (*standard, RELAY_DESK, RELAY_FEES)}
     assert set(with_them["alloc"]) - set(without["alloc"]) == added
     assert {key: with_them["alloc"][key] for key in without["alloc"]} == without["alloc"]
     assert with_them | {"alloc": None} == without | {"alloc": None}

@@ -11,7 +11,7 @@ from eth_account import Account
 from plait.errors import ConfigurationError
 from plait.native import Rollup, Store, keccak256
 from plait.rollups.contracts import artifact
-from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS, DEVELOPMENT_MNEMONIC
+from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS, DEVELOPMENT_MNEMONIC, DEVELOPMENT_RELAYER
 from plait.rollups.embedded.genesis import (
     FORKS,
     L1_BLOCK,
@@ -35,6 +35,9 @@ def test_development_accounts_derive_from_their_mnemonic() -> None:
         assert (derived.address, bytes(derived.key)) == (account.address_text, account.private_key)
         assert account.address.hex() == account.address_text[2:].lower()
     assert len(DEVELOPMENT_ACCOUNTS) == 10
+    relayer = Account.from_mnemonic(DEVELOPMENT_MNEMONIC, account_path="m/44'/60'/0'/0/19")
+    assert (relayer.address, bytes(relayer.key)) == (DEVELOPMENT_RELAYER.address_text, DEVELOPMENT_RELAYER.private_key)
+    assert DEVELOPMENT_RELAYER.address.hex() == relayer.address[2:].lower()
 
 
 def test_equal_specifications_give_equal_bytes() -> None:
