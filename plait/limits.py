@@ -72,6 +72,16 @@ BUNDLE_HISTORY_MAX: Final = 50_000
 """Remembered ends of bundles."""
 BUNDLE_RETRY_SUB_BLOCKS_MAX: Final = 64
 """A bundle that keeps failing is tried after 1, 2, 4, ... sub-blocks, at most so many apart."""
+BUNDLE_UUID_CHARACTERS_MAX: Final = 64
+"""Of the replacementUuid of eth_sendBundle; a UUID has 36."""
+RESERVE_SLOTS_AHEAD_MIN: Final = 2
+"""From the current slot to a reserved one, at least: time to sign and to send."""
+RESERVE_SLOTS_AHEAD_MAX: Final = 128
+"""The same at most, and how far the node looks for a slot in which every rollup opens a block that is free."""
+RESERVATIONS_MAX: Final = 1_024
+"""Live reservations of a node."""
+RESERVATIONS_PER_SIGNER_MAX: Final = 4
+"""Live reservations of one signer."""
 
 
 # ---------------------------------------------------------------- messages between rollups
@@ -81,6 +91,10 @@ RELAYS_PER_SUB_BLOCK_MAX: Final = 4_096
 """Relays and deliveries of one proposal."""
 RELAY_GAS_DEFAULT: Final = 2_000_000
 """Gas limit of a relay whose sender names none."""
+RELAY_GAS_MAX: Final = 10_000_000
+"""Gas limit of one relay at most, whatever its sender asks for."""
+RELAY_OFFER_GAS_MAX: Final = 200_000
+"""Gas of the call that asks what is offered for a delivery."""
 RELAYS_WAITING_MAX: Final = 10_000
 """Messages that were decided without their delivery and that a node tries again."""
 DELIVERIES_PER_BUNDLE_MAX: Final = 256
