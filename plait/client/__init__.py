@@ -3,7 +3,16 @@
 Not an Ethereum library: for signing, contracts and wallets use web3.py, viem or ethers against a rollup's endpoint.
 """
 
-from plait.client.bundle import Bundle, BundleDropped
+from plait.client.bundle import Bundle, BundleDropped, Reservation, ReservedPin, reservation_text
 from plait.client.jsonrpc import Client, NodeUnreachable, RpcError
 
-__all__ = ["Bundle", "BundleDropped", "Client", "NodeUnreachable", "RpcError"]
+__all__ = [
+    "Bundle",
+    "BundleDropped",
+    "Client",
+    "NodeUnreachable",
+    "Reservation",
+    "ReservedPin",
+    "RpcError",
+    "reservation_text",
+]

@@ -7,15 +7,16 @@ import asyncio
 import itertools
 import os
 import socket
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import aiohttp
 import msgspec
 
+from plait.client.bundle import Reservation, reservation_text
 from plait.errors import PlaitError
-from plait.limits import CLIENT_RESPONSE_BYTES_MAX, CLIENT_TIMEOUT_S, RPC_BATCH_ITEMS_MAX
+from plait.limits import CLIENT_RESPONSE_BYTES_MAX, CLIENT_TIMEOUT_S, RESERVE_SLOTS_AHEAD_MIN, RPC_BATCH_ITEMS_MAX
 
 if TYPE_CHECKING:
     from plait.client.bundle import Bundle
@@ -114,7 +115,11 @@ class Client:
             RpcError: the bundle is refused; `code` says why.
             NodeUnreachable: no node answers.
         """
-        options = {"signature": None if signature is None else "0x" + signature.hex(), "replaces": replaces}
+        options = {
+            "signature": None if signature is None else "0x" + signature.hex(),
+            "replaces": replaces,
+            "reservation": bundle.reservation,
+        }
         result = await self.call("plait_sendBundle", bundle.request(), options)
         bundle.follow(self, result["bundleHash"])
         return str(result["bundleHash"])
@@ -122,6 +127,24 @@ class Client:
     async def cancel(self, bundle_hash: str, signature: bytes) -> None:
         """Withdraws a waiting bundle. Raises RpcError, NodeUnreachable."""
         await self.call("plait_cancelBundle", bundle_hash, "0x" + signature.hex())
+
+    async def reserve(self, rollups: Sequence[int], sign: Callable[[str], bytes], *, slot: int = 0) -> Reservation:
+        """Reserves the tops of the next blocks that rollups open in one slot, for `Bundle.pin_to`.
+
+        Args:
+            rollups: at least one.
+            sign: an EIP-191 personal signature, 65 bytes, of a text; with eth-account
+                `lambda text: account.sign_message(encode_defunct(text=text)).signature`.
+            slot: the earliest one; 0 for the next one that is far enough ahead.
+
+        Raises:
+            RpcError: refused; `code` says why.
+            NodeUnreachable: no node answers.
+        """
+        earliest = slot or (await self.call("plait_slot"))["clockSlot"] + RESERVE_SLOTS_AHEAD_MIN
+        signature = "0x" + bytes(sign(reservation_text(rollups, earliest))).hex()
+        request = {"rollups": sorted(rollups), "slot": earliest}
+        return Reservation.of(await self.call("plait_reserve", request, signature))
 
     async def get(self, path: str) -> tuple[int, bytes]:
         """(status, body) of a plain GET, such as /health or /metrics. Raises NodeUnreachable."""

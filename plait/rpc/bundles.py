@@ -1,19 +1,31 @@
-"""Bundles as JSON: what clients send, and what they are told. Level 7.
+"""Bundles as JSON: what clients send (`plait.rpc.bundle_answers` has what they are told). Level 7.
 
-Slots, indices, counts and rollup ids are JSON numbers; values of conditions are hex quantities.
+Slots, indices, counts, block numbers and rollup ids are JSON numbers; values of conditions and amounts of wei are hex
+quantities.
 """
 
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 import msgspec
 
-from plait.errors import RequestRefused
-from plait.execution.bundles import DecodedBundle, Trial
-from plait.mempool import BundleStatus, Mishap
-from plait.native import Outcomes
-from plait.rpc.errors import revert_reason
-from plait.rpc.parameters import OBJECT_SCHEMA, Kind, Schema, data_of_hex, fixed, quantity_of, slot_key
-from plait.types import Address, Bundle, Comparison, Condition, ConditionKind, Hash32, Leg, RollupId, Slot
+from plait.limits import BUNDLE_DEADLINE_SLOTS_DEFAULT
+from plait.rpc.parameters import Kind, Schema, data_of_hex, fixed, quantity_of, slot_key
+from plait.types import (
+    Address,
+    BlockNumber,
+    Bundle,
+    Comparison,
+    Condition,
+    ConditionKind,
+    FeeBid,
+    Hash32,
+    Leg,
+    Pin,
+    RollupId,
+    Slot,
+    Wei,
+)
 
 
 class _Leg(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
@@ -29,30 +41,67 @@ class _Condition(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     comparison: Comparison
     value: str
     slot: str | None = None
+    input: str | None = None
+
+
+class _FeeBid(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    rollup_id: int
+    amount: str
+
+
+class _Pin(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
+    rollup_id: int
+    block_number: int
+    log_index: int
 
 
 class _Bundle(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     legs: list[_Leg]
-    not_before_slot: int = 0
+    not_before_slot: int | None = None
     deadline_slot: int | None = None
     conditions: list[_Condition] = []
+    fee_bid: _FeeBid | None = None
+    delivery_required: bool = False
+    pins: list[_Pin] = []
 
 
-class BundleRequest(msgspec.Struct, frozen=True):
-    """A bundle as a client sends it; without a deadline the node chooses one."""
+class BundleRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A bundle as a client sends it; the node chooses what its window leaves open."""
 
     legs: tuple[Leg, ...]
     conditions: tuple[Condition, ...]
-    not_before_slot: Slot
+    fee_bid: FeeBid | None
+    delivery_required: bool
+    pins: tuple[Pin, ...]
+    not_before_slot: Slot | None
     deadline_slot: Slot | None
 
-    def bundle(self, deadline_slot: Slot) -> Bundle:
-        """The bundle, with this deadline if it has none."""
+    def bundle(self, slot: Slot, block_time_slots: Mapping[RollupId, int]) -> Bundle:
+        """The bundle with a whole window: by default from now on for BUNDLE_DEADLINE_SLOTS_DEFAULT slots, and with pins
+        no longer than the blocks that they name are open.
+
+        Args:
+            slot: of the clock.
+            block_time_slots: of every rollup; pins of others bound nothing.
+        """
+        opens, closes = Slot(0), None
+        for pin in self.pins:
+            slots = block_time_slots.get(pin.rollup_id)
+            if slots is not None:
+                opens = Slot(max(opens, pin.block_number * slots))
+                last = Slot((pin.block_number + 1) * slots - 1)
+                closes = last if closes is None else min(closes, last)
+        not_before = opens if self.not_before_slot is None else self.not_before_slot
+        if closes is None:
+            closes = Slot(max(slot, not_before) + BUNDLE_DEADLINE_SLOTS_DEFAULT)
         return Bundle(
             legs=self.legs,
             conditions=self.conditions,
-            not_before_slot=self.not_before_slot,
-            deadline_slot=deadline_slot if self.deadline_slot is None else self.deadline_slot,
+            fee_bid=self.fee_bid,
+            delivery_required=self.delivery_required,
+            pins=self.pins,
+            not_before_slot=not_before,
+            deadline_slot=closes if self.deadline_slot is None else self.deadline_slot,
         )
 
 
@@ -61,16 +110,19 @@ class SendOptions(msgspec.Struct, frozen=True):
 
     signature: bytes | None = None
     replaces: Hash32 | None = None
+    reservation: bytes | None = None
 
 
 class _Options(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     signature: str | None = None
     replaces: str | None = None
+    reservation: str | None = None
 
 
 _decoder: Final = msgspec.json.Decoder(_Bundle)
 _options: Final = msgspec.json.Decoder(_Options)
 _MAX: Final = 2**53 - 1
+_LOG_INDEX_MAX: Final = 2**32 - 1
 
 
 def bundle_request(data: bytes) -> BundleRequest:
@@ -79,11 +131,7 @@ def bundle_request(data: bytes) -> BundleRequest:
         found = _decoder.decode(data)
     except msgspec.ValidationError as error:
         raise ValueError(str(error)) from None
-    numbers = [found.not_before_slot, found.deadline_slot or 0]
-    numbers += [part.rollup_id for part in (*found.legs, *found.conditions)]  # type: ignore[attr-defined]
-    numbers += [index for leg in found.legs for index in leg.allowed_reverts]
-    if any(not 0 <= number <= _MAX for number in numbers):
-        raise ValueError("slots, indices and rollup ids are numbers from 0 to 2**53 - 1")
+    _check_numbers(found)
     legs = [
         Leg(
             rollup_id=RollupId(leg.rollup_id),
@@ -92,29 +140,57 @@ def bundle_request(data: bytes) -> BundleRequest:
         )
         for leg in found.legs
     ]
+    bid = found.fee_bid
+    pins = [
+        Pin(rollup_id=RollupId(pin.rollup_id), block_number=BlockNumber(pin.block_number), log_index=pin.log_index)
+        for pin in found.pins
+    ]
     return BundleRequest(
-        tuple(sorted(legs, key=lambda leg: leg.rollup_id)),
-        tuple(map(_condition, found.conditions)),
-        Slot(found.not_before_slot),
-        None if found.deadline_slot is None else Slot(found.deadline_slot),
+        legs=tuple(sorted(legs, key=lambda leg: leg.rollup_id)),
+        conditions=tuple(map(_condition, found.conditions)),
+        fee_bid=None if bid is None else FeeBid(rollup_id=RollupId(bid.rollup_id), amount=_wei(bid.amount)),
+        delivery_required=found.delivery_required,
+        pins=tuple(sorted(pins, key=lambda pin: pin.rollup_id)),
+        not_before_slot=None if found.not_before_slot is None else Slot(found.not_before_slot),
+        deadline_slot=None if found.deadline_slot is None else Slot(found.deadline_slot),
     )
+
+
+def _check_numbers(found: _Bundle) -> None:
+    numbers = [found.not_before_slot or 0, found.deadline_slot or 0]
+    numbers += [leg.rollup_id for leg in found.legs] + [condition.rollup_id for condition in found.conditions]
+    numbers += [index for leg in found.legs for index in leg.allowed_reverts]
+    numbers += [number for pin in found.pins for number in (pin.rollup_id, pin.block_number, pin.log_index)]
+    if found.fee_bid is not None:
+        numbers.append(found.fee_bid.rollup_id)
+    if any(not 0 <= number <= _MAX for number in numbers):
+        raise ValueError("slots, indices, block numbers and rollup ids are numbers from 0 to 2**53 - 1")
+    if any(pin.log_index > _LOG_INDEX_MAX for pin in found.pins):
+        raise ValueError("a log index is below 2**32")
+
+
+def _wei(value: str) -> Wei:
+    return Wei(quantity_of(value, 256))
 
 
 def _condition(found: _Condition) -> Condition:
     if (found.slot is not None) != (found.kind is ConditionKind.STORAGE):
         raise ValueError("a condition has a slot exactly when its kind is storage")
+    if (found.input is not None) != (found.kind is ConditionKind.CALL):
+        raise ValueError("a condition has an input exactly when its kind is call")
+    data = b"" if found.slot is None else slot_key(found.slot)
     return Condition(
         rollup_id=RollupId(found.rollup_id),
         kind=found.kind,
         address=Address(fixed(found.address, 20)),
-        input=b"" if found.slot is None else slot_key(found.slot),
+        input=data if found.input is None else data_of_hex(found.input),
         comparison=found.comparison,
         value=quantity_of(found.value, 256),
     )
 
 
 def send_options(data: bytes) -> SendOptions:
-    """Signature and replaced bundle. Raises ValueError with the problem."""
+    """Signature, replaced bundle and reservation. Raises ValueError with the problem."""
     try:
         found = _options.decode(data)
     except msgspec.ValidationError as error:
@@ -122,6 +198,7 @@ def send_options(data: bytes) -> SendOptions:
     return SendOptions(
         None if found.signature is None else data_of_hex(found.signature),
         None if found.replaces is None else Hash32(fixed(found.replaces, 32)),
+        None if found.reservation is None else fixed(found.reservation, 16),
     )
 
 
@@ -155,108 +232,33 @@ BUNDLE_SCHEMA: Final[Schema] = {
                     "kind": {"enum": [str(kind) for kind in ConditionKind]},
                     "address": {"type": "string"},
                     "slot": {"type": "string"},
+                    "input": {"type": "string"},
                     "comparison": {"enum": [str(comparison) for comparison in Comparison]},
                     "value": {"type": "string"},
                 },
             },
         },
+        "feeBid": {
+            "type": "object",
+            "required": ["rollupId", "amount"],
+            "properties": {"rollupId": _NUMBER, "amount": {"type": "string"}},
+        },
+        "deliveryRequired": {"type": "boolean"},
+        "pins": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["rollupId", "blockNumber", "logIndex"],
+                "properties": {"rollupId": _NUMBER, "blockNumber": _NUMBER, "logIndex": _NUMBER},
+            },
+        },
     },
 }
+_TEXT: Final[Schema] = {"type": "string"}
+_OPTIONS_SCHEMA: Final[Schema] = {
+    "title": "what comes with a bundle",
+    "type": "object",
+    "properties": {"signature": _TEXT, "replaces": _TEXT, "reservation": _TEXT},
+}
 BUNDLE: Final = Kind(bundle_request, BUNDLE_SCHEMA, raw=True)
-SEND_OPTIONS: Final = Kind(send_options, OBJECT_SCHEMA, raw=True)
-
-
-# ---------------------------------------------------------------- answers
-def _hex(data: bytes) -> str:
-    return "0x" + data.hex()
-
-
-def status_of(status: BundleStatus) -> dict[str, Any]:
-    """What plait_getBundle and the subscription show."""
-    shown: dict[str, Any] = {
-        "bundleHash": _hex(status.hash),
-        "level": None if status.status == "dropped" else status.status,
-        "status": status.status,
-        "height": status.height,
-        "notBeforeSlot": status.not_before_slot,
-        "deadlineSlot": status.deadline_slot,
-        "failedTrials": status.trials,
-        "legs": [
-            {
-                "rollupId": leg.rollup_id,
-                "blockNumber": leg.block_number,
-                "transactions": [_hex(hash_) for hash_ in leg.transactions],
-            }
-            for leg in status.legs
-        ],
-    }
-    if status.mishap is not None:
-        shown["dropped" if status.status == "dropped" else "lastFailure"] = mishap_of(status.mishap)
-    return shown
-
-
-def mishap_of(mishap: Mishap) -> dict[str, Any]:
-    """Why a bundle failed."""
-    return {
-        "code": mishap.code,
-        "sentence": mishap.sentence,
-        "rollupId": mishap.rollup_id,
-        "index": mishap.index,
-        "reason": mishap.reason or None,
-    }
-
-
-def status_json(status: BundleStatus) -> bytes:
-    """`status_of` as JSON."""
-    return msgspec.json.encode(status_of(status))
-
-
-def trial_of(bundle: DecodedBundle, trial: Trial) -> dict[str, Any]:
-    """What plait_simulateBundle shows."""
-    failure = trial.failure
-    return {
-        "bundleHash": _hex(bundle.hash),
-        "success": failure is None,
-        "gasUsed": trial.gas_used,
-        "failure": None
-        if failure is None
-        else {
-            "code": failure.code,
-            "sentence": failure.sentence,
-            "rollupId": failure.rollup_id,
-            "index": failure.place,
-            "reason": failure.reason or None,
-        },
-        "legs": [
-            {
-                "rollupId": leg.rollup_id,
-                "transactions": []
-                if ran is None
-                else [_transaction(transactions[index].hash, ran, index) for index in range(len(ran))],
-            }
-            for leg, transactions, ran in zip(bundle.terms.legs, bundle.legs, trial.outcomes, strict=True)
-        ],
-    }
-
-
-def _transaction(hash_: bytes, ran: Outcomes, index: int) -> dict[str, Any]:
-    status, failure, output = ran.statuses[index], ran.failure(index), ran.output(index)
-    shown: dict[str, Any] = {
-        "hash": _hex(hash_),
-        "status": ("reverted", "succeeded", "notApplicable")[status],
-        "gasUsed": ran.transaction_gas_used(index) if status != 2 else 0,
-        "output": _hex(output),
-        "logs": [
-            {"address": _hex(address), "topics": [_hex(topic) for topic in topics], "data": _hex(data)}
-            for address, topics, data in ran.logs(index)
-        ],
-    }
-    if failure is not None:
-        shown |= {"code": failure[0], "sentence": failure[1], "revertReason": revert_reason(output)}
-    return shown
-
-
-def refuse_empty(found: object) -> None:
-    """Raises RequestRefused for an answer that needs an open block where there is none."""
-    if found is None:
-        raise RequestRefused("a rollup of the bundle has no open block yet; wait a slot", code="block_not_open")
+SEND_OPTIONS: Final = Kind(send_options, _OPTIONS_SCHEMA, raw=True)

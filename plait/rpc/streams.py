@@ -19,7 +19,7 @@ from plait.mempool import Admitted, BundleStatus
 from plait.native import NativeError
 from plait.protocol.effects import SubBlockDecided
 from plait.rpc.backend import Backend
-from plait.rpc.bundles import status_json
+from plait.rpc.bundle_answers import status_json
 from plait.rpc.encoding import hex_of, pooled_transaction_json, sub_block_json
 from plait.rpc.errors import LIMIT_EXCEEDED, RpcError
 from plait.rpc.filters import Filters

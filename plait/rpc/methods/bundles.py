@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from plait.execution.bundles import try_bundle
 from plait.execution.candidate import Candidate
-from plait.limits import BUNDLE_DEADLINE_SLOTS_DEFAULT
 from plait.protocol.grid import slot_at
-from plait.rpc.bundles import BUNDLE, SEND_OPTIONS, BundleRequest, SendOptions, refuse_empty, status_of, trial_of
+from plait.rpc.bundle_answers import refuse_empty, status_of, trial_of
+from plait.rpc.bundles import BUNDLE, SEND_OPTIONS, BundleRequest, SendOptions
 from plait.rpc.encoding import hex_of
 from plait.rpc.endpoint import Endpoint
 from plait.rpc.methods.blocks import nullable
@@ -26,7 +26,8 @@ def _slot(endpoint: Endpoint) -> Slot:
 
 
 def _bundle(endpoint: Endpoint, request: BundleRequest) -> Bundle:
-    return request.bundle(Slot(max(_slot(endpoint), request.not_before_slot) + BUNDLE_DEADLINE_SLOTS_DEFAULT))
+    rollups = endpoint.backend.rollups
+    return request.bundle(_slot(endpoint), {i: handle.parameters.block_time_slots for i, handle in rollups.items()})
 
 
 @method(

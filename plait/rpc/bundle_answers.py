@@ -1,0 +1,122 @@
+"""What clients are told of bundles, as JSON: statuses, reasons, trials. Level 7.
+
+Slots, indices, counts and rollup ids are JSON numbers. A failed transaction is explained by a stable code, a sentence,
+and what its revert data says in words: the text of `Error(string)`, the name of a `Panic`, or the selector of a custom
+error.
+"""
+
+from typing import Any, Final
+
+import msgspec
+
+from plait.errors import RequestRefused
+from plait.execution.bundles import DecodedBundle, Trial
+from plait.mempool import BundleStatus, Mishap
+from plait.native import Outcomes
+from plait.rpc.errors import revert_reason
+
+SELECTOR_BYTES: Final = 4
+
+
+def _hex(data: bytes) -> str:
+    return "0x" + data.hex()
+
+
+def status_of(status: BundleStatus) -> dict[str, Any]:
+    """What plait_getBundle and the subscription show."""
+    shown: dict[str, Any] = {
+        "bundleHash": _hex(status.hash),
+        "level": None if status.status == "dropped" else status.status,
+        "status": status.status,
+        "height": status.height,
+        "notBeforeSlot": status.not_before_slot,
+        "deadlineSlot": status.deadline_slot,
+        "failedTrials": status.trials,
+        "legs": [
+            {
+                "rollupId": leg.rollup_id,
+                "blockNumber": leg.block_number,
+                "transactions": [_hex(hash_) for hash_ in leg.transactions],
+            }
+            for leg in status.legs
+        ],
+    }
+    if status.mishap is not None:
+        shown["dropped" if status.status == "dropped" else "lastFailure"] = mishap_of(status.mishap)
+    return shown
+
+
+def mishap_of(mishap: Mishap) -> dict[str, Any]:
+    """Why a bundle failed."""
+    return {
+        "code": mishap.code,
+        "sentence": mishap.sentence,
+        "rollupId": mishap.rollup_id,
+        "index": mishap.index,
+        "reason": mishap.reason or None,
+    }
+
+
+def status_json(status: BundleStatus) -> bytes:
+    """`status_of` as JSON."""
+    return msgspec.json.encode(status_of(status))
+
+
+def trial_of(bundle: DecodedBundle, trial: Trial) -> dict[str, Any]:
+    """What plait_simulateBundle shows."""
+    failure = trial.failure
+    return {
+        "bundleHash": _hex(bundle.hash),
+        "success": failure is None,
+        "gasUsed": trial.gas_used,
+        "failure": None
+        if failure is None
+        else {
+            "code": failure.code,
+            "sentence": failure.sentence,
+            "rollupId": failure.rollup_id,
+            "index": failure.place,
+            "reason": failure.reason or None,
+        },
+        "legs": [
+            {
+                "rollupId": leg.rollup_id,
+                "transactions": []
+                if ran is None
+                else [_transaction(transactions[index].hash, ran, index) for index in range(len(ran))],
+            }
+            for leg, transactions, ran in zip(bundle.terms.legs, bundle.legs, trial.outcomes, strict=True)
+        ],
+    }
+
+
+def _transaction(hash_: bytes, ran: Outcomes, index: int) -> dict[str, Any]:
+    status, failure, output = ran.statuses[index], ran.failure(index), ran.output(index)
+    shown: dict[str, Any] = {
+        "hash": _hex(hash_),
+        "status": ("reverted", "succeeded", "notApplicable")[status],
+        "gasUsed": ran.transaction_gas_used(index) if status != 2 else 0,
+        "output": _hex(output),
+        "logs": [
+            {"address": _hex(address), "topics": [_hex(topic) for topic in topics], "data": _hex(data)}
+            for address, topics, data in ran.logs(index)
+        ],
+    }
+    if failure is not None:
+        shown |= {"code": failure[0], "sentence": failure[1], **explain_revert(output)}
+    return shown
+
+
+def explain_revert(output: bytes) -> dict[str, str | None]:
+    """`revertReason` in words, and `errorSelector` of a custom error; both None where the data says nothing."""
+    reason = revert_reason(output)
+    if reason is None and len(output) >= SELECTOR_BYTES:
+        selector = _hex(output[:SELECTOR_BYTES])
+        return {"revertReason": f"custom error {selector}", "errorSelector": selector}
+    return {"revertReason": reason, "errorSelector": None}
+
+
+def refuse_empty(found: object) -> None:
+    """Raises RequestRefused for an answer that needs an open block where there is none."""
+    if found is None:
+        raise RequestRefused("a rollup of the bundle has no open block yet; wait a slot", code="block_not_open")
