@@ -28,8 +28,8 @@ native: .venv/.native  ## Compile the native core into the environment
 
 setup: .venv/.native  ## Environment and native core (what every other target needs)
 
-demo: setup  ## The main job: two rollups, contracts, a few hundred transactions, an account of what was sealed
-	$(BIN)/python examples/demo/demo.py
+demo: setup  ## Two rollups: their traffic, then trades over both and their failing twins, with an account of it
+	$(BIN)/python -m examples.demo.demo
 
 devnet: setup  ## The same network, kept running until Ctrl-C; continues where it was when started again
 	$(BIN)/plait devnet $(ARGS)

@@ -149,7 +149,7 @@ async def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
 
 def test_the_demonstration_runs() -> None:
     done = subprocess.run(
-        [sys.executable, "examples/demo/demo.py"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-m", "examples.demo.demo"], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "All of it holds." in done.stdout

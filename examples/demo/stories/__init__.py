@@ -1,0 +1,1 @@
+"""The stories of the demonstration: each a trade that touches two rollups, and its failing twin."""
