@@ -14,6 +14,7 @@ from pathlib import Path
 from bench import solo
 from bench.bundle_load import BundleLoad
 from bench.scaling import cpu_s
+from plait.errors import BundleRefused
 from plait.execution.bundles import DecodedBundle
 from plait.mempool import BundleStatus
 from plait.node.config import NodeConfig
@@ -56,9 +57,9 @@ def _bundles(load: BundleLoad, deadline_slot: int) -> list[Bundle]:
 async def _feed_bundles(node: Node, bundles: list[Bundle]) -> None:
     pool = node.bundles
 
-    def decode(start: int) -> asyncio.Task[list[DecodedBundle]]:
+    def decode(start: int) -> asyncio.Task[list[DecodedBundle | BundleRefused]]:
         chunk = bundles[start : start + BATCH]
-        return asyncio.create_task(asyncio.to_thread(lambda: list(map(pool.decode, chunk))))
+        return asyncio.create_task(asyncio.to_thread(pool.decode_many, chunk))
 
     decoding = decode(0)
     for start in range(0, len(bundles), BATCH):
@@ -70,8 +71,9 @@ async def _feed_bundles(node: Node, bundles: list[Bundle]) -> None:
             await asyncio.sleep(0.005)
         now_ms = node.clock.now_ms()
         slot = slot_at(node.parameters, now_ms)
-        for bundle in decoded:
-            pool.admit(bundle, now_ms, slot)
+        refused = [item for item in pool.admit_many(decoded, now_ms, slot) if isinstance(item, BundleRefused)]
+        if refused:
+            raise refused[0]
 
 
 async def _watch(node: Node, transactions: int) -> float:
@@ -111,7 +113,7 @@ async def _measure(load: BundleLoad, folder: Path, as_bundles: bool) -> Run:
         dropped = [status for status in ends if status.status == "dropped"]
         if dropped:
             raise RuntimeError(f"{len(dropped)} bundles were dropped: {dropped[0].mishap}")
-        return Run(ended - started, spent, sum(status.trials for status in ends if status.status == "decided"))
+        return Run(ended - started, spent, node.bundles.trials_failed)
 
 
 def measure(load: BundleLoad, *, as_bundles: bool = True) -> Run:

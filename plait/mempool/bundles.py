@@ -24,7 +24,8 @@ Level 2. Lives on one thread (the event loop's). Time and slot are arguments.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final, Literal, Protocol
 
 import msgspec
@@ -44,8 +45,8 @@ from plait.limits import (
 )
 from plait.mempool.lane import RollupDecided, RollupReads
 from plait.native import PENDING as AT_PENDING
-from plait.native import Transaction, decode_transactions, keccak256, recover_signer
-from plait.types import Bundle, Hash32, Height, Milliseconds, RollupId, RollupParameters, Slot
+from plait.native import Refusal, Transaction, decode_transactions, keccak256, recover_signer
+from plait.types import Bundle, BundleTerms, Hash32, Height, Milliseconds, RollupId, RollupParameters, Slot
 
 SIGNATURE_BYTES: Final = 65
 Payer = bytes
@@ -158,6 +159,10 @@ class SubBlockEffect(Protocol):
         ...
 
 
+_Reads = dict[RollupId, tuple[dict[bytes, tuple[int, int, bool]], dict[Transaction, int]]]
+"""Per rollup: nonce, balance and whether there is code, per sender; and per transaction its L1 and operator fee."""
+
+
 class _Entry:
     """A bundle that waits."""
 
@@ -181,6 +186,7 @@ class BundlePool:
         self.bundles_max = bundles_max
         self.per_sender_max = per_sender_max
         self.admitted_count = 0
+        self.trials_failed = 0
         self.dropped: dict[str, int] = {}
         self.refused: dict[str, int] = {}
         self._rollups: dict[RollupId, tuple[RollupReads, RollupParameters]] = {}
@@ -214,6 +220,31 @@ class BundlePool:
         Raises:
             BundleRefused: rules 1 and 3, and unknown rollups.
         """
+        (decoded,) = self.decode_many([bundle])
+        if isinstance(decoded, BundleRefused):
+            raise decoded
+        return decoded
+
+    def decode_many(self, bundles: Sequence[Bundle]) -> list[DecodedBundle | BundleRefused]:
+        """`decode` for many bundles at once: the transactions of a rollup are decoded together, on all cores."""
+        terms: list[BundleTerms | BundleRefused] = []
+        raws: dict[RollupId, list[bytes]] = {}
+        for bundle in bundles:
+            try:
+                terms.append(self._terms(bundle))
+            except BundleRefused as refused:
+                terms.append(refused)
+                continue
+            for leg in bundle.legs:
+                raws.setdefault(leg.rollup_id, []).extend(leg.transactions)
+        decoded = {rollup_id: iter(decode_transactions(found, rollup_id)) for rollup_id, found in raws.items()}
+        return [
+            named if isinstance(named, BundleRefused) else _decoded(bundle, named, decoded)
+            for bundle, named in zip(bundles, terms, strict=True)
+        ]
+
+    def _terms(self, bundle: Bundle) -> BundleTerms:
+        """The bundle's own rules, and those of its rollups."""
         try:
             check_leg_sizes(bundle)
             terms = terms_of(bundle)
@@ -225,24 +256,7 @@ class BundlePool:
                 raise BundleRefused(
                     f"rollup {rollup_id} is not one of this network", code="rollup_unknown", rollup_id=rollup_id
                 )
-        terms_bytes = encode_terms(terms)
-        legs: list[tuple[Transaction, ...]] = []
-        for leg in bundle.legs:
-            decoded = decode_transactions(leg.transactions, leg.rollup_id)
-            transactions: list[Transaction] = []
-            for index, item in enumerate(decoded):
-                if not isinstance(item, Transaction):
-                    problem = f"transaction {index} of the leg on rollup {leg.rollup_id}: {item.message}"
-                    raise BundleRefused(problem, code=item.code, rollup_id=leg.rollup_id, index=index)
-                transactions.append(item)
-            legs.append(tuple(transactions))
-        return DecodedBundle(
-            bundle_hash_of(terms_bytes),
-            terms,
-            terms_bytes,
-            tuple(legs),
-            tuple(encode_leg(leg.transactions) for leg in bundle.legs),
-        )
+        return terms
 
     def admit(
         self,
@@ -266,15 +280,48 @@ class BundlePool:
             BundleRefused: the first rule that fails; nothing has changed then.
         """
         try:
-            payer = self._check(bundle, slot, signature, replaces)
+            payer = self._check(bundle, slot, signature, replaces, self._read([bundle]))
         except BundleRefused as refused:
-            self.refused[refused.code] = self.refused.get(refused.code, 0) + 1
+            self._count_refused(refused)
             raise
+        return self._take(bundle, payer, now_ms, replaces)
+
+    def admit_many(
+        self, bundles: Sequence[DecodedBundle | BundleRefused], now_ms: Milliseconds, slot: Slot
+    ) -> list[Hash32 | BundleRefused]:
+        """`admit` for many unsigned bundles, in their order; state is read for all of them together.
+
+        Args:
+            bundles: from `decode_many`; what was refused there stays so.
+            now_ms: Unix milliseconds.
+            slot: of the clock.
+        """
+        reads = self._read([bundle for bundle in bundles if isinstance(bundle, DecodedBundle)])
+        results: list[Hash32 | BundleRefused] = []
+        for bundle in bundles:
+            try:
+                if isinstance(bundle, BundleRefused):
+                    raise bundle
+                payer = self._check(bundle, slot, None, None, reads)
+            except BundleRefused as refused:
+                self._count_refused(refused)
+                results.append(refused)
+            else:
+                results.append(self._take(bundle, payer, now_ms, None))
+        return results
+
+    def _count_refused(self, refused: BundleRefused) -> None:
+        self.refused[refused.code] = self.refused.get(refused.code, 0) + 1
+
+    def _take(self, bundle: DecodedBundle, payer: Payer, now_ms: Milliseconds, replaces: Hash32 | None) -> Hash32:
         if replaces is not None:
             self._drop(replaces, Mishap("bundle_replaced", f"Bundle 0x{bundle.hash.hex()} took its place."))
-        senders = senders_of(bundle)
-        stamp_ms = max([now_ms, *(Milliseconds(self._last_stamp_ms.get(s, -1) + 1) for s in senders)])
-        entry = _Entry(bundle, payer, Milliseconds(stamp_ms))
+        entry = _Entry(bundle, payer, now_ms)
+        senders = entry.senders
+        for sender in senders:
+            last_ms = self._last_stamp_ms.get(sender)
+            if last_ms is not None and last_ms >= entry.stamp_ms:
+                entry.stamp_ms = Milliseconds(last_ms + 1)
         self._ends.pop(bundle.hash, None)
         self._entries[bundle.hash] = entry
         self._bytes += entry.size
@@ -286,7 +333,9 @@ class BundlePool:
         self._tell(self._waiting(entry))
         return bundle.hash
 
-    def _check(self, bundle: DecodedBundle, slot: Slot, signature: bytes | None, replaces: Hash32 | None) -> Payer:
+    def _check(
+        self, bundle: DecodedBundle, slot: Slot, signature: bytes | None, replaces: Hash32 | None, reads: _Reads
+    ) -> Payer:
         terms = bundle.terms
         if bundle.hash in self._entries or bundle.hash in self._unsealed:
             raise BundleRefused("this bundle is held already", code="bundle_already_known")
@@ -305,7 +354,7 @@ class BundlePool:
                 maximum=slot + BUNDLE_DEADLINE_SLOTS_MAX,
             )
         for leg, transactions in zip(terms.legs, bundle.legs, strict=True):
-            self._check_leg(leg.rollup_id, transactions)
+            self._check_leg(leg.rollup_id, transactions, *reads[leg.rollup_id])
         if replaces is not None:
             self._check_signed(self._waiting_entry(replaces), signed_text("replace", replaces, bundle.hash), signature)
         payer = _payer(bundle, signature) if replaces is None else self._entries[replaces].payer
@@ -319,8 +368,14 @@ class BundlePool:
             raise BundleRefused(f"{len(self._entries)} bundles are held; try again later", code="bundle_pool_full")
         return payer
 
-    def _check_leg(self, rollup_id: RollupId, transactions: Sequence[Transaction]) -> None:
-        rollup, parameters = self._rollups[rollup_id]
+    def _check_leg(
+        self,
+        rollup_id: RollupId,
+        transactions: Sequence[Transaction],
+        accounts: Mapping[bytes, tuple[int, int, bool]],
+        additional_costs: Mapping[Transaction, int],
+    ) -> None:
+        _, parameters = self._rollups[rollup_id]
         gas = sum(transaction.gas_limit for transaction in transactions)
         if gas > parameters.gas_limit:
             raise BundleRefused(
@@ -329,8 +384,8 @@ class BundlePool:
                 rollup_id=rollup_id,
                 gas=gas,
             )
-        states = rollup.accounts([transaction.sender for transaction in transactions], AT_PENDING)
-        for index, (transaction, (nonce, balance, _)) in enumerate(zip(transactions, states, strict=True)):
+        for index, transaction in enumerate(transactions):
+            nonce, balance, _ = accounts[transaction.sender]
             if transaction.nonce < nonce:
                 raise BundleRefused(
                     f"transaction {index} of the leg on rollup {rollup_id} has nonce {transaction.nonce}; "
@@ -341,7 +396,7 @@ class BundlePool:
                     next_nonce=nonce,
                 )
             if index == 0:
-                cost = transaction.max_cost() + rollup.additional_costs([transaction], AT_PENDING)[0]
+                cost = transaction.max_cost() + additional_costs[transaction]
                 if cost > balance:
                     raise BundleRefused(
                         f"transaction 0 of the leg on rollup {rollup_id} may cost {cost}, its sender has {balance}",
@@ -351,6 +406,24 @@ class BundlePool:
                         cost=cost,
                         balance=balance,
                     )
+
+    def _read(self, bundles: Sequence[DecodedBundle]) -> _Reads:
+        """Reads what `_check_leg` needs of these bundles, with two calls per rollup."""
+        senders: dict[RollupId, dict[bytes, None]] = {}
+        firsts: dict[RollupId, list[Transaction]] = {}
+        for bundle in bundles:
+            for leg, transactions in zip(bundle.terms.legs, bundle.legs, strict=True):
+                senders.setdefault(leg.rollup_id, {}).update((transaction.sender, None) for transaction in transactions)
+                firsts.setdefault(leg.rollup_id, []).append(transactions[0])
+        reads: _Reads = {}
+        for rollup_id, addresses in senders.items():
+            rollup, _ = self._rollups[rollup_id]
+            first = firsts[rollup_id]
+            reads[rollup_id] = (
+                dict(zip(addresses, rollup.accounts(list(addresses), AT_PENDING), strict=True)),
+                dict(zip(first, rollup.additional_costs(first, AT_PENDING), strict=True)),
+            )
+        return reads
 
     # ------------------------------------------------------------ the sender's hand
     def cancel(self, bundle_hash: Hash32, signature: bytes) -> None:
@@ -399,6 +472,7 @@ class BundlePool:
         """Follows trials that failed: charges their payers, and drops what can never apply as things stand."""
         self._turn(slot)
         for item in failed:
+            self.trials_failed += 1
             entry = self._entries.get(item.hash)
             if entry is None:
                 continue
@@ -496,6 +570,7 @@ class BundlePool:
             "bytes": self._bytes,
             "admitted": self.admitted_count,
             "refused": sum(self.refused.values()),
+            "trials_failed": self.trials_failed,
             "dropped": sum(self.dropped.values()),
         }
 
@@ -563,6 +638,33 @@ def senders_of(bundle: DecodedBundle) -> frozenset[tuple[RollupId, bytes]]:
         (leg.rollup_id, transaction.sender)
         for leg, transactions in zip(bundle.terms.legs, bundle.legs, strict=True)
         for transaction in transactions
+    )
+
+
+def _decoded(
+    bundle: Bundle, terms: BundleTerms, decoded: Mapping[RollupId, Iterator[Transaction | Refusal]]
+) -> DecodedBundle | BundleRefused:
+    """Takes the bundle's transactions from the heads of its rollups' columns."""
+    legs: list[tuple[Transaction, ...]] = []
+    refused: BundleRefused | None = None
+    for leg in bundle.legs:
+        transactions: list[Transaction] = []
+        for index, item in enumerate(islice(decoded[leg.rollup_id], len(leg.transactions))):
+            if isinstance(item, Transaction):
+                transactions.append(item)
+            elif refused is None:
+                problem = f"transaction {index} of the leg on rollup {leg.rollup_id}: {item.message}"
+                refused = BundleRefused(problem, code=item.code, rollup_id=leg.rollup_id, index=index)
+        legs.append(tuple(transactions))
+    if refused is not None:
+        return refused
+    terms_bytes = encode_terms(terms)
+    return DecodedBundle(
+        bundle_hash_of(terms_bytes),
+        terms,
+        terms_bytes,
+        tuple(legs),
+        tuple(encode_leg(leg.transactions) for leg in bundle.legs),
     )
 
 

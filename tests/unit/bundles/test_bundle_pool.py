@@ -253,3 +253,34 @@ def test_a_used_nonce_is_refused_at_once(bundles: Bundles) -> None:
     bundles.send(*pair(0))
     bundles.decide()
     assert bundles.refuse(*pair(0, value=5)).code == "nonce_too_low"
+
+
+def test_bundles_handed_in_together_fare_as_one_after_the_other() -> None:
+    poor = Wallet(b"\x43" * 32)
+    sets = [
+        pair(0),
+        pair(0),  # known already
+        pair(0, 1),
+        (leg(OTHER, transfer(OTHER, 1)), leg(ONE, transfer(ONE, 1))),  # not ascending
+        (leg(ONE, transfer(ONE, 2), b"\x02\xff"), leg(OTHER, transfer(OTHER, 2))),  # undecodable between good ones
+        pair(2),
+        (leg(ONE, poor.sign_1559(ONE, 0, to=TO, value=1)), leg(OTHER, transfer(OTHER, 3))),  # cannot pay
+        (leg(ONE, transfer(ONE, 3)), leg(RollupId(999), transfer(OTHER, 3))),  # unknown rollup
+        pair(3),
+        pair(3, 1),  # beyond the pool's bound
+    ]
+    apart, together = Bundles(bundles_max=4), Bundles(bundles_max=4)
+    expected: list[Hash32 | str] = []
+    for legs in sets:
+        try:
+            expected.append(apart.send(*legs))
+        except BundleRefused as refused:
+            expected.append(refused.code)
+    handed = [Bundle(legs=legs, not_before_slot=Slot(0), deadline_slot=Slot(together.slot + 3)) for legs in sets]
+    decoded = together.pool.decode_many(handed)
+    found = together.pool.admit_many(decoded, together.network.time_ms, together.slot)
+    assert [item.code if isinstance(item, BundleRefused) else item for item in found] == expected
+    assert [index for index, item in enumerate(found) if not isinstance(item, BundleRefused)] == [0, 2, 5, 8]
+    assert together.told == apart.told
+    assert together.pool.candidates(together.slot) == apart.pool.candidates(apart.slot)
+    assert len(together.decide()) == 4
