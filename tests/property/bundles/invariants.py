@@ -1,0 +1,209 @@
+"""What must hold after every sub-block of `traffic.Traffic`, asked with nothing of the code that made it so.
+
+Items of a decided proposal are read with the `rlp` library, logs and blocks as JSON, events with eth-abi.
+
+    whole       every bundle of a proposal has all of its transactions at its stated positions on each rollup, in
+                blocks, and each succeeded or may revert; no transaction of any other bundle is in a block
+    nonces      an account's nonce is the number of its transactions in the log
+    ether       the balances of a rollup add up to genesis, vaults and ETHLiquidity included; over all rollups
+                ETHLiquidity has gained what was sent by the bridge and has not arrived
+    tokens      the supplies of all rollups and what is on its way add up to what was minted
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+import rlp
+from eth_abi import decode
+
+from plait.native import PENDING, Rollup, decode_transactions, keccak256
+from plait.protocol.effects import SubBlockDecided
+from plait.types import RollupId
+from tests.property.bundles.traffic import MINTED, NOWHERE, TOKEN, Traffic
+from tests.scenarios.world import calldata
+
+MESSENGER = bytes.fromhex("4200000000000000000000000000000000000023")
+ETH_BRIDGE = bytes.fromhex("4200000000000000000000000000000000000024")
+ETH_LIQUIDITY = bytes.fromhex("4200000000000000000000000000000000000025")
+TOKEN_BRIDGE = bytes.fromhex("4200000000000000000000000000000000000028")
+SENT = "0x382409ac69001e11931a28435afef442cbfd20d9891907e8fa373ba7d351f320"
+RELAYED = "0x" + keccak256(b"RelayedMessage(uint256,uint256,bytes32,bytes32)").hex()
+RELAY_ETH = keccak256(b"relayETH(address,address,uint256)")[:4]
+RELAY_TOKENS = keccak256(b"relayERC20(address,address,address,uint256)")[:4]
+
+Message = tuple[int, int]
+"""Source chain and nonce: what names a message of the messenger."""
+
+
+class Invariants:
+    """Follows a simulation and asks after each of its sub-blocks. `check` raises AssertionError."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        self._traffic = traffic
+        self._decided: set[bytes] = set()
+        self._used: Counter[tuple[RollupId, bytes]] = Counter()
+        self._read: dict[RollupId, tuple[int, int]] = dict.fromkeys(traffic.ids, (0, 0))
+        """Per rollup the block and the number of its logs that have been read."""
+        self.sent: dict[Message, tuple[str, int]] = {}
+        """Every message of a bridge: "ether" or "tokens", and how much."""
+        self.arrived: set[Message] = set()
+        self._open: list[bytes] = []
+        """Bundles that may still take place, or were decided just now."""
+        self._known = 0
+        self._genesis: dict[RollupId, int] = {}
+        self._accounts: dict[RollupId, list[bytes]] = {}
+        for rollup_id, data in traffic.network.genesis.items():
+            allocation: dict[str, dict[str, Any]] = msgspec.json.decode(data)["alloc"]
+            self._genesis[rollup_id] = sum(int(entry.get("balance", "0x0"), 16) for entry in allocation.values())
+            self._accounts[rollup_id] = sorted({*(bytes.fromhex(address) for address in allocation), NOWHERE, TOKEN})
+        for request in traffic.log:
+            self._count(request.proposal)
+
+    def check(self, effect: SubBlockDecided) -> None:
+        """After one sub-block."""
+        bundles = self._count(effect.proposal)
+        for node in self._traffic.nodes:
+            self._whole(node.rollups, bundles)
+            self._nonces(node.rollups)
+            self._ether(node.rollups)
+        assert self._traffic.nodes[0].info() == self._traffic.nodes[1].info()
+        for rollup_id in self._traffic.ids:
+            self._read_logs(rollup_id)
+        self._bridges()
+
+    # ------------------------------------------------------------ bundles and nonces
+    def _count(self, proposal: bytes) -> dict[bytes, dict[RollupId, list[tuple[bytes, bool]]]]:
+        """Adds a proposal's transactions to the nonces; its bundles: per rollup hash and leave to revert."""
+        parts = rlp.decode(proposal)
+        blocks = {RollupId(int.from_bytes(rollup_id, "big")): list(items) for rollup_id, items in parts[-1]}
+        for rollup_id, items in blocks.items():
+            raws = [raw for item in items for raw in raws_of(item)]
+            for transaction in decode_transactions(raws, rollup_id):
+                self._used[rollup_id, transaction.sender] += 1  # type: ignore[union-attr]
+        found: dict[bytes, dict[RollupId, list[tuple[bytes, bool]]]] = {}
+        for entry in parts[1] if len(parts) == 3 else ():
+            terms = entry[1]
+            name = sha256(terms).digest()
+            assert name not in self._decided, "a bundle was decided twice"
+            self._decided.add(name)
+            found[name] = {}
+            for leg_id, _, allowed in rlp.decode(terms)[3]:
+                rollup_id = RollupId(int.from_bytes(leg_id, "big"))
+                while blocks[rollup_id][0][0] == 3:
+                    blocks[rollup_id].pop(0)
+                item = blocks[rollup_id].pop(0)
+                assert item[:33] == b"\x01" + name, "a leg does not stand where its bundle says"
+                may = {int.from_bytes(index, "big") for index in allowed}
+                found[name][rollup_id] = [(keccak256(raw), place in may) for place, raw in enumerate(raws_of(item))]
+        return found
+
+    def _whole(self, rollups: Any, bundles: dict[bytes, dict[RollupId, list[tuple[bytes, bool]]]]) -> None:
+        traffic = self._traffic
+        for name, legs in bundles.items():
+            assert {i: [h for h, _ in leg] for i, leg in legs.items()} == traffic.hashes[name]
+            for rollup_id, transactions in legs.items():
+                rollup: Rollup = rollups[rollup_id]
+                places = [rollup.transaction_location(hash_) for hash_, _ in transactions]
+                assert None not in places, "a transaction of a decided bundle is in no block"
+                block, first = places[0]  # type: ignore[misc]
+                assert places == [(block, first + n) for n in range(len(places))], "a leg is not in one piece"
+                for hash_, may_revert in transactions:
+                    outcome = rollup.pending_outcome(hash_)
+                    assert outcome is not None
+                    assert outcome[0] == 1 or may_revert, "a transaction of a decided bundle failed"
+        for name, legs in traffic.hashes.items():
+            if name not in self._decided and self._recent(name):
+                there = [rollups[i].transaction_location(h) for i, hashes in legs.items() for h in hashes]
+                assert there == [None] * len(there), f"a part of bundle 0x{name.hex()} is in a block"
+
+    def _recent(self, name: bytes) -> bool:
+        status = self._traffic.pool.status(name)  # type: ignore[arg-type]
+        return status is None or status.status == "received" or status.deadline_slot >= self._traffic.slot
+
+    def at_end(self) -> None:
+        """All bundles that were ever sent, once more."""
+        for node in self._traffic.nodes:
+            for name, legs in self._traffic.hashes.items():
+                there = {
+                    node.rollups[i].transaction_location(h) is not None for i, hashes in legs.items() for h in hashes
+                }
+                assert there == {name in self._decided}, (
+                    f"bundle 0x{name.hex()} left a trace, or only a part of it is there"
+                )
+
+    def _nonces(self, rollups: Any) -> None:
+        for rollup_id, rollup in rollups.items():
+            senders = [sender for where, sender in self._used if where == rollup_id]
+            found = [nonce for nonce, _, _ in rollup.accounts(senders, PENDING)]
+            assert found == [self._used[rollup_id, sender] for sender in senders], "nonces without transactions"
+
+    # ------------------------------------------------------------ value
+    def _ether(self, rollups: Any) -> None:
+        for rollup_id, rollup in rollups.items():
+            total = sum(balance for _, balance, _ in rollup.accounts(self._accounts[rollup_id], PENDING))
+            assert total == self._genesis[rollup_id], f"rollup {rollup_id}: ether was made or lost"
+
+    def _read_logs(self, rollup_id: RollupId) -> None:
+        """Messages that were sent and that arrived since the last time."""
+        rollup = self._traffic.nodes[0].rollups[rollup_id]
+        block, seen = self._read[rollup_id]
+        newest = rollup.head.number + (rollup.open_block is not None)
+        logs = json.loads(rollup.logs_json(block, newest, [MESSENGER], [], 100_000))
+        here = [log for log in logs if int(log["blockNumber"], 16) == block]
+        for log in here[seen:] + [log for log in logs if int(log["blockNumber"], 16) > block]:
+            topics = [int(topic, 16) for topic in log["topics"][1:]]
+            if log["topics"][0] == SENT:
+                sender, message = decode(["address", "bytes"], bytes.fromhex(log["data"][2:]))
+                value = value_of(bytes.fromhex(sender[2:]), message)
+                if value is not None:
+                    assert (rollup_id, topics[2]) not in self.sent, "two messages with one nonce"
+                    self.sent[rollup_id, topics[2]] = value
+            elif log["topics"][0] == RELAYED:
+                assert (topics[0], topics[1]) not in self.arrived, "a message arrived twice"
+                self.arrived.add((topics[0], topics[1]))
+        self._read[rollup_id] = newest, sum(int(log["blockNumber"], 16) == newest for log in logs)
+
+    def _bridges(self) -> None:
+        for node in self._traffic.nodes:
+            way = Counter[str]()
+            for message, (kind, amount) in self.sent.items():
+                way[kind] += amount if message not in self.arrived else 0
+            liquidity = sum(r.accounts([ETH_LIQUIDITY], PENDING)[0][1] for r in node.rollups.values())
+            assert liquidity - len(node.rollups) * (2**248 - 1) == way["ether"], "bridged ether was made or lost"
+            supply = sum(ask(rollup, TOKEN, "totalSupply()") for rollup in node.rollups.values())
+            minted = MINTED * len(self._traffic.users) * len(node.rollups)
+            assert supply + way["tokens"] == minted, "bridged tokens were made or lost"
+
+
+def raws_of(item: bytes) -> list[bytes]:
+    """Transactions of an item: kind 0 plain, 1 leg, 2 relay, 3 deliveries."""
+    kind = item[0]
+    if kind == 0:
+        return [item[7:]]
+    if kind in (1, 3):
+        return list(rlp.decode(item[33:]))
+    assert kind == 2
+    return [item[1:]]
+
+
+def value_of(sender: bytes, message: bytes) -> tuple[str, int] | None:
+    """What a message of a bridge carries."""
+    if sender == ETH_BRIDGE and message[:4] == RELAY_ETH:
+        return "ether", decode(["address", "address", "uint256"], message[4:])[2]
+    if sender == TOKEN_BRIDGE and message[:4] == RELAY_TOKENS:
+        token, _, _, amount = decode(["address", "address", "address", "uint256"], message[4:])
+        assert bytes.fromhex(token[2:]) == TOKEN
+        return "tokens", amount
+    return None
+
+
+def ask(rollup: Rollup, to: bytes, signature: str) -> int:
+    """First word of a getter's answer on the open block."""
+    request = {"to": "0x" + to.hex(), "data": "0x" + calldata(signature).hex()}
+    result = rollup.call(json.dumps(request).encode(), PENDING, None, None, 10**7)
+    return int.from_bytes(result.output[:32], "big")
