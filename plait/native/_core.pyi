@@ -222,7 +222,7 @@ class Session:
         """(block's timestamp, address, topics, data) of the log with this index among all logs of block `number`.
 
         Looks in the open block, the blocks sealed in this session and the rollup's sealed blocks, of which receipts are read
-        from the store and kept (64 blocks, 32 MiB). None above the session's tip, beyond the block's logs, and for numbers that are
+        from the store and kept (1,024 blocks, 16 MiB). None above the session's tip, beyond the block's logs, and for numbers that are
         negative or beyond 64 bits. Code: store_corrupt (also when the store lacks a sealed block).
         """
     def call(self, sender: bytes, to: bytes, data: bytes, gas: int) -> CallResult:

@@ -5,10 +5,9 @@
 //! found by binary search. Of an older block only the receipts are read from the store, and the last ones stay in memory with the
 //! position of every log, so that many messages of one block cost one read. Source: OP Stack specs, interop/messaging (Identifier).
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
-use alloy_primitives::{Bytes, Log};
+use alloy_primitives::{map::HashMap, Bytes, Log};
 
 use crate::block::{Included, OpenBlock};
 use crate::error::{CoreError, Result};
@@ -17,9 +16,9 @@ use crate::rollup::{Decided, Rollup};
 use crate::session::Session;
 
 /// Blocks whose receipts stay in memory once a log of theirs was asked for.
-const BLOCKS_KEPT: usize = 64;
+const BLOCKS_KEPT: usize = 1024;
 /// Memory that these receipts take at most; one block above it is not kept at all.
-const BYTES_KEPT: usize = 32 << 20;
+const BYTES_KEPT: usize = 16 << 20;
 
 /// A log and the time of its block.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,30 +57,35 @@ impl StoredLogs {
     }
 }
 
-/// The stored blocks that were asked for last, the latest at the end.
+/// The stored blocks that were asked for last.
 #[derive(Debug, Default)]
 pub struct LogCache {
-    blocks: VecDeque<(u64, Arc<StoredLogs>)>,
+    /// With the turn of the last request.
+    blocks: HashMap<u64, (u64, Arc<StoredLogs>)>,
     bytes: usize,
+    turn: u64,
 }
 
 impl LogCache {
     fn get(&mut self, number: u64) -> Option<Arc<StoredLogs>> {
-        let at = self.blocks.iter().position(|(known, _)| *known == number)?;
-        let entry = self.blocks.remove(at)?;
-        self.blocks.push_back(entry.clone());
-        Some(entry.1)
+        self.turn += 1;
+        let (asked, logs) = self.blocks.get_mut(&number)?;
+        *asked = self.turn;
+        Some(logs.clone())
     }
 
     fn put(&mut self, number: u64, logs: Arc<StoredLogs>) {
-        if logs.bytes() > BYTES_KEPT || self.blocks.iter().any(|(known, _)| *known == number) {
+        if logs.bytes() > BYTES_KEPT || self.blocks.contains_key(&number) {
             return;
         }
+        self.turn += 1;
         self.bytes += logs.bytes();
-        self.blocks.push_back((number, logs));
+        self.blocks.insert(number, (self.turn, logs));
         while self.bytes > BYTES_KEPT || self.blocks.len() > BLOCKS_KEPT {
-            let (_, oldest) = self.blocks.pop_front().expect("what was put last fits alone");
-            self.bytes -= oldest.bytes();
+            // A look at every block, which costs less than the read from the store that came before.
+            let oldest = self.blocks.iter().min_by_key(|(_, (asked, _))| *asked).map(|(number, _)| *number);
+            let removed = oldest.and_then(|number| self.blocks.remove(&number));
+            self.bytes -= removed.expect("what was put last fits alone").1.bytes();
         }
     }
 }
@@ -147,7 +151,7 @@ impl Rollup {
         let (header, _) = self.header(decided, number)?.ok_or_else(missing)?;
         let receipts = self.store.receipts(self.chain.chain_id, number)?.ok_or_else(missing)?;
         let positions = log_positions(&receipts)?;
-        Ok(StoredLogs { timestamp: header.timestamp, receipts: Bytes::copy_from_slice(&receipts), positions })
+        Ok(StoredLogs { timestamp: header.timestamp, receipts, positions })
     }
 }
 
@@ -162,17 +166,17 @@ mod tests {
     #[test]
     fn the_cache_keeps_the_blocks_asked_for_last_within_both_bounds() {
         let mut cache = LogCache::default();
-        for number in 0..200 {
+        for number in 0..1500 {
             cache.put(number, stored(10));
             assert!(cache.get(0).is_some(), "block 0 is asked for all the time and stays");
         }
         assert_eq!(cache.blocks.len(), BLOCKS_KEPT);
         assert_eq!(cache.bytes, BLOCKS_KEPT * 10);
         assert!(cache.get(100).is_none());
-        cache.put(1000, stored(BYTES_KEPT - 15));
+        cache.put(10_000, stored(BYTES_KEPT - 15));
         assert_eq!(cache.blocks.len(), 2, "the large block and the last one asked for");
-        cache.put(1001, stored(BYTES_KEPT + 1));
-        assert!(cache.get(1001).is_none() && cache.get(1000).is_some() && cache.get(0).is_some());
+        cache.put(10_001, stored(BYTES_KEPT + 1));
+        assert!(cache.get(10_001).is_none() && cache.get(10_000).is_some() && cache.get(0).is_some());
         assert!(cache.bytes <= BYTES_KEPT);
     }
 }
