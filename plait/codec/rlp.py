@@ -12,31 +12,38 @@ from collections.abc import Iterable
 
 from plait.errors import CodecError
 
+# Prefixes and small integers, made once: sequencing encodes tens of thousands of short strings per second.
+_STRING = tuple(bytes((0x80 + length,)) if length < 56 else bytes((0xB8, length)) for length in range(256))
+_LIST = tuple(bytes((0xC0 + length,)) if length < 56 else bytes((0xF8, length)) for length in range(256))
+EMPTY_LIST = b"\xc0"
+_UINT = (b"\x80", *(bytes((value,)) for value in range(1, 0x80)))
+
 
 def encode_bytes(value: bytes) -> bytes:
     """RLP string."""
     length = len(value)
-    if length == 1 and value[0] < 0x80:
-        return value
-    if length < 56:
-        return bytes((0x80 + length,)) + value
+    if length < 256:
+        if length == 1 and value[0] < 0x80:
+            return value
+        return _STRING[length] + value
     size = length.to_bytes((length.bit_length() + 7) // 8, "big")
     return bytes((0xB7 + len(size),)) + size + value
 
 
 def encode_uint(value: int) -> bytes:
     """RLP string of the shortest big-endian form; zero is the empty string. `value` must not be negative."""
-    if value < 0x80:
-        return b"\x80" if value == 0 else value.to_bytes(1, "big")
-    return encode_bytes(value.to_bytes((value.bit_length() + 7) // 8, "big"))
+    if 0 <= value < 0x80:
+        return _UINT[value]
+    data = value.to_bytes((value.bit_length() + 7) // 8, "big")
+    return encode_bytes(data)
 
 
 def encode_list(parts: Iterable[bytes]) -> bytes:
     """RLP list of parts that are encoded already."""
     payload = b"".join(parts)
     length = len(payload)
-    if length < 56:
-        return bytes((0xC0 + length,)) + payload
+    if length < 256:
+        return _LIST[length] + payload
     size = length.to_bytes((length.bit_length() + 7) // 8, "big")
     return bytes((0xF7 + len(size),)) + size + payload
 
