@@ -5,12 +5,14 @@ Rules of admission, in this order (the first that fails is the answer; codes in 
  2. known rollups; not held already; deadline in reach; gas of each leg within a block's
  3. decoding and sender recovery of every transaction
  4. nonces not used; the first transaction of each leg can be paid (later ones may be funded by earlier ones)
- 5. limits per payer and of the whole pool
+ 5. pins: their blocks are open together within the window, and no reservation is in the way
+ 6. limits per payer and of the whole pool
 
 Who answers for a bundle (its *payer*) is whoever signed the submission: a signature by the sender of any of its
 transactions over `signed_text("send", hash)`. An unsigned one is charged to the sender of its first transaction, in an
 account apart, so that nobody can spend the credit of a sender who signs. The same kind of signature cancels and
-replaces.
+replaces. A bundle may instead be sent under a *label*, a name that its requester (whoever authenticated the request)
+chose: another one under the same label takes its place, and the requester cancels it by its label.
 
 Credit: a failed trial that cost execution takes one of BUNDLE_TRIALS_FAILED_PER_SLOT_MAX of its payer; a payer without
 credit waits for the next slot. A bundle that failed stands behind all that did not, and is tried after 1, 2, 4, ...
@@ -26,7 +28,7 @@ Level 2. Lives on one thread (the event loop's). Time and slot are arguments.
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Final, Literal, Protocol
+from typing import NamedTuple
 
 import msgspec
 
@@ -43,121 +45,26 @@ from plait.limits import (
     BUNDLES_PER_SENDER_MAX,
     BUNDLES_PER_SUB_BLOCK_MAX,
 )
-from plait.mempool.lane import RollupDecided, RollupReads
+from plait.mempool.bundle_records import (
+    BundleStatus,
+    Label,
+    Mishap,
+    Payer,
+    Placement,
+    SubBlockEffect,
+    TrialFailed,
+    payer_of,
+    placements_of,
+    rollups_of,
+    senders_of,
+    signed_text,
+)
+from plait.mempool.lane import RollupReads
+from plait.mempool.reservations import Reservation, Reservations
+from plait.mempool.signatures import signer_of
 from plait.native import PENDING as AT_PENDING
-from plait.native import Refusal, Transaction, decode_transactions, keccak256, recover_signer
-from plait.types import Bundle, BundleTerms, Hash32, Height, Milliseconds, RollupId, RollupParameters, Slot
-
-SIGNATURE_BYTES: Final = 65
-Payer = bytes
-"""One byte (1 signed, 0 not) and an address."""
-
-
-class Placement(msgspec.Struct, frozen=True):
-    """A leg and where it was decided."""
-
-    rollup_id: RollupId
-    transactions: tuple[Hash32, ...]
-    block_number: int | None
-    """None before it is decided."""
-
-
-class Mishap(msgspec.Struct, frozen=True):
-    """Why a bundle failed or was dropped."""
-
-    code: str
-    sentence: str
-    rollup_id: RollupId | None = None
-    index: int | None = None
-    reason: str = ""
-
-
-class BundleStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a bundle has come."""
-
-    hash: Hash32
-    status: Literal["received", "decided", "sealed", "dropped"]
-    legs: tuple[Placement, ...]
-    not_before_slot: Slot
-    deadline_slot: Slot
-    height: Height | None = None
-    trials: int = 0
-    """Failed ones so far."""
-    mishap: Mishap | None = None
-    """Why it was dropped; while it waits, why it failed last."""
-
-
-class TrialFailed(Protocol):
-    """A trial that failed; `protocol.requests.BundleFailed` has it."""
-
-    @property
-    def hash(self) -> Hash32:
-        """Of the bundle."""
-        ...
-
-    @property
-    def code(self) -> str:
-        """Stable code."""
-        ...
-
-    @property
-    def sentence(self) -> str:
-        """In words."""
-        ...
-
-    @property
-    def rollup_id(self) -> RollupId:
-        """Where it failed."""
-        ...
-
-    @property
-    def index(self) -> int:
-        """Of the transaction in its leg, or of the condition."""
-        ...
-
-    @property
-    def reason(self) -> str:
-        """The transaction's own code."""
-        ...
-
-    @property
-    def charged(self) -> bool:
-        """Whether the payer answers for it."""
-        ...
-
-
-class BundleDecided(Protocol):
-    """A bundle that took place; `protocol.effects.BundleDecided` has it."""
-
-    @property
-    def hash(self) -> Hash32:
-        """Of the bundle."""
-        ...
-
-
-class SubBlockEffect(Protocol):
-    """What the pool needs of a decided sub-block; `protocol.effects.SubBlockDecided` has it."""
-
-    @property
-    def height(self) -> Height:
-        """Of the sub-block."""
-        ...
-
-    @property
-    def slot(self) -> Slot:
-        """Its slot."""
-        ...
-
-    @property
-    def rollups(self) -> Sequence[RollupDecided]:
-        """Its parts."""
-        ...
-
-    @property
-    def bundles(self) -> Sequence[BundleDecided]:
-        """Bundles that took place."""
-        ...
-
+from plait.native import Refusal, Transaction, decode_transactions
+from plait.types import Bundle, BundleTerms, Hash32, Milliseconds, RollupId, RollupParameters, Slot
 
 _Reads = dict[RollupId, tuple[dict[bytes, tuple[int, int, bool]], dict[Transaction, int]]]
 """Per rollup: nonce, balance and whether there is code, per sender; and per transaction its L1 and operator fee."""
@@ -166,11 +73,27 @@ _Reads = dict[RollupId, tuple[dict[bytes, tuple[int, int, bool]], dict[Transacti
 class _Entry:
     """A bundle that waits."""
 
-    __slots__ = ("bundle", "mishap", "not_before_height", "payer", "senders", "size", "stamp_ms", "trials")
+    __slots__ = (
+        "bundle",
+        "first_slot",
+        "label",
+        "last_slot",
+        "mishap",
+        "not_before_height",
+        "payer",
+        "reservation",
+        "senders",
+        "size",
+        "stamp_ms",
+        "trials",
+    )
 
-    def __init__(self, bundle: DecodedBundle, payer: Payer, stamp_ms: Milliseconds) -> None:
+    def __init__(self, bundle: DecodedBundle, admission: "_Admission", stamp_ms: Milliseconds) -> None:
         self.bundle = bundle
-        self.payer = payer
+        self.payer = admission.payer
+        self.label = admission.origin.label
+        self.reservation = admission.origin.reservation
+        self.first_slot, self.last_slot = admission.slots
         self.stamp_ms = stamp_ms
         self.senders = senders_of(bundle)
         self.size = sum(map(len, bundle.leg_bytes)) + len(bundle.terms_bytes)
@@ -179,12 +102,35 @@ class _Entry:
         self.mishap: Mishap | None = None
 
 
+class _Origin(NamedTuple):
+    """What came with a bundle."""
+
+    signature: bytes | None = None
+    replaces: Hash32 | None = None
+    reservation: bytes | None = None
+    label: Label | None = None
+
+
+_UNSIGNED = _Origin()
+
+
+class _Admission(NamedTuple):
+    """What the checks found out about a bundle that may come in."""
+
+    origin: _Origin
+    payer: Payer
+    slots: tuple[Slot, Slot]
+    """First and last in which it can take place: its window, narrowed by its pins."""
+    replaces: Hash32 | None
+
+
 class BundlePool:
     """Bundles of a node that are not decided yet, and what became of the others."""
 
     def __init__(self, *, bundles_max: int = BUNDLES_MAX, per_sender_max: int = BUNDLES_PER_SENDER_MAX) -> None:
         self.bundles_max = bundles_max
         self.per_sender_max = per_sender_max
+        self.reservations = Reservations()
         self.admitted_count = 0
         self.trials_failed = 0
         self.dropped: dict[str, int] = {}
@@ -194,6 +140,8 @@ class BundlePool:
         self._bytes = 0
         self._by_payer: dict[Payer, int] = {}
         self._by_sender: dict[tuple[RollupId, bytes], dict[Hash32, None]] = {}
+        self._by_label: dict[Label, Hash32] = {}
+        self._pinned: dict[Hash32, None] = {}
         self._last_stamp_ms: dict[tuple[RollupId, bytes], Milliseconds] = {}
         self._used: dict[Payer, int] = {}
         self._used_slot = Slot(-1)
@@ -205,6 +153,7 @@ class BundlePool:
     def add_rollup(self, rollup: RollupReads, parameters: RollupParameters) -> None:
         """Makes a rollup known."""
         self._rollups[parameters.rollup_id] = (rollup, parameters)
+        self.reservations.add_rollup(rollup, parameters)
 
     def listen(self, listener: Callable[[BundleStatus], None]) -> None:
         """Has every change of a status told, from now on."""
@@ -251,7 +200,7 @@ class BundlePool:
             check_terms(terms)
         except CodecError as error:
             raise BundleRefused(error.message, code=error.code, **error.fields) from None
-        for rollup_id in [leg.rollup_id for leg in terms.legs] + [c.rollup_id for c in terms.conditions]:
+        for rollup_id in sorted(rollups_of(terms)):
             if rollup_id not in self._rollups:
                 raise BundleRefused(
                     f"rollup {rollup_id} is not one of this network", code="rollup_unknown", rollup_id=rollup_id
@@ -266,6 +215,8 @@ class BundlePool:
         *,
         signature: bytes | None = None,
         replaces: Hash32 | None = None,
+        reservation: bytes | None = None,
+        label: Label | None = None,
     ) -> Hash32:
         """Takes a decoded bundle.
 
@@ -275,16 +226,20 @@ class BundlePool:
             slot: of the clock.
             signature: of the submission; with `replaces`, of the replacement.
             replaces: hash of a waiting bundle that this one takes the place of, if it is admitted.
+            reservation: id of the reservation that its pins are of.
+            label: its requester's name for it; a bundle that waits under the same one is replaced. Comes instead of
+                `signature` and `replaces`.
 
         Raises:
             BundleRefused: the first rule that fails; nothing has changed then.
         """
         try:
-            payer = self._check(bundle, slot, signature, replaces, self._read([bundle]))
+            origin = _Origin(signature, replaces, reservation, label)
+            admission = self._check(bundle, slot, origin, self._read([bundle]))
         except BundleRefused as refused:
             self._count_refused(refused)
             raise
-        return self._take(bundle, payer, now_ms, replaces)
+        return self._take(bundle, admission, now_ms)
 
     def admit_many(
         self, bundles: Sequence[DecodedBundle | BundleRefused], now_ms: Milliseconds, slot: Slot
@@ -302,21 +257,21 @@ class BundlePool:
             try:
                 if isinstance(bundle, BundleRefused):
                     raise bundle
-                payer = self._check(bundle, slot, None, None, reads)
+                admission = self._check(bundle, slot, _UNSIGNED, reads)
             except BundleRefused as refused:
                 self._count_refused(refused)
                 results.append(refused)
             else:
-                results.append(self._take(bundle, payer, now_ms, None))
+                results.append(self._take(bundle, admission, now_ms))
         return results
 
     def _count_refused(self, refused: BundleRefused) -> None:
         self.refused[refused.code] = self.refused.get(refused.code, 0) + 1
 
-    def _take(self, bundle: DecodedBundle, payer: Payer, now_ms: Milliseconds, replaces: Hash32 | None) -> Hash32:
-        if replaces is not None:
-            self._drop(replaces, Mishap("bundle_replaced", f"Bundle 0x{bundle.hash.hex()} took its place."))
-        entry = _Entry(bundle, payer, now_ms)
+    def _take(self, bundle: DecodedBundle, admission: _Admission, now_ms: Milliseconds) -> Hash32:
+        if admission.replaces is not None:
+            self._drop(admission.replaces, Mishap("bundle_replaced", f"Bundle 0x{bundle.hash.hex()} took its place."))
+        entry = _Entry(bundle, admission, now_ms)
         senders = entry.senders
         for sender in senders:
             last_ms = self._last_stamp_ms.get(sender)
@@ -325,7 +280,11 @@ class BundlePool:
         self._ends.pop(bundle.hash, None)
         self._entries[bundle.hash] = entry
         self._bytes += entry.size
-        self._by_payer[payer] = self._by_payer.get(payer, 0) + 1
+        self._by_payer[entry.payer] = self._by_payer.get(entry.payer, 0) + 1
+        if entry.label is not None:
+            self._by_label[entry.label] = bundle.hash
+        if bundle.terms.pins:
+            self._pinned[bundle.hash] = None
         for sender in senders:
             self._by_sender.setdefault(sender, {})[bundle.hash] = None
             self._last_stamp_ms[sender] = entry.stamp_ms
@@ -333,17 +292,16 @@ class BundlePool:
         self._tell(self._waiting(entry))
         return bundle.hash
 
-    def _check(
-        self, bundle: DecodedBundle, slot: Slot, signature: bytes | None, replaces: Hash32 | None, reads: _Reads
-    ) -> Payer:
+    def _check(self, bundle: DecodedBundle, slot: Slot, origin: _Origin, reads: _Reads) -> _Admission:
         terms = bundle.terms
         if bundle.hash in self._entries or bundle.hash in self._unsealed:
             raise BundleRefused("this bundle is held already", code="bundle_already_known")
-        if terms.deadline_slot < slot:
+        first, last = self._slots(terms)
+        if last < slot:
             raise BundleRefused(
-                f"the deadline is slot {terms.deadline_slot}, now it is {slot}",
+                f"the last slot for the bundle is {last}, now it is {slot}",
                 code="bundle_past_deadline",
-                deadline_slot=terms.deadline_slot,
+                deadline_slot=last,
                 slot=slot,
             )
         if terms.deadline_slot > slot + BUNDLE_DEADLINE_SLOTS_MAX:
@@ -355,10 +313,18 @@ class BundlePool:
             )
         for leg, transactions in zip(terms.legs, bundle.legs, strict=True):
             self._check_leg(leg.rollup_id, transactions, *reads[leg.rollup_id])
+        replaces, label = origin.replaces, origin.label
         if replaces is not None:
-            self._check_signed(self._waiting_entry(replaces), signed_text("replace", replaces, bundle.hash), signature)
-        payer = _payer(bundle, signature) if replaces is None else self._entries[replaces].payer
-        if replaces is None and self._by_payer.get(payer, 0) >= self.per_sender_max:
+            text = signed_text("replace", replaces, bundle.hash)
+            self._check_signed(self._waiting_entry(replaces), text, origin.signature)
+            payer = self._entries[replaces].payer
+        else:
+            payer = payer_of(bundle, origin.signature, None if label is None else label.requester)
+            replaces = None if label is None else self._by_label.get(label)
+        if terms.pins or origin.reservation is not None:
+            self.reservations.check(terms, slot, origin.reservation)
+        gives_way = replaces is not None and self._entries[replaces].payer == payer
+        if not gives_way and self._by_payer.get(payer, 0) >= self.per_sender_max:
             raise BundleRefused(
                 f"{self.per_sender_max} bundles of this sender wait already; cancel some or wait",
                 code="bundle_quota_reached",
@@ -366,7 +332,22 @@ class BundlePool:
             )
         if len(self._entries) >= self.bundles_max or self._bytes >= BUNDLES_BYTES_MAX:
             raise BundleRefused(f"{len(self._entries)} bundles are held; try again later", code="bundle_pool_full")
-        return payer
+        return _Admission(origin, payer, (first, last), replaces)
+
+    def _slots(self, terms: BundleTerms) -> tuple[Slot, Slot]:
+        """The window narrowed by the pins. Raises BundleRefused when nothing is left of it."""
+        first, last = terms.not_before_slot, terms.deadline_slot
+        if terms.pins:
+            opens, closes = self.reservations.pinned_slots(terms.pins)
+            first, last = max(first, opens), min(last, closes)
+            if first > last:
+                raise BundleRefused(
+                    "there is no slot within the bundle's window in which all blocks that it pins are open",
+                    code="bundle_window_empty",
+                    not_before_slot=terms.not_before_slot,
+                    deadline_slot=terms.deadline_slot,
+                )
+        return first, last
 
     def _check_leg(
         self,
@@ -436,6 +417,32 @@ class BundlePool:
         self._check_signed(entry, signed_text("cancel", bundle_hash), signature)
         self._drop(bundle_hash, Mishap("bundle_cancelled", "Its sender cancelled it."))
 
+    def cancel_labelled(self, label: Label) -> Hash32:
+        """Forgets the waiting bundle under a label, of whose requester the caller is sure.
+
+        Raises:
+            BundleRefused: `bundle_unknown`.
+        """
+        bundle_hash = self._by_label.get(label)
+        if bundle_hash is None:
+            raise BundleRefused(f"no bundle waits under the id {label.name!r} of this signer", code="bundle_unknown")
+        self._drop(bundle_hash, Mishap("bundle_cancelled", "Its sender cancelled it."))
+        return bundle_hash
+
+    def reserve(
+        self, rollups: Sequence[RollupId], earliest: Slot, now: Slot, signature: bytes, new_id: bytes
+    ) -> Reservation:
+        """Keeps the tops of blocks (`Reservations.reserve`); waiting bundles that are pinned there without it are
+        dropped."""
+        made = self.reservations.reserve(rollups, earliest, now, signature, new_id)
+        for bundle_hash in list(self._pinned):
+            entry = self._entries[bundle_hash]
+            taken = self.reservations.taken_by_other(entry.bundle.terms, entry.reservation)
+            if taken is not None:
+                text = f"The top of block {taken[1]} of rollup {taken[0]} was reserved by somebody else."
+                self._drop(bundle_hash, Mishap("reserve_taken", text, taken[0]))
+        return made
+
     def _waiting_entry(self, bundle_hash: Hash32) -> _Entry:
         entry = self._entries.get(bundle_hash)
         if entry is None:
@@ -456,13 +463,8 @@ class BundlePool:
         offered: list[BundleCandidate] = []
         fresh = sorted(self._entries.values(), key=lambda entry: (entry.trials > 0, entry.stamp_ms))
         for entry in fresh:
-            terms = entry.bundle.terms
             credit = BUNDLE_TRIALS_FAILED_PER_SLOT_MAX - self._used.get(entry.payer, 0)
-            if (
-                credit > 0
-                and self._height >= entry.not_before_height
-                and terms.not_before_slot <= slot <= terms.deadline_slot
-            ):
+            if credit > 0 and self._height >= entry.not_before_height and entry.first_slot <= slot <= entry.last_slot:
                 offered.append(BundleCandidate(entry.bundle, entry.stamp_ms, entry.trials > 0, entry.payer, credit))
                 if len(offered) == BUNDLES_PER_SUB_BLOCK_MAX:
                     break
@@ -488,6 +490,7 @@ class BundlePool:
     def on_decided(self, effect: SubBlockEffect) -> None:
         """Follows a decided sub-block, in height order."""
         self._height = effect.height
+        self.reservations.expire(effect.slot)
         blocks = {part.rollup_id: part.opened[-1].number for part in effect.rollups if part.opened}
         for decided in effect.bundles:
             entry = self._entries.get(decided.hash)
@@ -495,7 +498,7 @@ class BundlePool:
                 continue
             self._remove(entry)
             placed = tuple(
-                msgspec.structs.replace(leg, block_number=blocks[leg.rollup_id]) for leg in _legs(entry.bundle)
+                msgspec.structs.replace(leg, block_number=blocks[leg.rollup_id]) for leg in placements_of(entry.bundle)
             )
             status = msgspec.structs.replace(
                 self._waiting(entry), status="decided", legs=placed, height=effect.height, mishap=None
@@ -511,9 +514,9 @@ class BundlePool:
         for bundle_hash in touched:
             if (waiting := self._entries.get(bundle_hash)) is not None:
                 self._drop_if_overtaken(waiting)
-        for waiting in [e for e in self._entries.values() if e.bundle.terms.deadline_slot < effect.slot]:
+        for waiting in [e for e in self._entries.values() if e.last_slot < effect.slot]:
             last = waiting.mishap
-            text = f"Its deadline was slot {waiting.bundle.terms.deadline_slot}"
+            text = f"Its last slot was {waiting.last_slot}"
             text += f"; it failed last because {last.sentence}." if last is not None else "; it found no room."
             found = (last.rollup_id, last.index, last.reason or last.code) if last is not None else (None, None, "")
             self._drop(waiting.bundle.hash, Mishap("bundle_expired", text, *found))
@@ -572,6 +575,7 @@ class BundlePool:
             "refused": sum(self.refused.values()),
             "trials_failed": self.trials_failed,
             "dropped": sum(self.dropped.values()),
+            "reservations": len(self.reservations),
         }
 
     def _waiting(self, entry: _Entry) -> BundleStatus:
@@ -579,7 +583,7 @@ class BundlePool:
         return BundleStatus(
             hash=entry.bundle.hash,
             status="received",
-            legs=_legs(entry.bundle),
+            legs=placements_of(entry.bundle),
             not_before_slot=terms.not_before_slot,
             deadline_slot=terms.deadline_slot,
             trials=entry.trials,
@@ -595,6 +599,9 @@ class BundlePool:
     def _remove(self, entry: _Entry) -> None:
         del self._entries[entry.bundle.hash]
         self._bytes -= entry.size
+        self._pinned.pop(entry.bundle.hash, None)
+        if entry.label is not None:
+            self._by_label.pop(entry.label, None)
         self._by_payer[entry.payer] -= 1
         if not self._by_payer[entry.payer]:
             del self._by_payer[entry.payer]
@@ -614,31 +621,6 @@ class BundlePool:
     def _tell(self, status: BundleStatus) -> None:
         for listener in self._listeners:
             listener(status)
-
-
-# ---------------------------------------------------------------- signatures
-def signed_text(act: Literal["send", "cancel", "replace"], bundle_hash: Hash32, other: Hash32 | None = None) -> str:
-    """What a sender signs as a personal message (EIP-191, version 0x45); `other` is what a replacement brings."""
-    text = f"Plait: {act} bundle 0x{bundle_hash.hex()}"
-    return text if other is None else f"{text} with 0x{other.hex()}"
-
-
-def signer_of(text: str, signature: bytes) -> bytes | None:
-    """Address that signed a text as a personal message; None when the signature is none."""
-    if len(signature) != SIGNATURE_BYTES:
-        return None
-    message = text.encode()
-    digest = keccak256(b"\x19Ethereum Signed Message:\n%d%b" % (len(message), message))
-    return recover_signer(digest, signature)
-
-
-def senders_of(bundle: DecodedBundle) -> frozenset[tuple[RollupId, bytes]]:
-    """Who signed the bundle's transactions, per rollup."""
-    return frozenset(
-        (leg.rollup_id, transaction.sender)
-        for leg, transactions in zip(bundle.terms.legs, bundle.legs, strict=True)
-        for transaction in transactions
-    )
 
 
 def _decoded(
@@ -668,23 +650,4 @@ def _decoded(
     )
 
 
-def _payer(bundle: DecodedBundle, signature: bytes | None) -> Payer:
-    if signature is None:
-        return b"\0" + bundle.legs[0][0].sender
-    text = signed_text("send", bundle.hash)
-    signer = signer_of(text, signature)
-    if signer is None or all(signer != address for _, address in senders_of(bundle)):
-        raise BundleRefused(
-            f"sign {text!r} (EIP-191) with the key of one of the bundle's senders", code="bundle_signature_wrong"
-        )
-    return b"\1" + signer
-
-
-def _legs(bundle: DecodedBundle) -> tuple[Placement, ...]:
-    return tuple(
-        Placement(leg.rollup_id, tuple(Hash32(transaction.hash) for transaction in transactions), None)
-        for leg, transactions in zip(bundle.terms.legs, bundle.legs, strict=True)
-    )
-
-
-__all__ = ["BundlePool", "BundleStatus", "Mishap", "Placement", "senders_of", "signed_text", "signer_of"]
+__all__ = ["BundlePool", "BundleStatus", "Label", "Mishap", "Placement", "senders_of", "signed_text", "signer_of"]

@@ -1,0 +1,180 @@
+"""What the pool of bundles says of a bundle, what it needs to be told, and who answers for one. Level 2."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple, Protocol
+
+import msgspec
+
+from plait.errors import BundleRefused
+from plait.execution.bundles import DecodedBundle
+from plait.mempool.lane import RollupDecided
+from plait.mempool.signatures import signer_of
+from plait.types import BundleTerms, Hash32, Height, RollupId, Slot
+
+Payer = bytes
+"""One byte (1 signed, 0 not) and an address."""
+
+
+class Label(NamedTuple):
+    """A name of a bundle that its requester chose, in one rollup's name space."""
+
+    requester: bytes
+    """Address."""
+    rollup_id: RollupId
+    name: str
+
+
+class Placement(msgspec.Struct, frozen=True):
+    """A leg and where it was decided."""
+
+    rollup_id: RollupId
+    transactions: tuple[Hash32, ...]
+    block_number: int | None
+    """None before it is decided."""
+
+
+class Mishap(msgspec.Struct, frozen=True):
+    """Why a bundle failed or was dropped."""
+
+    code: str
+    sentence: str
+    rollup_id: RollupId | None = None
+    index: int | None = None
+    reason: str = ""
+
+
+class BundleStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a bundle has come."""
+
+    hash: Hash32
+    status: Literal["received", "decided", "sealed", "dropped"]
+    legs: tuple[Placement, ...]
+    not_before_slot: Slot
+    deadline_slot: Slot
+    height: Height | None = None
+    trials: int = 0
+    """Failed ones so far."""
+    mishap: Mishap | None = None
+    """Why it was dropped; while it waits, why it failed last."""
+
+
+class TrialFailed(Protocol):
+    """A trial that failed; `protocol.requests.BundleFailed` has it."""
+
+    @property
+    def hash(self) -> Hash32:
+        """Of the bundle."""
+        ...
+
+    @property
+    def code(self) -> str:
+        """Stable code."""
+        ...
+
+    @property
+    def sentence(self) -> str:
+        """In words."""
+        ...
+
+    @property
+    def rollup_id(self) -> RollupId:
+        """Where it failed."""
+        ...
+
+    @property
+    def index(self) -> int:
+        """Of the transaction in its leg, or of the condition."""
+        ...
+
+    @property
+    def reason(self) -> str:
+        """The transaction's own code."""
+        ...
+
+    @property
+    def charged(self) -> bool:
+        """Whether the payer answers for it."""
+        ...
+
+
+class BundleDecided(Protocol):
+    """A bundle that took place; `protocol.effects.BundleDecided` has it."""
+
+    @property
+    def hash(self) -> Hash32:
+        """Of the bundle."""
+        ...
+
+
+class SubBlockEffect(Protocol):
+    """What the pool needs of a decided sub-block; `protocol.effects.SubBlockDecided` has it."""
+
+    @property
+    def height(self) -> Height:
+        """Of the sub-block."""
+        ...
+
+    @property
+    def slot(self) -> Slot:
+        """Its slot."""
+        ...
+
+    @property
+    def rollups(self) -> Sequence[RollupDecided]:
+        """Its parts."""
+        ...
+
+    @property
+    def bundles(self) -> Sequence[BundleDecided]:
+        """Bundles that took place."""
+        ...
+
+
+# ---------------------------------------------------------------- who
+def signed_text(act: Literal["send", "cancel", "replace"], bundle_hash: Hash32, other: Hash32 | None = None) -> str:
+    """What a sender signs as a personal message (EIP-191, version 0x45); `other` is what a replacement brings."""
+    text = f"Plait: {act} bundle 0x{bundle_hash.hex()}"
+    return text if other is None else f"{text} with 0x{other.hex()}"
+
+
+def senders_of(bundle: DecodedBundle) -> frozenset[tuple[RollupId, bytes]]:
+    """Who signed the bundle's transactions, per rollup."""
+    return frozenset(
+        (leg.rollup_id, transaction.sender)
+        for leg, transactions in zip(bundle.terms.legs, bundle.legs, strict=True)
+        for transaction in transactions
+    )
+
+
+def rollups_of(terms: BundleTerms) -> set[RollupId]:
+    """Every rollup that a bundle names."""
+    named = {leg.rollup_id for leg in terms.legs} | {condition.rollup_id for condition in terms.conditions}
+    named |= {pin.rollup_id for pin in terms.pins}
+    return named if terms.fee_bid is None else named | {terms.fee_bid.rollup_id}
+
+
+def payer_of(bundle: DecodedBundle, signature: bytes | None, requester: bytes | None) -> Payer:
+    """Who answers for a bundle: who signed it, or authenticated its request, if that is one of its senders.
+
+    Raises:
+        BundleRefused: `bundle_signature_wrong`.
+    """
+    if signature is None:
+        if requester is not None and any(requester == address for _, address in senders_of(bundle)):
+            return b"\1" + requester
+        return b"\0" + bundle.legs[0][0].sender
+    text = signed_text("send", bundle.hash)
+    signer = signer_of(text, signature)
+    if signer is None or all(signer != address for _, address in senders_of(bundle)):
+        raise BundleRefused(
+            f"sign {text!r} (EIP-191) with the key of one of the bundle's senders", code="bundle_signature_wrong"
+        )
+    return b"\1" + signer
+
+
+def placements_of(bundle: DecodedBundle) -> tuple[Placement, ...]:
+    """Its legs before they are decided."""
+    return tuple(
+        Placement(leg.rollup_id, tuple(Hash32(transaction.hash) for transaction in transactions), None)
+        for leg, transactions in zip(bundle.terms.legs, bundle.legs, strict=True)
+    )
