@@ -4,7 +4,18 @@ import argparse
 import importlib
 import sys
 
-QUESTIONS = ["floor", "solo", "over_http", "engine_api", "latency", "scaling", "memory", "restart", "bundles"]
+QUESTIONS = [
+    "floor",
+    "solo",
+    "over_http",
+    "engine_api",
+    "latency",
+    "scaling",
+    "memory",
+    "restart",
+    "bundles",
+    "messages",
+]
 
 
 def main() -> int:

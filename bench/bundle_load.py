@@ -40,6 +40,7 @@ class BundleLoad:
                 timestamp_s,
                 [*self.senders[chain_id], *self.recipients[chain_id], HOT],
                 self.senders[chain_id],
+                interop=True,
             )
             for chain_id in self.chain_ids
         }

@@ -9,6 +9,7 @@ parameters.
 import hashlib
 import os
 import pickle
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -63,7 +64,21 @@ def address_of(key: PrivateKey) -> bytes:
 def sign_transfer(key: PrivateKey, chain_id: int, nonce: int, recipient: bytes, tip_wei: int = TIP_WEI) -> bytes:
     """A raw EIP-1559 transaction that moves one unit of the token to `recipient`."""
     data = TRANSFER + recipient.rjust(32, b"\0") + (1).to_bytes(32, "big")
-    fields = [chain_id, nonce, tip_wei, FEE_CAP_WEI, GAS_LIMIT, TOKEN, 0, data, []]
+    return sign_call(key, chain_id, nonce, TOKEN, data, tip_wei=tip_wei)
+
+
+def sign_call(
+    key: PrivateKey,
+    chain_id: int,
+    nonce: int,
+    to: bytes,
+    data: bytes,
+    *,
+    tip_wei: int = TIP_WEI,
+    gas_limit: int = GAS_LIMIT,
+) -> bytes:
+    """A raw EIP-1559 transaction without value."""
+    fields = [chain_id, nonce, tip_wei, FEE_CAP_WEI, gas_limit, to, 0, data, []]
     signature = key.sign_recoverable(keccak256(b"\x02" + rlp.encode(fields)), hasher=None)
     r, s, v = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big"), signature[64]
     return b"\x02" + rlp.encode([*fields, v, r, s])
@@ -105,14 +120,31 @@ def balance_slot(holder: bytes) -> bytes:
 
 
 def genesis_with_token(
-    chain_id: int, timestamp_s: int, holders: list[bytes], payers: list[bytes], gas_limit: int = GAS_LIMIT_BLOCK
+    chain_id: int,
+    timestamp_s: int,
+    holders: list[bytes],
+    payers: list[bytes],
+    *,
+    gas_limit: int = GAS_LIMIT_BLOCK,
+    interop: bool = False,
+    codes: Mapping[bytes, bytes] | None = None,
 ) -> bytes:
-    """op-geth genesis JSON: the token deployed, every holder given tokens, and ether for those who pay gas."""
+    """op-geth genesis JSON: the token deployed, every holder given tokens, and ether for those who pay gas.
+
+    Args:
+        chain_id, timestamp_s: of the rollup.
+        holders: of tokens.
+        payers: of gas.
+        gas_limit: of a block.
+        interop: whether the predeploys of interop are there.
+        codes: further contracts, by address.
+    """
     specification = GenesisSpecification(
         chain_id=ChainId(chain_id),
         timestamp=Seconds(timestamp_s),
         gas_limit=Gas(gas_limit),
         balances={Address(payer): Wei(10**24) for payer in payers},
+        interop=interop,
     )
     document = genesis_document(specification)
     units = "0x" + (10**24).to_bytes(32, "big").hex()
@@ -124,4 +156,6 @@ def genesis_with_token(
         "code": "0x" + runtime.hex(),
         "storage": storage,
     }
+    for address, code in (codes or {}).items():
+        document["alloc"][address.hex()] = {"balance": "0x0", "nonce": "0x1", "code": "0x" + code.hex()}
     return msgspec.json.encode(document, order="sorted")
