@@ -100,21 +100,25 @@ class Side:
 
     def advance(self, timestamp: Seconds) -> None:
         """Seals blocks and opens the next until the open one has this timestamp."""
+        while (block := self.session.open_block) is None or block.timestamp < timestamp:
+            last = self.session.head_timestamp if block is None else block.timestamp
+            self.leap(Seconds(last + self.block_time_s))
+        assert self.timestamp == timestamp
+
+    def leap(self, timestamp: Seconds) -> None:
+        """Seals the open block and opens one of this timestamp, whatever lies between."""
         parameters = RollupParameters(
             rollup_id=RollupId(self.chain_id), genesis_hash=Hash32(bytes(32)), block_time_slots=self.block_time_s,
             gas_limit=30_000_000, ordering=OrderingPolicy.PRIORITY_FEE, da_footprint_gas_scalar=0,
             eip1559_denominator=250, eip1559_elasticity=6, min_base_fee=0, operator_fee_scalar=0,
             operator_fee_constant=0, base_fee_scalar=1_368, blob_base_fee_scalar=810_949,
         )  # fmt: skip
-        while (block := self.session.open_block) is None or block.timestamp < timestamp:
-            if block is not None:
-                self.session.seal()
-            at = self.session.head_timestamp + self.block_time_s
-            origin, sequence = SyntheticL1(GENESIS_S, 1).origin(BlockNumber(1), Seconds(self.block_time_s))
-            opened = self.session.open(block_attributes(Seconds(at), origin, sequence, parameters))
-            self.next_log = 0
-            self._take_logs(opened, 0)
-        assert self.timestamp == timestamp
+        if self.session.open_block is not None:
+            self.session.seal()
+        origin, sequence = SyntheticL1(GENESIS_S, 1).origin(BlockNumber(1), Seconds(self.block_time_s))
+        opened = self.session.open(block_attributes(timestamp, origin, sequence, parameters))
+        self.next_log = 0
+        self._take_logs(opened, 0)
 
     def execute(
         self,
@@ -220,6 +224,11 @@ def calldata(signature: str, *values: object) -> bytes:
     """Selector and ABI encoding of plain (not nested) arguments."""
     inside = signature[signature.index("(") + 1 : -1]
     return keccak256(signature.encode())[:4] + encode([part for part in inside.split(",") if part], values)
+
+
+def aggregate(*calls: tuple[bytes, bool, bytes]) -> bytes:
+    """Calldata of Multicall's aggregate3: (target, may fail, calldata)."""
+    return keccak256(b"aggregate3((address,bool,bytes)[])")[:4] + encode(["(address,bool,bytes)[]"], [calls])
 
 
 def sent_messages(side: Side, executed: Executed) -> list[Sent]:

@@ -36,6 +36,7 @@ from tests.unit.interop.pair import (
     B,
     Pair,
     Sent,
+    aggregate,
     calldata,
     error,
     relay,
@@ -51,11 +52,6 @@ MULTICALL_ADDRESS = Address(bytes.fromhex(MULTICALL))
 @pytest.fixture
 def pair() -> Pair:
     return Pair()
-
-
-def aggregate(*calls: tuple[bytes, bool, bytes]) -> bytes:
-    """Calldata of Multicall's aggregate3: (target, may fail, calldata)."""
-    return keccak256(b"aggregate3((address,bool,bytes)[])")[:4] + encode(["(address,bool,bytes)[]"], [calls])
 
 
 def validate(identifier: tuple[object, ...], payload_hash: bytes) -> bytes:
