@@ -97,7 +97,12 @@ RELAY_OFFER_GAS_MAX: Final = 200_000
 """Gas of the call that asks what is offered for a delivery."""
 RELAYS_WAITING_MAX: Final = 10_000
 """Messages that were decided without their delivery and that a node tries again."""
-DELIVERIES_PER_BUNDLE_MAX: Final = 256
+RELAYS_OFFERED_MAX: Final = 256
+"""Of these, tried again in one sub-block."""
+RELAY_TRIALS_MAX: Final = 10
+"""After so many trials, 1, 2, 4, ... slots apart, a node leaves a message to others."""
+DELIVERIES_PER_BUNDLE_MAX: Final = 64
+"""Transactions that deliver one bundle's messages; BUNDLE_BYTES_MAX bounds their bytes."""
 
 # ---------------------------------------------------------------- pool
 POOL_TRANSACTIONS_MAX: Final = 200_000

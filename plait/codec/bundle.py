@@ -63,14 +63,14 @@ def encode_leg(transactions: tuple[bytes, ...]) -> bytes:
     return encode_bytes_list(transactions)
 
 
-def decode_leg(data: bytes) -> list[bytes]:
-    """The transactions of a leg.
+def decode_leg(data: bytes, *, count_max: int = BUNDLE_LEG_TRANSACTIONS_MAX) -> list[bytes]:
+    """The transactions of a leg, or of what has its form.
 
     Raises:
-        CodecError: not a canonical list of 1 to BUNDLE_LEG_TRANSACTIONS_MAX strings.
+        CodecError: not a canonical list of 1 to `count_max` strings.
     """
     outer = Reader(data, what="leg")
-    raws = outer.read_bytes_list("leg", count_max=BUNDLE_LEG_TRANSACTIONS_MAX, size_max=TRANSACTION_BYTES_MAX)
+    raws = outer.read_bytes_list("leg", count_max=count_max, size_max=TRANSACTION_BYTES_MAX)
     outer.end()
     if not raws:
         raise CodecError("a leg has no transactions", code="bundle_leg_empty")

@@ -30,6 +30,8 @@ import msgspec
 
 from plait.errors import InvariantBroken
 from plait.execution.bundles import BundleCandidate
+from plait.execution.relaying import Relayer
+from plait.interop.relays import Relay
 from plait.limits import SUB_BLOCKS_PER_SLOT_MAX
 from plait.ordering.queues import SenderQueue
 from plait.protocol.application import Application
@@ -81,6 +83,8 @@ class SoloEngine:
         publish: told on the event loop about each decided height.
         bundles: asked like `candidates`, for the slot of the height.
         failed: told on the event loop about bundles that were tried in a slot and failed, before `publish`.
+        relayer: who delivers messages between rollups; None delivers none.
+        relays: asked like `bundles`: messages of earlier sub-blocks to try again.
     """
 
     def __init__(
@@ -94,6 +98,8 @@ class SoloEngine:
         publish: Callable[[Decision], None],
         bundles: Callable[[Slot], Sequence[BundleCandidate]] = lambda _: (),
         failed: Callable[[Sequence[BundleFailed], Slot], None] = lambda _, __: None,
+        relayer: Relayer | None = None,
+        relays: Callable[[Slot], Sequence[Relay]] = lambda _: (),
     ) -> None:
         self._application = application
         self._log = log
@@ -103,6 +109,8 @@ class SoloEngine:
         self._publish = publish
         self._bundles = bundles
         self._failed = failed
+        self._relayer = relayer
+        self._relays = relays
         self._info = application.info()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="plait-solo")
         self._stopping = asyncio.Event()
@@ -177,7 +185,14 @@ class SoloEngine:
             self._ticks_idle += 1
             return
         height = Height(self._info.height + 1)
-        request = PrepareRequest(height=height, time_ms=time_ms, candidates=candidates, bundles=bundles)
+        request = PrepareRequest(
+            height=height,
+            time_ms=time_ms,
+            candidates=candidates,
+            bundles=bundles,
+            relayer=self._relayer,
+            relays=self._relays(slot),
+        )
         needed = not same_slot or bool(candidates)
         decision = await asyncio.get_running_loop().run_in_executor(self._worker, self._decide, request, needed)
         if isinstance(decision, tuple):

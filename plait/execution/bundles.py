@@ -1,18 +1,46 @@
-"""One bundle on a candidate: conditions, then legs; everything is applied, or nothing is.
+"""One bundle on a candidate: pins, conditions, legs, deliveries; everything is applied, or nothing is.
 
-A trial marks the sessions of the bundle's legs, reads its conditions, runs leg after leg (ascending by rollup id), and
-undoes all of them when a transaction cannot be applied, or fails without being allowed to. Building, checking and
-simulating use this one function, so they cannot differ.
+A trial marks the sessions that it touches, and undoes all of them when one of these does not hold, in this order:
+    - its pins: the open blocks stand exactly where they say
+    - its conditions, read before anything runs
+    - its legs, ascending by rollup id: every transaction can be applied and succeeds, unless it may revert
+    - its deliveries: when the terms require it, every message that its transactions send to a rollup of the interop set
+      is delivered within the bundle by transactions of a relayer; a message whose sender demanded that
+      (DeliveryRequired of RelayFees) is, whatever the terms say
+    - its messages: what its transactions execute is valid (`plait.execution.messages`)
+    - its fee bid: the sequencer's fee vault has gained at least that much
+Building, checking and simulating use this one function, so they cannot differ. They differ in where deliveries come
+from: a relayer that makes them, or the proposal that lists them.
 
 Level 2. Holds no policy: which bundles are tried, when and in which order, is decided by the protocol.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from plait.execution.candidate import Candidate
-from plait.native import Outcomes, Transaction
-from plait.types import BundleTerms, Condition, ConditionKind, Gas, Hash32, Milliseconds, RollupId
+from plait.execution.messages import (
+    InteropSets,
+    Ran,
+    RanByRollup,
+    delivered_by,
+    delivered_messages,
+    demanded_messages,
+    refuse_messages,
+    sent_messages,
+    touch_messages,
+)
+from plait.interop.messages import MESSENGER, RELAY_DESK
+from plait.interop.relays import Relay
+from plait.limits import CONDITION_CALL_GAS_MAX
+from plait.native import NativeError, Outcomes, Transaction
+from plait.types import Address, BundleTerms, Condition, ConditionKind, Gas, Hash32, Milliseconds, Pin, RollupId
+
+SEQUENCER_FEE_VAULT: Final = Address(bytes.fromhex("4200000000000000000000000000000000000011"))
+"""Where priority fees go, and fee bids (OP Stack specs, predeploys)."""
+DELIVERY_TARGETS: Final = frozenset({MESSENGER, RELAY_DESK})
+"""What a delivery may call."""
+_NOBODY: Final = bytes(20)
 
 
 class DecodedBundle(NamedTuple):
@@ -45,13 +73,32 @@ class Failure(NamedTuple):
     """Why a bundle does not take place."""
 
     code: str
-    """`bundle_condition_false` or `bundle_leg_failed`."""
+    """`bundle_pin_missed`, `bundle_condition_false`, `bundle_leg_failed`, `bundle_delivery_failed`,
+    `bundle_message_invalid` or `bundle_bid_unpaid`."""
     sentence: str
     rollup_id: RollupId
     place: int
-    """Of the transaction in its leg, or of the condition."""
+    """Of the transaction in its leg, of the condition, or of the pin; 0 where there is none."""
     reason: str
-    """The transaction's own code (`reverted`, `nonce_too_low`, ...); empty for a condition."""
+    """The transaction's own code (`reverted`, `nonce_too_low`, ...) or the message's; empty where there is none."""
+
+
+Marks = dict[RollupId, int]
+"""Checkpoints to come back to, per touched rollup."""
+
+
+class Wanted(NamedTuple):
+    """Which messages a bundle must deliver itself."""
+
+    sent: tuple[Relay, ...]
+    """In order, of what its legs sent."""
+    all: bool
+    """Whether every message that a delivery sends belongs to them too, or only those it demands."""
+
+
+Deliver = Callable[[Candidate, Marks, Wanted], "Mapping[RollupId, Sequence[Ran]] | Failure"]
+"""Runs the deliveries of a bundle, marking every session before it runs on it; answers what ran per rollup, in order,
+or why it cannot."""
 
 
 class Trial(NamedTuple):
@@ -62,56 +109,227 @@ class Trial(NamedTuple):
     failure: Failure | None
     """None when all of it was applied."""
     gas_used: Gas
+    """Of legs and deliveries."""
+    deliveries: Mapping[RollupId, Sequence[Ran]] = {}
+    """What relayers ran for it."""
+    sent: tuple[Relay, ...] = ()
+    """Messages that it sent to rollups of the set."""
+    delivered: frozenset[Hash32] = frozenset()
+    """Messages that it delivered."""
 
 
-def try_bundle(candidate: Candidate, bundle: DecodedBundle, *, every_leg: bool = False) -> Trial:
+def no_deliveries(candidate: Candidate, marks: Marks, wanted: Wanted) -> Mapping[RollupId, Sequence[Ran]] | Failure:
+    """The `Deliver` of who relays nothing."""
+    del candidate, marks
+    if not wanted.sent:
+        return {}
+    relay = wanted.sent[0]
+    return undelivered(relay, "no relayer is at work here", "")
+
+
+def undelivered(relay: Relay, problem: str, reason: str) -> Failure:
+    """The failure of a bundle one of whose messages cannot be delivered."""
+    return Failure(
+        "bundle_delivery_failed",
+        f"message 0x{relay.message_hash.hex()} to rollup {relay.sent.destination} cannot be delivered: {problem}",
+        RollupId(relay.sent.destination),
+        0,
+        reason,
+    )
+
+
+def try_bundle(
+    candidate: Candidate,
+    bundle: DecodedBundle,
+    sets: InteropSets,
+    deliver: Deliver = no_deliveries,
+    *,
+    every_leg: bool = False,
+) -> Trial:
     """Applies a bundle to the open blocks of a candidate, or leaves the candidate as it was.
 
     Args:
-        candidate: every rollup of a leg has an open block, every rollup of a condition a session.
+        candidate: every rollup of a leg or pin has an open block, every other rollup that the bundle names a session.
         bundle: decoded.
+        sets: of the registry.
+        deliver: where deliveries come from.
         every_leg: also run what follows a failure, to learn about it (simulation).
 
     Raises:
         NativeError: `block_not_open`.
     """
     terms = bundle.terms
-    marks = {leg.rollup_id: candidate.session(leg.rollup_id).checkpoint() for leg in terms.legs}
-    failure = _false_condition(candidate, terms.conditions)
+    marks: Marks = {leg.rollup_id: candidate.session(leg.rollup_id).checkpoint() for leg in terms.legs}
+    failure = _missed_pin(candidate, terms.pins) or _false_condition(candidate, terms.conditions)
+    vault_before = 0 if terms.fee_bid is None else _vault(candidate, terms.fee_bid.rollup_id)
     outcomes: list[Outcomes | None] = [None] * len(terms.legs)
+    ran: dict[RollupId, list[Ran]] = {}
     gas_used = 0
     if failure is None or every_leg:
         for place, leg in enumerate(terms.legs):
-            ran = candidate.session(leg.rollup_id).run(bundle.legs[place], on_invalid="stop")
-            outcomes[place] = ran
-            gas_used += ran.gas_used
+            outcome = candidate.session(leg.rollup_id).run(bundle.legs[place], on_invalid="stop")
+            outcomes[place] = outcome
+            ran[leg.rollup_id] = [Ran(bundle.legs[place], outcome)]
+            gas_used += outcome.gas_used
             if failure is None:
-                failure = _failed_transaction(leg.rollup_id, ran, len(bundle.legs[place]), leg.allowed_reverts)
+                failure = _failed_transaction(leg.rollup_id, outcome, len(bundle.legs[place]), leg.allowed_reverts)
             if failure is not None and not every_leg:
                 break
-    if failure is not None:
+    trial = Trial(tuple(outcomes), failure, Gas(gas_used))
+    if failure is None and sets and touch_messages(sets, ran):
+        trial = _with_messages(candidate, marks, bundle, sets, deliver, ran, trial)
+    if trial.failure is None and terms.fee_bid is not None:
+        gained = _vault(candidate, terms.fee_bid.rollup_id) - vault_before
+        if gained < terms.fee_bid.amount:
+            trial = trial._replace(failure=_unpaid(terms.fee_bid.rollup_id, gained, terms.fee_bid.amount))
+    if trial.failure is not None:
         candidate.rollback(marks)
-    return Trial(tuple(outcomes), failure, Gas(gas_used))
+    return trial
 
 
-def read_condition(candidate: Candidate, condition: Condition) -> int:
-    """What a condition compares, as the candidate stands."""
+def _with_messages(  # noqa: PLR0917 - a helper with one caller
+    candidate: Candidate,
+    marks: Marks,
+    bundle: DecodedBundle,
+    sets: InteropSets,
+    deliver: Deliver,
+    ran: dict[RollupId, list[Ran]],
+    trial: Trial,
+) -> Trial:
+    """Delivers what must be delivered, and judges all messages of the bundle."""
+    required = bundle.terms.delivery_required
+    sent = sent_messages(candidate, sets, ran)
+    demanded = demanded_messages(sets, ran)
+    wanted = tuple(relay for relay in sent if required or relay.message_hash in demanded)
+    found = deliver(candidate, marks, Wanted(wanted, required))
+    if isinstance(found, Failure):
+        return trial._replace(failure=found)
+    whole = {rollup_id: [*ran.get(rollup_id, ()), *found.get(rollup_id, ())] for rollup_id in sorted({*ran, *found})}
+    if found:
+        sent = sent_messages(candidate, sets, whole)
+        demanded = demanded_messages(sets, whole)
+    delivered = delivered_messages(sets, whole)
+    return trial._replace(
+        failure=_idle_delivery(found, frozenset(relay.message_hash for relay in sent))
+        or _missing_delivery(sent, demanded, delivered, required=required)
+        or _invalid_message(candidate, sets, whole, bundle),
+        gas_used=Gas(trial.gas_used + sum(one.outcomes.gas_used for parts in found.values() for one in parts)),
+        deliveries=found,
+        sent=tuple(sent),
+        delivered=delivered,
+    )
+
+
+def _idle_delivery(found: Mapping[RollupId, Sequence[Ran]], sent: frozenset[Hash32]) -> Failure | None:
+    """Every delivery succeeds and delivers a message of its bundle: nothing else travels under its name."""
+    for rollup_id in sorted(found):
+        for one in found[rollup_id]:
+            delivering = {index for index, message_hash in delivered_by(one) if message_hash in sent}
+            for index, transaction in enumerate(one.transactions):
+                if index not in delivering or transaction.to not in DELIVERY_TARGETS:
+                    failure = one.outcomes.failure(index) if index < len(one.outcomes) else None
+                    return Failure(
+                        "bundle_delivery_failed",
+                        f"delivery 0x{transaction.hash.hex()} on rollup {rollup_id} delivers no message of the bundle"
+                        + ("" if failure is None else f": {failure[1]}"),
+                        rollup_id,
+                        0,
+                        "" if failure is None else failure[0],
+                    )
+    return None
+
+
+def _missing_delivery(
+    sent: Sequence[Relay], demanded: frozenset[Hash32], delivered: frozenset[Hash32], *, required: bool
+) -> Failure | None:
+    """Every message that has to be delivered in the bundle is; one that is demanded has to be sent in it, too."""
+    for relay in sent:
+        if (required or relay.message_hash in demanded) and relay.message_hash not in delivered:
+            return undelivered(relay, "the bundle lacks its delivery", "")
+    lost = sorted(demanded - delivered)
+    if lost:
+        return Failure(
+            "bundle_delivery_failed",
+            f"the delivery of message 0x{lost[0].hex()} is demanded, which is not in the bundle",
+            RollupId(0),
+            0,
+            "",
+        )
+    return None
+
+
+def _invalid_message(
+    candidate: Candidate, sets: InteropSets, ran: RanByRollup, bundle: DecodedBundle
+) -> Failure | None:
+    refused = refuse_messages(candidate, sets, ran)
+    if refused is None:
+        return None
+    places = [place for leg in bundle.legs for place, one in enumerate(leg) if one.hash == refused.transaction]
+    return Failure(
+        "bundle_message_invalid", refused.sentence, refused.rollup_id, places[0] if places else 0, refused.code
+    )
+
+
+def _vault(candidate: Candidate, rollup_id: RollupId) -> int:
+    ((_, balance, _),) = candidate.session(rollup_id).accounts([SEQUENCER_FEE_VAULT])
+    return balance
+
+
+def _unpaid(rollup_id: RollupId, gained: int, amount: int) -> Failure:
+    return Failure(
+        "bundle_bid_unpaid",
+        f"the fee vault of rollup {rollup_id} gained {gained} wei, {amount} were bid",
+        rollup_id,
+        0,
+        "",
+    )
+
+
+def _missed_pin(candidate: Candidate, pins: Sequence[Pin]) -> Failure | None:
+    for index, pin in enumerate(pins):
+        block = candidate.open_block(pin.rollup_id)
+        if block is None or (block.number, block.log_count) != (pin.block_number, pin.log_index):
+            stands = "no block is open" if block is None else f"block {block.number} has {block.log_count} logs"
+            return Failure(
+                "bundle_pin_missed",
+                f"pin {index}: on rollup {pin.rollup_id} it must begin in block {pin.block_number} after "
+                f"{pin.log_index} logs; {stands}",
+                pin.rollup_id,
+                index,
+                "",
+            )
+    return None
+
+
+def read_condition(candidate: Candidate, condition: Condition) -> int | None:
+    """What a condition compares, as the candidate stands; None for a call that fails or returns less than a word."""
     session = candidate.session(condition.rollup_id)
     if condition.kind is ConditionKind.STORAGE:
         return int.from_bytes(session.storage(condition.address, condition.input), "big")
-    ((_, balance, _),) = session.accounts([condition.address])
-    return balance
+    if condition.kind is ConditionKind.BALANCE:
+        ((_, balance, _),) = session.accounts([condition.address])
+        return balance
+    try:
+        result = session.call(_NOBODY, condition.address, condition.input, CONDITION_CALL_GAS_MAX)
+    except NativeError as error:
+        if error.code == "internal":
+            raise
+        return None
+    if not result.success or len(result.output) < 32:
+        return None
+    return int.from_bytes(result.output[:32], "big")
 
 
 def _false_condition(candidate: Candidate, conditions: Sequence[Condition]) -> Failure | None:
     for index, condition in enumerate(conditions):
         found = read_condition(candidate, condition)
-        if not condition.comparison.holds(found, condition.value):
-            where = f" slot 0x{condition.input.hex()}" if condition.input else ""
+        if found is None or not condition.comparison.holds(found, condition.value):
+            where = f" with input 0x{condition.input.hex()}" if condition.input else ""
+            shown = "has no result" if found is None else f"is {found}"
             return Failure(
                 "bundle_condition_false",
                 f"condition {index}: {condition.kind} of 0x{condition.address.hex()}{where} on rollup "
-                f"{condition.rollup_id} is {found}, which is not {condition.comparison} {condition.value}",
+                f"{condition.rollup_id} {shown}, which is not {condition.comparison} {condition.value}",
                 condition.rollup_id,
                 index,
                 "",

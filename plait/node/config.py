@@ -8,7 +8,7 @@ second start needs neither. `NodeConfig` is local: addresses, paths, logs. Nothi
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -147,6 +147,10 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     log_level: LogLevel = "info"
     recheck_own: bool = False
     """Execute own proposals a second time, as a validator of a network does with foreign ones."""
+    relay: Literal["off", "free", "paid"] = "free"
+    """Which messages between rollups this node delivers: none, all, or those that pay for it."""
+    relayer_key: Path | None = None
+    """File with the key that signs and pays deliveries; None for the public one of a devnet."""
     snapshots: bool = True
     snapshot_every_transactions: int = SNAPSHOT_EVERY_TRANSACTIONS
     """A snapshot is written after this many transactions, and after SNAPSHOT_EVERY_HEIGHTS heights in any case."""

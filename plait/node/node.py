@@ -25,6 +25,7 @@ import msgspec
 from plait import __version__
 from plait.engines.solo import Decision, SoloEngine
 from plait.errors import ConfigurationError
+from plait.execution.messages import interop_sets
 from plait.limits import SNAPSHOT_EVERY_HEIGHTS
 from plait.mempool import BundlePool, Pool
 from plait.native import NativeError, Rollup
@@ -37,7 +38,9 @@ from plait.node.health import Health, health_of
 from plait.node.logging import get_logger
 from plait.node.lost_log import require_log, require_no_later_snapshot
 from plait.node.metrics import Metrics
+from plait.node.relayer import relayer_of
 from plait.node.restore import Restored, restore, source_of, write_snapshot
+from plait.node.waiting_messages import WaitingMessages
 from plait.protocol.requests import ApplicationInfo
 from plait.storage import NETWORK_FILE, DataDirectory, DecidedLog, Files, MemoryLog, Snapshots
 from plait.types import NetworkParameters, RollupId, RollupParameters
@@ -86,6 +89,13 @@ class Node:
         self.bus = EffectBus()
         self.pool = Pool()
         self.bundles = BundlePool()
+        self.messages = WaitingMessages()
+        self.relayer = relayer_of(config, stored.network)
+        self.interop_sets = interop_sets(
+            [record.parameters for record in restored.application.ledger.rollups],
+            self.parameters.genesis_time_s,
+            self.parameters.slot_ms,
+        )
         self._application = restored.application
         self._snapshots = stored.snapshots
         self.rollups: dict[RollupId, RollupHandle] = {}
@@ -104,6 +114,8 @@ class Node:
             publish=self._publish,
             bundles=self.bundles.candidates,
             failed=self.bundles.on_failed,
+            relayer=self.relayer,
+            relays=self.messages.offer,
         )
         self._logger = get_logger("node")
         self._stopping = asyncio.Event()
@@ -198,6 +210,8 @@ class Node:
             self.pool.drop(decision.dropped, effect.time_ms)
         self.pool.on_decided(effect)
         self.bundles.on_decided(effect)
+        if self.relayer is not None:
+            self.messages.on_decided(effect)
         self.bus.publish(effect)
         self.metrics.decided(decision)
         self._since_snapshot_heights += 1
@@ -263,6 +277,7 @@ class Node:
         add("store", self.restored.store.statistics)
         add("pool", self._pool_numbers)
         add("bundles", self.bundles.statistics)
+        add("messages", self.messages.statistics)
         add("clock", lambda: {"lead_ms": self.clock.lead_ms()})
 
     def _pool_numbers(self) -> dict[str, int]:

@@ -16,6 +16,7 @@ from typing import Final, Literal, Self
 from plait.codec.rlp import encode_bytes, encode_list, encode_uint
 from plait.errors import ConfigurationError
 from plait.native import keccak256, recover_signer, sign_digest
+from plait.node.config import NetworkConfig, NodeConfig
 from plait.rollups.embedded.accounts import DEVELOPMENT_RELAYER
 from plait.types import Address, RollupId
 
@@ -116,6 +117,20 @@ class LocalRelayer:
         signature = sign_digest(self._private_key, keccak256(_DYNAMIC_FEE + encode_list(fields)))
         r, s, parity = int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:64], "big"), signature[64]
         return _DYNAMIC_FEE + encode_list([*fields, encode_uint(parity), encode_uint(r), encode_uint(s)])
+
+
+def relayer_of(config: NodeConfig, network: NetworkConfig) -> LocalRelayer | None:
+    """The relayer that a node's configuration asks for: its own key's, or on a network with development accounts the
+    public one; none for "off", and none where there is no key.
+
+    Raises:
+        ConfigurationError: as `LocalRelayer.from_key_file`.
+    """
+    if config.relay == "off":
+        return None
+    if config.relayer_key is not None:
+        return LocalRelayer.from_key_file(config.relayer_key, policy=config.relay)
+    return LocalRelayer.of_development(policy=config.relay) if network.development_accounts else None
 
 
 def _read_key(path: Path) -> bytes:

@@ -151,6 +151,7 @@ class Application:
             dropped=built.dropped,
             deferred=built.deferred,
             bundles_failed=tuple(built.bundles.failed),
+            relays_refused=built.relays_refused,
             bundles_deferred=built.bundles.deferred,
         )
 
@@ -229,12 +230,13 @@ class Application:
         commitment = check_commitment(self._base.ledger, proposal)
         advanced = self._advance(time_ms)
         check_position(advanced, proposal)
-        runs, bundles = run_items(self._base, advanced, proposal, time_ms, senders)
+        runs, bundles, messages = run_items(self._base, advanced, proposal, time_ms, senders)
         return finish(
             self._base,
             advanced,
             runs,
             bundles,
+            messages,
             proposal=proposal,
             data=data,
             commitment=commitment,

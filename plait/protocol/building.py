@@ -2,10 +2,15 @@
 own affair.
 
 Bundles come first: each is tried on the advanced open blocks (`plait.protocol.bundles`); what fails leaves no trace.
+Relays come last (`plait.protocol.relaying`).
 
 Every rollup's candidates are then ordered by its policy, cut to the room of the proposal, and run on the advanced open
 blocks. What cannot be applied is left out: for good when it never can be (the pool drops it), or until a later
 sub-block (block gas, data availability, fees).
+
+A plain transaction may execute a message that exists before the plain transactions run: one of an earlier sub-block or
+of a bundle. One whose message may still come waits; any other is dropped, and so is one that demands a delivery in its
+bundle, because it is in none.
 
 Leaving a transaction out can put the rest out of order: when its sender's next one still applied, because the nonce had
 moved without it (the candidate was stale, or an EIP-7702 authorization used the nonce). Then the run is undone and the
@@ -14,23 +19,36 @@ rest ordered and run again; no proposal leaves here that `process` would refuse.
 Level 4.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import compress
 from typing import NamedTuple
 
 from plait.crypto.commitments import commit
 from plait.errors import ProposalRefused
+from plait.execution.bundles import no_deliveries
 from plait.execution.candidate import Candidate
+from plait.execution.messages import (
+    InteropSets,
+    Ran,
+    delivered_messages,
+    demanded_by,
+    lookup_of,
+    refuse_declared,
+    sent_messages,
+)
+from plait.execution.relaying import deliver_by
+from plait.interop.messages import CROSS_L2_INBOX
 from plait.ledger.state import LedgerState
 from plait.limits import PROPOSAL_BYTES_MAX, PROPOSAL_ITEMS_MAX, PROPOSAL_REPAIRS_MAX
-from plait.native import Outcomes, Transaction
+from plait.native import Outcomes, Transaction, declaring
 from plait.ordering.policy import Ordered, check_order, order
 from plait.ordering.queues import Ready, SenderQueue
-from plait.protocol.bundles import BundlesBuilt, build_bundles
+from plait.protocol.bundles import BundlesBuilt, BundleWork, build_bundles
 from plait.protocol.proposal import ITEM_OVERHEAD_BYTES, encode_items
+from plait.protocol.relaying import RelayRefused, RelaysRun, RelayWork, Room, build_relays
 from plait.protocol.requests import Dropped, PrepareRequest
-from plait.protocol.sub_block import Advanced, Base, Executed, Run, complete, with_legs
-from plait.types import Hash32, Milliseconds, OrderingPolicy, RollupId, Wei
+from plait.protocol.sub_block import Advanced, Base, Executed, Messages, Run, assemble, complete, sets_of
+from plait.types import Hash32, Milliseconds, OrderingPolicy, RollupId, Seconds, Wei
 
 FRAME_BYTES_PER_ROLLUP = 128
 """Upper bound of what a rollup adds to a proposal without items: roots, ids, list prefixes; sealed blocks are counted
@@ -39,6 +57,8 @@ FRAME_BYTES = 1_024
 SEALED_BLOCK_BYTES = 48
 
 _INCLUDED = bytes(int(status != 2) for status in range(256))
+_MESSAGES_AWAITED = frozenset({"message_missing", "message_not_yet", "message_from_future"})
+"""Refusals of a declared message that time may heal."""
 _RETRIED = frozenset({"nonce_too_high", "fee_cap_too_low", "block_gas_limit_reached", "block_da_limit_reached"})
 
 
@@ -49,6 +69,7 @@ class Built(NamedTuple):
     dropped: tuple[Dropped, ...]
     deferred: int
     bundles: BundlesBuilt
+    relays_refused: tuple[RelayRefused, ...]
 
 
 def build(base: Base, advanced: Advanced, request: PrepareRequest) -> Built:
@@ -57,18 +78,88 @@ def build(base: Base, advanced: Advanced, request: PrepareRequest) -> Built:
     total = sum(len(queue) for rollup_queues in queues.values() for queue in rollup_queues)
     runs: dict[RollupId, Run] = {}
     dropped: list[Dropped] = []
+    sets = sets_of(base.ledger)
+    candidate = advanced.candidate
     bytes_left = _bytes_left(base.ledger, advanced, request.bytes_max)
-    bundles = build_bundles(advanced.candidate, advanced.position, request.bundles, request.time_ms, bytes_left)
+    deliver = no_deliveries if request.relayer is None else deliver_by(request.relayer, sets)
+    work = BundleWork(request.bundles, request.time_ms, bytes_left, sets, deliver)
+    bundles = build_bundles(candidate, advanced.position, work)
+    bytes_left -= bundles.bytes
+    items_left = PROPOSAL_ITEMS_MAX - bundles.run.transactions
     if total and advanced.position.carries_items:
-        ordered = _order_all(base.ledger, advanced.candidate, queues, request.time_ms)
-        items_left = PROPOSAL_ITEMS_MAX - bundles.run.transactions
-        packed = _pack(ordered, bytes_left - bundles.bytes, items_left)
-        runs = _run(base.ledger, advanced.candidate, packed, request.time_ms, dropped)
+        ordered = _order_all(base.ledger, candidate, queues, request.time_ms)
+        packed = _pack(ordered, bytes_left, items_left)
+        runs = _run(base.ledger, candidate, _executable(candidate, sets, packed, dropped), request.time_ms, dropped)
     plain = sum(len(run.transactions) for run in runs.values())
-    runs = with_legs(runs, bundles.run)
+    bytes_left -= sum(len(item) + 4 for run in runs.values() for item in run.items)
+    room = Room(bytes_left, items_left - plain)
+    relays, messages = _relay(sets, advanced, request, bundles, runs, room=room)
+    runs = assemble(runs, bundles.run, relays.transactions)
     commitment = commit(base.ledger.rollup_ids, {rollup_id: run.items for rollup_id, run in runs.items()})
-    executed = complete(base, advanced, runs, request.time_ms, commitment, bundles=bundles.run)
-    return Built(executed, tuple(dropped), total - plain - len(dropped), bundles)
+    executed = complete(base, advanced, runs, request.time_ms, commitment, bundles=bundles.run, messages=messages)
+    return Built(executed, tuple(dropped), total - plain - len(dropped), bundles, tuple(relays.refused))
+
+
+def _executable(
+    candidate: Candidate, sets: InteropSets, packed: dict[RollupId, Ordered], dropped: list[Dropped]
+) -> dict[RollupId, Ordered]:
+    """The columns without transactions whose messages are not valid now; those that never will be are dropped."""
+    kept = dict(packed)
+    lookup = lookup_of(candidate)
+    for rollup_id, (transactions, stamps_ms) in packed.items():
+        interop_set, block = sets.get(rollup_id), candidate.open_block(rollup_id)
+        if interop_set is None or block is None:
+            continue
+        mask = bytearray(b"\x01") * len(transactions)
+        for index in declaring(transactions, CROSS_L2_INBOX):
+            timestamp = Seconds(block.timestamp)
+            failure = refuse_declared(interop_set, rollup_id, timestamp, transactions[index], lookup)
+            if failure is None:
+                continue
+            mask[index] = 0
+            if failure.code not in _MESSAGES_AWAITED:
+                dropped.append(Dropped(rollup_id, Hash32(transactions[index].hash), failure.code, failure.sentence))
+        if not all(mask):
+            columns = Ordered(list(compress(transactions, mask)), list(compress(stamps_ms, mask)))
+            if columns.transactions:
+                kept[rollup_id] = columns
+            else:
+                del kept[rollup_id]
+    return kept
+
+
+def _relay(
+    sets: InteropSets,
+    advanced: Advanced,
+    request: PrepareRequest,
+    bundles: BundlesBuilt,
+    runs: Mapping[RollupId, Run],
+    *,
+    room: Room,
+) -> tuple[RelaysRun, Messages]:
+    """Relays what was sent, and says what the sub-block did with messages."""
+    candidate = advanced.candidate
+    plain = {
+        rollup_id: [Ran(run.transactions, run.outcomes)] for rollup_id, run in runs.items() if run.outcomes is not None
+    }
+    sent = [*bundles.run.sent, *sent_messages(candidate, sets, plain)]
+    delivered = frozenset(bundles.run.delivered) | delivered_messages(sets, plain)
+    relays = RelaysRun({}, [])
+    if request.relayer is not None and advanced.position.carries_items and (sent or request.relays):
+        work = RelayWork(
+            request.relayer,
+            [
+                relay
+                for relay in sent
+                if relay.message_hash in bundles.run.delivered or relay.message_hash not in delivered
+            ],
+            bundles.run.delivered,
+            request.relays,
+        )
+        relays = build_relays(candidate, sets, work, room)
+        sent += sent_messages(candidate, sets, relays.ran)
+        delivered |= delivered_messages(sets, relays.ran)
+    return relays, Messages(tuple(sent), delivered)
 
 
 def _run(
@@ -80,6 +171,7 @@ def _run(
 ) -> dict[RollupId, Run]:
     """Runs ordered columns; what was left out for good is added to `dropped`. What is returned is in order."""
     policies = {record.rollup_id: record.parameters.ordering for record in ledger.rollups}
+    sets = sets_of(ledger)
     for _ in range(PROPOSAL_REPAIRS_MAX + 1):
         marks = {rollup_id: candidate.session(rollup_id).checkpoint() for rollup_id in packed}
         outcomes = candidate.run({i: columns.transactions for i, columns in packed.items()}, on_invalid="skip")
@@ -88,6 +180,15 @@ def _run(
         repaired = False
         for rollup_id, ran in outcomes.items():
             columns = packed[rollup_id]
+            demanding = demanded_by(ran) if rollup_id in sets else set()
+            if demanding:
+                dropped.extend(_demanding(rollup_id, columns.transactions, demanding))
+                mask = bytes(int(at not in demanding) for at in range(len(ran)))
+                included[rollup_id] = Ordered(
+                    list(compress(columns.transactions, mask)), list(compress(columns.stamps_ms, mask))
+                )
+                repaired = True
+                continue
             run = _included(columns, ran)
             if len(run.transactions) < len(ran):
                 block = candidate.open_block(rollup_id)
@@ -211,6 +312,16 @@ def _included(columns: Ordered, outcomes: Outcomes) -> Run:
 def _mask(outcomes: Outcomes) -> bytes:
     """1 for each applied transaction, 0 for each that was left out."""
     return outcomes.statuses.translate(_INCLUDED)
+
+
+def _demanding(rollup_id: RollupId, transactions: Sequence[Transaction], places: Collection[int]) -> list[Dropped]:
+    sentence = (
+        "It sends a message that must be delivered in its slot or not be sent at all; hand it in as a bundle "
+        "(plait_sendBundle)."
+    )
+    return [
+        Dropped(rollup_id, Hash32(transactions[place].hash), "delivery_required", sentence) for place in sorted(places)
+    ]
 
 
 def _never_applicable(

@@ -1,10 +1,11 @@
 """Bundles of a sub-block: which are tried, how they stand in a proposal, and when they are refused.
 
 A sub-block runs its bundles first, one after the other in the order of the bundles section, before any plain
-transaction of any rollup. The order is strictly ascending by (stamp, bundle hash), where the stamp is when the bundle
-arrived at the proposer, or the sub-block's own time for one that failed before; so for a given set of bundles and
-stamps one order is valid. A bundle runs as `plait.execution.bundles` says: all of it is applied, or the proposal is
-refused (checking) and the bundle left out (building).
+transaction of any rollup. The order is strictly ascending by (not pinned, minus the fee bid, stamp, bundle hash):
+pinned bundles first, then by what they pay. The stamp is when the bundle arrived at the proposer, or the sub-block's
+own time for one that failed before; so for a given set of bundles and stamps one order is valid. A bundle runs as
+`plait.execution.bundles` says: all of it is applied, or the proposal is refused (checking) and the bundle left out
+(building).
 
 What building leaves untried is deferred whole: a bundle whose transactions may not fit a block is never split.
 
@@ -12,34 +13,54 @@ Level 4, pure but for the native sessions it drives.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from hashlib import sha256
 from typing import NamedTuple
 
-from plait.codec.bundle import decode_leg
-from plait.errors import CodecError, ProposalRefused
-from plait.execution.bundles import BundleCandidate, DecodedBundle, Failure, Trial, try_bundle
+from plait.errors import ProposalRefused
+from plait.execution.bundles import (
+    BundleCandidate,
+    DecodedBundle,
+    Deliver,
+    Failure,
+    Marks,
+    Trial,
+    Wanted,
+    no_deliveries,
+    try_bundle,
+)
 from plait.execution.candidate import Candidate
-from plait.limits import BUNDLE_FAILED_GAS_PER_SUB_BLOCK_MAX, BUNDLES_PER_SUB_BLOCK_MAX, PROPOSAL_ITEMS_MAX
+from plait.execution.messages import InteropSets, Ran, delivered_by
+from plait.interop.relays import Relay
+from plait.limits import (
+    BUNDLE_BYTES_MAX,
+    BUNDLE_FAILED_GAS_PER_SUB_BLOCK_MAX,
+    BUNDLES_PER_SUB_BLOCK_MAX,
+    DELIVERIES_PER_BUNDLE_MAX,
+    PROPOSAL_ITEMS_MAX,
+)
 from plait.native import Transaction, merkle_root
 from plait.protocol.effects import BundleDecided
 from plait.protocol.grid import Position
 from plait.protocol.proposal import (
     LEG_HEAD_BYTES,
-    LEG_KIND,
     BundleEntry,
-    Proposal,
+    encode_deliveries_item,
     encode_entry,
     encode_leg_item,
 )
 from plait.protocol.requests import BundleFailed
-from plait.types import Hash32, Milliseconds, RollupId, Slot
+from plait.types import BundleTerms, Hash32, Milliseconds, RollupId, Slot
 
 ENTRY_BYTES = 16
 """Upper bound of what an entry adds to the bytes of its terms, and a leg item's prefix to the bytes of its leg."""
 
 
+def order_key(stamp_ms: Milliseconds, terms: BundleTerms, bundle_hash: Hash32) -> tuple[bool, int, int, bytes]:
+    """What orders a bundle among those of its sub-block: strictly ascending."""
+    return not terms.pins, 0 if terms.fee_bid is None else -terms.fee_bid.amount, stamp_ms, bundle_hash
+
+
 class LegColumns(NamedTuple):
-    """What the bundles of a sub-block ran on one rollup, in order."""
+    """What the bundles of a sub-block ran on one rollup, in order, deliveries included."""
 
     items: list[bytes]
     transactions: list[Transaction]
@@ -52,11 +73,15 @@ class BundlesRun(NamedTuple):
     entries: list[bytes]
     decided: list[BundleDecided]
     legs: dict[RollupId, LegColumns]
+    sent: list[Relay]
+    """Messages that they sent."""
+    delivered: dict[Hash32, Ran]
+    """By hash, the messages that they delivered, and the transactions that did."""
 
     @classmethod
     def empty(cls) -> "BundlesRun":
         """No bundles."""
-        return cls([], [], {})
+        return cls([], [], {}, [], {})
 
     @property
     def root(self) -> Hash32 | None:
@@ -75,15 +100,50 @@ class BundlesRun(NamedTuple):
         for leg, transactions, leg_bytes, ran in zip(
             bundle.terms.legs, bundle.legs, bundle.leg_bytes, trial.outcomes, strict=True
         ):
-            columns = self.legs.setdefault(leg.rollup_id, LegColumns([], [], bytearray()))
+            columns = self._columns(leg.rollup_id)
             columns.items.append(encode_leg_item(bundle.hash, leg_bytes))
             columns.transactions.extend(transactions)
             columns.statuses.extend(ran.statuses if ran is not None else b"")
             placed.append((leg.rollup_id, tuple(Hash32(transaction.hash) for transaction in transactions)))
-        self.decided.append(BundleDecided(hash=bundle.hash, legs=tuple(placed)))
+        for rollup_id in sorted(trial.deliveries):
+            columns = self._columns(rollup_id)
+            delivering = [one for part in trial.deliveries[rollup_id] for one in part.transactions]
+            columns.items.append(encode_deliveries_item(bundle.hash, [one.raw for one in delivering]))
+            columns.transactions.extend(delivering)
+            columns.statuses.extend(b"\x01" * len(delivering))
+            for part in trial.deliveries[rollup_id]:
+                self.delivered.update((message_hash, part) for _, message_hash in delivered_by(part))
+        self.sent.extend(trial.sent)
+        self.decided.append(
+            BundleDecided(
+                hash=bundle.hash,
+                legs=tuple(placed),
+                deliveries=tuple(
+                    (rollup_id, tuple(Hash32(one.hash) for part in parts for one in part.transactions))
+                    for rollup_id, parts in sorted(trial.deliveries.items())
+                ),
+            )
+        )
+
+    def _columns(self, rollup_id: RollupId) -> LegColumns:
+        return self.legs.setdefault(rollup_id, LegColumns([], [], bytearray()))
 
 
 # ---------------------------------------------------------------- building
+class BundleWork(NamedTuple):
+    """What there is to build bundles from."""
+
+    offered: Sequence[BundleCandidate]
+    time_ms: Milliseconds
+    """Of the sub-block."""
+    bytes_left: int
+    """That bundles may take of the proposal."""
+    sets: InteropSets
+    """Of the registry."""
+    deliver: Deliver = no_deliveries
+    """Who delivers what bundles need delivered."""
+
+
 class BundlesBuilt(NamedTuple):
     """What building made of the offered bundles."""
 
@@ -94,29 +154,23 @@ class BundlesBuilt(NamedTuple):
     """Of the proposal that the bundles take, an upper bound."""
 
 
-def build_bundles(
-    candidate: Candidate,
-    position: Position,
-    offered: Sequence[BundleCandidate],
-    time_ms: Milliseconds,
-    bytes_left: int,
-) -> BundlesBuilt:
+def build_bundles(candidate: Candidate, position: Position, work: BundleWork) -> BundlesBuilt:
     """Tries bundles in the order of the protocol; those that hold stay applied to the candidate.
 
     Args:
         candidate: advanced to the sub-block's slot.
         position: of the sub-block.
-        offered: the pool's bundles.
-        time_ms: of the sub-block.
-        bytes_left: that bundles may take of the proposal.
+        work: what there is to try.
     """
     run = BundlesRun.empty()
+    offered, time_ms, bytes_left, sets, deliver = work
     if not offered or not position.carries_items:
         return BundlesBuilt(run, [], len(offered), 0)
     ordered = sorted(
         ((time_ms if offer.retried else min(offer.ready_ms, time_ms), offer.bundle.hash, offer) for offer in offered),
-        key=lambda entry: entry[:2],
+        key=lambda entry: order_key(entry[0], entry[2].bundle.terms, entry[1]),
     )
+    room = (0, 0) if deliver is no_deliveries else (BUNDLE_BYTES_MAX, DELIVERIES_PER_BUNDLE_MAX)
     failed: list[BundleFailed] = []
     charges: dict[bytes, int] = {}
     seen: set[Hash32] = set()
@@ -132,24 +186,32 @@ def build_bundles(
             or charges.get(offer.payer, 0) >= offer.credit
             or burnt > BUNDLE_FAILED_GAS_PER_SUB_BLOCK_MAX
             or len(run.entries) == BUNDLES_PER_SUB_BLOCK_MAX
-            or transactions + count > PROPOSAL_ITEMS_MAX
-            or size + taken > bytes_left
+            or transactions + count + room[1] > PROPOSAL_ITEMS_MAX
+            or size + taken + room[0] > bytes_left
             or not _fits(candidate, bundle)
         ):
             deferred += 1
             continue
         seen.add(bundle_hash)
-        trial = try_bundle(candidate, bundle)
+        trial = try_bundle(candidate, bundle, sets, deliver)
         if trial.failure is None:
             run.add(stamp_ms, bundle, trial)
-            size += taken
-            transactions += count
+            size += taken + _delivery_bytes(trial)
+            transactions += count + sum(map(len, trial.deliveries.values()))
             continue
         charged = trial.gas_used > 0 or trial.failure.code == "bundle_condition_false"
         charges[offer.payer] = charges.get(offer.payer, 0) + charged
         burnt += trial.gas_used
         failed.append(BundleFailed(bundle_hash, *trial.failure, charged))
     return BundlesBuilt(run, failed, deferred, size)
+
+
+def _delivery_bytes(trial: Trial) -> int:
+    """Upper bound of what the deliveries of a bundle add to a proposal."""
+    return sum(
+        LEG_HEAD_BYTES + ENTRY_BYTES + sum(one.size + 4 for part in parts for one in part.transactions)
+        for parts in trial.deliveries.values()
+    )
 
 
 def _fits(candidate: Candidate, bundle: DecodedBundle) -> bool:
@@ -179,15 +241,17 @@ def check_entries(entries: Sequence[BundleEntry], slot: Slot, time_ms: Milliseco
         ProposalRefused: `bundle_duplicate`, `bundle_order`, `bundle_stamp_in_future`, `bundle_outside_window`.
     """
     seen: set[Hash32] = set()
-    before: tuple[int, bytes] = (-1, b"")
+    before: tuple[bool, int, int, bytes] | None = None
     for place, entry in enumerate(entries):
         bundle_hash = entry.hash
         if bundle_hash in seen:
             raise _refused("bundle_duplicate", place, bundle_hash, "occurs twice")
         seen.add(bundle_hash)
-        if (entry.stamp_ms, bundle_hash) <= before:
-            raise _refused("bundle_order", place, bundle_hash, "does not stand in the order of stamps and hashes")
-        before = (entry.stamp_ms, bundle_hash)
+        key = order_key(entry.stamp_ms, entry.terms, bundle_hash)
+        if before is not None and key <= before:
+            problem = "does not stand in the order of pins, fee bids, stamps and hashes"
+            raise _refused("bundle_order", place, bundle_hash, problem)
+        before = key
         if entry.stamp_ms > time_ms:
             raise _refused(
                 "bundle_stamp_in_future", place, bundle_hash, f"has a stamp after the sub-block's time of {time_ms} ms"
@@ -202,94 +266,55 @@ def check_entries(entries: Sequence[BundleEntry], slot: Slot, time_ms: Milliseco
             )
 
 
-class SplitBlocks(NamedTuple):
-    """A proposal's items, legs and plain ones apart."""
+class ListedBundle(NamedTuple):
+    """A bundle of a proposal, decoded."""
 
-    legs: dict[RollupId, list[list[bytes]]]
-    """Per rollup the raw transactions of its legs, in the order of the bundles."""
-    leg_bytes: list[tuple[bytes, ...]]
-    """Per bundle the bytes of its legs."""
-    plain: dict[RollupId, list[bytes]]
-    """Per rollup the items after its legs; every rollup of the proposal is there."""
-
-
-def split_legs(proposal: Proposal) -> SplitBlocks:
-    """Takes the legs that the bundles section names from the heads of the blocks.
-
-    Raises:
-        CodecError: `codec_invalid`, `bundle_leg_empty` (a leg's bytes), `codec_too_many`.
-        ProposalRefused: `bundle_leg_missing`, `bundle_leg_mismatch`, `bundle_allowed_revert_unknown`.
-    """
-    items = dict(proposal.blocks)
-    taken: dict[RollupId, int] = {}
-    legs: dict[RollupId, list[list[bytes]]] = {}
-    leg_bytes: list[tuple[bytes, ...]] = []
-    transactions = 0
-    for place, entry in enumerate(proposal.bundles):
-        bundle_hash = entry.hash
-        found: list[bytes] = []
-        for leg in entry.terms.legs:
-            index = taken.get(leg.rollup_id, 0)
-            listed = items.get(leg.rollup_id, [])
-            if index >= len(listed) or listed[index][:1] != LEG_KIND:
-                raise _refused("bundle_leg_missing", place, bundle_hash, f"has no leg on rollup {leg.rollup_id}")
-            item = listed[index]
-            data = item[LEG_HEAD_BYTES:]
-            if item[1:LEG_HEAD_BYTES] != bundle_hash or sha256(data).digest() != leg.leg_hash:
-                raise _refused(
-                    "bundle_leg_mismatch",
-                    place,
-                    bundle_hash,
-                    f"has another leg on rollup {leg.rollup_id} than its terms name",
-                )
-            raws = decode_leg(data)
-            if leg.allowed_reverts and leg.allowed_reverts[-1] >= len(raws):
-                raise _refused(
-                    "bundle_allowed_revert_unknown", place, bundle_hash, "allows a revert of no transaction of its leg"
-                )
-            taken[leg.rollup_id] = index + 1
-            legs.setdefault(leg.rollup_id, []).append(raws)
-            found.append(data)
-            transactions += len(raws) - 1
-        leg_bytes.append(tuple(found))
-    if transactions + sum(len(listed) for listed in items.values()) > PROPOSAL_ITEMS_MAX:
-        raise CodecError(f"more than {PROPOSAL_ITEMS_MAX} transactions", code="codec_too_many")
-    plain = {rollup_id: listed[taken.get(rollup_id, 0) :] for rollup_id, listed in items.items()}
-    return SplitBlocks(legs, leg_bytes, plain)
+    bundle: DecodedBundle
+    deliveries: Mapping[RollupId, tuple[Transaction, ...]]
 
 
 def run_bundles(
-    candidate: Candidate,
-    entries: Sequence[BundleEntry],
-    leg_bytes: Sequence[tuple[bytes, ...]],
-    legs: Mapping[RollupId, Sequence[tuple[Transaction, ...]]],
+    candidate: Candidate, entries: Sequence[BundleEntry], listed: Sequence[ListedBundle], sets: InteropSets
 ) -> BundlesRun:
     """Executes the bundles of a proposal.
 
     Args:
-        candidate: advanced; every rollup with a leg has an open block.
+        candidate: advanced; every rollup with items has an open block.
         entries: in order, checked by `check_entries`.
-        leg_bytes: per entry, as `split_legs` gives them.
-        legs: per rollup the decoded legs, in the order of the entries.
+        listed: parallel to them.
+        sets: of the registry.
 
     Raises:
-        ProposalRefused: `bundle_condition_false`, `bundle_leg_failed`.
+        ProposalRefused: `bundle_pin_missed`, `bundle_condition_false`, `bundle_leg_failed`, `bundle_delivery_failed`,
+            `bundle_message_invalid`, `bundle_bid_unpaid`.
     """
     run = BundlesRun.empty()
-    remaining = {rollup_id: iter(decoded) for rollup_id, decoded in legs.items()}
-    for place, (entry, data) in enumerate(zip(entries, leg_bytes, strict=True)):
-        bundle = DecodedBundle(
-            entry.hash,
-            entry.terms,
-            entry.terms_bytes,
-            tuple(next(remaining[leg.rollup_id]) for leg in entry.terms.legs),
-            data,
-        )
-        trial = try_bundle(candidate, bundle)
+    for place, (entry, one) in enumerate(zip(entries, listed, strict=True)):
+        trial = try_bundle(candidate, one.bundle, sets, _given(one.deliveries))
         if trial.failure is not None:
-            raise _failed(place, bundle.hash, trial.failure)
-        run.add(entry.stamp_ms, bundle, trial)
+            raise _failed(place, one.bundle.hash, trial.failure)
+        if len(trial.deliveries) != len(one.deliveries):  # nothing in the bundle had to do with messages
+            raise _refused(
+                "bundle_delivery_failed", place, one.bundle.hash, "has deliveries that deliver nothing of it"
+            )
+        run.add(entry.stamp_ms, one.bundle, trial)
     return run
+
+
+def _given(deliveries: Mapping[RollupId, tuple[Transaction, ...]]) -> Deliver:
+    """The deliveries that a proposal lists. What they come to is judged with the bundle."""
+
+    def deliver(candidate: Candidate, marks: Marks, wanted: Wanted) -> Mapping[RollupId, Sequence[Ran]]:
+        del wanted
+        found: dict[RollupId, list[Ran]] = {}
+        for rollup_id, transactions in sorted(deliveries.items()):
+            session = candidate.session(rollup_id)
+            if rollup_id not in marks:
+                marks[rollup_id] = session.checkpoint()
+            found[rollup_id] = [Ran(transactions, session.run(transactions, on_invalid="stop"))]
+        return found
+
+    return deliver
 
 
 def _failed(place: int, bundle_hash: Hash32, failure: Failure) -> ProposalRefused:

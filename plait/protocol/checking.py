@@ -7,22 +7,46 @@ docs/protocol.md lists all codes.
 Level 4.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from plait.crypto.commitments import SubBlockCommitment, commit
 from plait.errors import ProposalRefused
+from plait.execution.bundles import DecodedBundle
+from plait.execution.messages import (
+    InteropSets,
+    Ran,
+    delivered_messages,
+    demanded_messages,
+    refuse_messages,
+    sent_messages,
+)
 from plait.ledger.state import LedgerState
 from plait.native import Outcomes, Refusal, Transaction, decode_transactions
 from plait.ordering.policy import check_order
-from plait.protocol.bundles import BundlesRun, check_entries, root_of, run_bundles, split_legs
+from plait.protocol.bundles import BundlesRun, ListedBundle, check_entries, root_of, run_bundles
 from plait.protocol.proposal import (
+    BundleEntry,
     Proposal,
     RollupSeals,
     SubBlockHeader,
     TransactionColumns,
+    encode_items,
     split_items,
 )
-from plait.protocol.sub_block import Advanced, Base, Executed, Run, complete, seals_of, with_legs
+from plait.protocol.relaying import check_relayed, check_relays, demand_refused, message_refused
+from plait.protocol.sections import Bundled, RollupSections, sections_of
+from plait.protocol.sub_block import (
+    Advanced,
+    Base,
+    Executed,
+    Messages,
+    Run,
+    assemble,
+    complete,
+    seals_of,
+    sets_of,
+)
 from plait.types import Height, Milliseconds, RollupId, Wei
 
 SENDER_BYTES = 20
@@ -81,6 +105,8 @@ def check_commitment(ledger: LedgerState, proposal: Proposal) -> SubBlockCommitm
     for entry in proposal.bundles:
         named = [leg.rollup_id for leg in entry.terms.legs]
         named += [condition.rollup_id for condition in entry.terms.conditions]
+        named += [pin.rollup_id for pin in entry.terms.pins]
+        named += [] if entry.terms.fee_bid is None else [entry.terms.fee_bid.rollup_id]
         unknown.extend(rollup_id for rollup_id in named if rollup_id not in known)
     if unknown:
         raise ProposalRefused(f"rollup {unknown[0]} is not registered", code="rollup_unknown", rollup_id=unknown[0])
@@ -96,23 +122,38 @@ def check_commitment(ledger: LedgerState, proposal: Proposal) -> SubBlockCommitm
     return expected
 
 
-def decode_items(
-    rollup_id: RollupId, items: Sequence[bytes], senders: bytes | None, first: int = 0
-) -> tuple[TransactionColumns, list[Transaction]]:
-    """Decodes a rollup's plain items and recovers their senders (or takes them from our own log).
+class Decoded(NamedTuple):
+    """A rollup's items, decoded."""
+
+    bundled: list[tuple[Bundled, tuple[Transaction, ...]]]
+    columns: TransactionColumns
+    plain: list[Transaction]
+    relays: list[Transaction]
+
+
+def decode_items(rollup_id: RollupId, sections: RollupSections, senders: bytes | None) -> Decoded:
+    """Decodes a rollup's transactions and recovers their senders (or takes them from our own log).
 
     Args:
         rollup_id: whose items these are.
-        items: without legs.
-        senders: 20 bytes per item, or None.
-        first: how many legs stand before them.
+        sections: of `sections_of`.
+        senders: 20 bytes per transaction, or None.
 
     Raises:
         CodecError: `item_kind_unknown`.
         ProposalRefused: `transaction_undecodable`, `transaction_duplicate`.
     """
-    columns = split_items(items, first)
-    transactions = _decode(rollup_id, columns.raws, senders, first)
+    first = len(sections.bundled)
+    columns = split_items(sections.plain, first)
+    raws = [raw for one in sections.bundled for raw in one.raws]
+    legs = len(raws)
+    raws += columns.raws
+    raws += sections.relays
+    decoded = decode_transactions(raws, rollup_id, senders=senders)
+    transactions = [transaction for transaction in decoded if isinstance(transaction, Transaction)]
+    if len(transactions) != len(decoded):
+        index, refusal = next((i, t) for i, t in enumerate(decoded) if isinstance(t, Refusal))
+        raise _undecodable(rollup_id, sections, index, refusal)
     if len(set(columns.raws)) != len(columns.raws):
         index = first + _first_repetition(columns.raws)
         raise ProposalRefused(
@@ -121,100 +162,144 @@ def decode_items(
             rollup_id=rollup_id,
             index=index,
         )
-    return columns, transactions
-
-
-def _decode(rollup_id: RollupId, raws: Sequence[bytes], senders: bytes | None, first: int) -> list[Transaction]:
-    decoded = decode_transactions(raws, rollup_id, senders=senders)
-    transactions = [transaction for transaction in decoded if isinstance(transaction, Transaction)]
-    if len(transactions) != len(decoded):
-        index, refusal = next((i, t) for i, t in enumerate(decoded) if isinstance(t, Refusal))
-        raise ProposalRefused(
-            f"item {first + index} of rollup {rollup_id} is not an acceptable transaction: {refusal.message}",
-            code="transaction_undecodable",
-            rollup_id=rollup_id,
-            index=first + index,
-            reason=refusal.code,
-        )
-    return transactions
-
-
-def _decode_legs(
-    rollup_id: RollupId, legs: Sequence[Sequence[bytes]], senders: bytes | None
-) -> list[tuple[Transaction, ...]]:
-    """Decodes the legs of a rollup. A refusal's index is that of the leg."""
-    decoded: list[tuple[Transaction, ...]] = []
+    bundled: list[tuple[Bundled, tuple[Transaction, ...]]] = []
     taken = 0
-    for place, raws in enumerate(legs):
-        known = None if senders is None else senders[taken : taken + SENDER_BYTES * len(raws)]
-        taken += SENDER_BYTES * len(raws)
-        try:
-            decoded.append(tuple(_decode(rollup_id, raws, known, 0)))
-        except ProposalRefused as refused:
-            problem = f"leg {place} of rollup {rollup_id} has a transaction that is not acceptable: {refused.message}"
-            raise ProposalRefused(problem, code=refused.code, **(refused.fields | {"leg": place})) from None
-    return decoded
+    for one in sections.bundled:
+        bundled.append((one, tuple(transactions[taken : taken + len(one.raws)])))
+        taken += len(one.raws)
+    middle = legs + len(columns.raws)
+    return Decoded(bundled, columns, transactions[legs:middle], transactions[middle:])
+
+
+def _undecodable(rollup_id: RollupId, sections: RollupSections, index: int, refusal: Refusal) -> ProposalRefused:
+    """The refusal of the transaction at `index` among all of a rollup's. Names the item; within a bundle's item, its
+    place there too."""
+    for item, one in enumerate(sections.bundled):
+        if index < len(one.raws):
+            return ProposalRefused(
+                f"transaction {index} of item {item} of rollup {rollup_id}, a part of a bundle, is not acceptable: "
+                f"{refusal.message}",
+                code="transaction_undecodable",
+                rollup_id=rollup_id,
+                index=index,
+                leg=item,
+                reason=refusal.code,
+            )
+        index -= len(one.raws)
+    item = len(sections.bundled) + index
+    return ProposalRefused(
+        f"item {item} of rollup {rollup_id} is not an acceptable transaction: {refusal.message}",
+        code="transaction_undecodable",
+        rollup_id=rollup_id,
+        index=item,
+        reason=refusal.code,
+    )
 
 
 def run_items(
     base: Base, advanced: Advanced, proposal: Proposal, time_ms: Milliseconds, senders: bytes | None
-) -> tuple[dict[RollupId, Run], BundlesRun]:
+) -> tuple[dict[RollupId, Run], BundlesRun, Messages]:
     """Decodes, checks the order of, and executes all items on the advanced candidate: bundles first, then the rest.
 
     Raises:
-        CodecError: `item_kind_unknown`, and those of `split_legs`.
-        ProposalRefused: `block_not_open`, those of `check_entries`, `split_legs`, `decode_items`, `check_order` and
-        `run_bundles`, `senders_wrong`, `transaction_not_applicable`.
+        CodecError: `item_kind_unknown`, and those of `sections_of`.
+        ProposalRefused: `block_not_open`, those of `check_entries`, `sections_of`, `decode_items`, `check_order`,
+        `check_relays` and `run_bundles`, `senders_wrong`, `transaction_not_applicable`, `message_invalid`,
+        `delivery_required`.
     """
-    policies = {record.rollup_id: record.parameters.ordering for record in base.ledger.rollups}
+    candidate, sets = advanced.candidate, sets_of(base.ledger)
     check_entries(proposal.bundles, advanced.position.slot, time_ms)
-    split = split_legs(proposal)
-    counts = {i: sum(map(len, split.legs.get(i, ()))) for i in split.plain}
-    items_count = sum(counts.values()) + sum(map(len, split.plain.values()))
-    if senders is not None and len(senders) != SENDER_BYTES * items_count:
+    decoded = _decode_all(base, advanced, sections_of(proposal), sets, time_ms, senders)
+    bundles = run_bundles(candidate, proposal.bundles, _listed(proposal.bundles, decoded), sets)
+    work = {rollup_id: [*one.plain, *one.relays] for rollup_id, one in decoded.items() if one.plain or one.relays}
+    ran = candidate.run(work, on_invalid="stop")
+    plain: dict[RollupId, Run] = {}
+    for rollup_id, outcomes in ran.items():
+        one = decoded[rollup_id]
+        first = len(one.bundled)
+        _require_applied(rollup_id, outcomes, len(work[rollup_id]), first)
+        check_relayed(rollup_id, outcomes, len(one.relays), first)
+        count = len(one.plain)
+        items = encode_items(one.columns.raws, one.columns.stamps_ms)
+        plain[rollup_id] = Run(items, one.plain, outcomes, outcomes.statuses[:count], range(count))
+    step = {rollup_id: [Ran(work[rollup_id], outcomes)] for rollup_id, outcomes in ran.items()}
+    invalid = refuse_messages(candidate, sets, step)
+    if invalid is not None:
+        raise message_refused(invalid)
+    for rollup_id in sorted(step):
+        if demanded_messages(sets, {rollup_id: step[rollup_id]}):
+            raise demand_refused(rollup_id)
+    messages = Messages(
+        (*bundles.sent, *sent_messages(candidate, sets, step)),
+        frozenset(bundles.delivered) | delivered_messages(sets, step),
+    )
+    relays = {rollup_id: one.relays for rollup_id, one in decoded.items() if one.relays}
+    return assemble(plain, bundles, relays), bundles, messages
+
+
+def _decode_all(  # noqa: PLR0917 - a helper with one caller
+    base: Base,
+    advanced: Advanced,
+    sections: Mapping[RollupId, RollupSections],
+    sets: InteropSets,
+    time_ms: Milliseconds,
+    senders: bytes | None,
+) -> dict[RollupId, Decoded]:
+    """Decodes every rollup's items and checks what needs no execution."""
+    policies = {record.rollup_id: record.parameters.ordering for record in base.ledger.rollups}
+    total = sum(one.transactions for one in sections.values())
+    if senders is not None and len(senders) != SENDER_BYTES * total:
         raise ProposalRefused(
-            f"{len(senders)} bytes of senders are given for {items_count} items",
-            code="senders_wrong",
-            items=items_count,
+            f"{len(senders)} bytes of senders are given for {total} transactions", code="senders_wrong", items=total
         )
-    decoded: dict[RollupId, list[Transaction]] = {}
-    legs: dict[RollupId, list[tuple[Transaction, ...]]] = {}
+    decoded: dict[RollupId, Decoded] = {}
     taken = 0
-    for rollup_id, items in split.plain.items():
+    for rollup_id, one in sections.items():
         block = advanced.candidate.open_block(rollup_id)
         if block is None:
             raise ProposalRefused(
                 f"rollup {rollup_id} has no open block yet", code="block_not_open", rollup_id=rollup_id
             )
-        middle = taken + SENDER_BYTES * counts[rollup_id]
-        end = middle + SENDER_BYTES * len(items)
-        rollup_legs = split.legs.get(rollup_id, ())
-        legs[rollup_id] = _decode_legs(rollup_id, rollup_legs, None if senders is None else senders[taken:middle])
-        known = None if senders is None else senders[middle:end]
+        end = taken + SENDER_BYTES * one.transactions
+        found = decode_items(rollup_id, one, None if senders is None else senders[taken:end])
         taken = end
-        columns, transactions = decode_items(rollup_id, items, known, len(rollup_legs))
+        first = len(one.bundled)
         check_order(
             policies[rollup_id],
             rollup_id,
-            transactions,
-            columns.stamps_ms,
+            found.plain,
+            found.columns.stamps_ms,
             base_fee=Wei(block.base_fee),
             time_ms=time_ms,
-            first=len(rollup_legs),
+            first=first,
         )
-        if items:
-            decoded[rollup_id] = transactions
-    bundles = run_bundles(advanced.candidate, proposal.bundles, split.leg_bytes, legs)
-    ran = advanced.candidate.run(decoded, on_invalid="stop")
-    for rollup_id, outcomes in ran.items():
-        _require_applied(rollup_id, outcomes, len(decoded[rollup_id]), len(legs[rollup_id]))
-    runs = {
-        rollup_id: Run(
-            split.plain[rollup_id], transactions, ran[rollup_id], ran[rollup_id].statuses, range(len(transactions))
+        check_relays(rollup_id, found.relays, first + len(found.plain), sets)
+        decoded[rollup_id] = found
+    return decoded
+
+
+def _listed(entries: Sequence[BundleEntry], decoded: Mapping[RollupId, Decoded]) -> list[ListedBundle]:
+    """The bundles of a proposal with their decoded transactions."""
+    legs: list[dict[RollupId, tuple[Bundled, tuple[Transaction, ...]]]] = [{} for _ in entries]
+    deliveries: list[dict[RollupId, tuple[Transaction, ...]]] = [{} for _ in entries]
+    for rollup_id, rollup in decoded.items():
+        for one, transactions in rollup.bundled:
+            if one.is_leg:
+                legs[one.place][rollup_id] = (one, transactions)
+            else:
+                deliveries[one.place][rollup_id] = transactions
+    listed: list[ListedBundle] = []
+    for entry, parts, delivered in zip(entries, legs, deliveries, strict=True):
+        ordered = [parts[leg.rollup_id] for leg in entry.terms.legs]
+        bundle = DecodedBundle(
+            entry.hash,
+            entry.terms,
+            entry.terms_bytes,
+            tuple(transactions for _, transactions in ordered),
+            tuple(one.data for one, _ in ordered),
         )
-        for rollup_id, transactions in decoded.items()
-    }
-    return with_legs(runs, bundles), bundles
+        listed.append(ListedBundle(bundle, delivered))
+    return listed
 
 
 def finish(
@@ -222,6 +307,7 @@ def finish(
     advanced: Advanced,
     runs: dict[RollupId, Run],
     bundles: BundlesRun,
+    messages: Messages,
     *,
     proposal: Proposal,
     data: bytes,
@@ -235,7 +321,7 @@ def finish(
         `proposal_differs`.
     """
     check_sealed(proposal.header.sealed, seals_of(advanced.sealed))
-    executed = complete(base, advanced, runs, time_ms, commitment, bundles=bundles)
+    executed = complete(base, advanced, runs, time_ms, commitment, bundles=bundles, messages=messages)
     _require_equal("ledger_root_wrong", "ledger root", proposal.header.ledger_root, executed.header.ledger_root)
     if executed.proposal != data:  # no known way to get here: every field was compared one by one
         raise ProposalRefused("the proposal differs from what its content gives", code="proposal_differs")

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from plait.crypto.commitments import SubBlockCommitment
+from plait.interop.relays import Relay
 from plait.native import OpenBlock, Outcomes, SealedBlock, Transaction
 from plait.types import Hash32, Height, Milliseconds, RollupId, Slot, SubIndex
 
@@ -21,10 +22,12 @@ class RollupEffect(msgspec.Struct, frozen=True, kw_only=True):
     """In their decided order; they went into the last block of `opened`, or into the block that was open already."""
     statuses: bytes
     """Per transaction, same order: 1 succeeded, 0 reverted or halted."""
-    legs_transactions: int
-    """How many of the first transactions belong to legs of bundles."""
+    bundled_transactions: int
+    """How many of the first transactions belong to bundles: legs and deliveries."""
+    relays_transactions: int
+    """How many of the last ones are relays."""
     outcomes: Outcomes | None
-    """Of the run that executed the transactions after the legs; None when there are none. Ask it about the i-th of them
+    """Of the run that executed the transactions between those; None when there are none. Ask it about the i-th of them
     by index `positions[i]`: a run that prepared the sub-block also tried transactions that were left out."""
     positions: Sequence[int]
     sealed: tuple[SealedBlock, ...]
@@ -39,6 +42,8 @@ class BundleDecided(msgspec.Struct, frozen=True, kw_only=True):
     hash: Hash32
     legs: tuple[tuple[RollupId, tuple[Hash32, ...]], ...]
     """Per rollup the hashes of its transactions, in order."""
+    deliveries: tuple[tuple[RollupId, tuple[Hash32, ...]], ...] = ()
+    """Per rollup the hashes of the transactions that delivered its messages."""
 
 
 class SubBlockDecided(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,9 +61,13 @@ class SubBlockDecided(msgspec.Struct, frozen=True, kw_only=True):
     """Sorted by rollup id."""
     bundles: tuple[BundleDecided, ...]
     """In the order of the proposal."""
+    sent: tuple[Relay, ...]
+    """Messages that were sent to rollups of the sender's set, in order."""
+    delivered: frozenset[Hash32]
+    """Hashes of the messages that were delivered."""
     transactions: int
     senders: bytes
-    """20 bytes per transaction in the order of the proposal's items, those of legs included: what the log
+    """20 bytes per transaction in the order of the proposal's items, those of bundles and relays included: what the log
     keeps so that replay needs no recovery."""
 
 

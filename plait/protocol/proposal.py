@@ -9,11 +9,15 @@
     blocks    = [[rollup_id, [item, ...]], ...]              rollups with items, strictly ascending
     item      = 0x00 || stamp_ms (6 bytes, big-endian) || signed transaction (EIP-2718 bytes)
               | 0x01 || bundle hash (32 bytes) || leg
+              | 0x02 || signed transaction of a relayer
+              | 0x03 || bundle hash (32 bytes) || [signed transaction of a relayer, ...]
 
 An item's first byte is its kind. 0x00 is a transaction; its stamp is when it became executable at the proposer (arrival
-policy) and 0 under priority_fee. 0x01 is a bundle's leg on this rollup; terms and legs are those of
-`plait.codec.bundle`. A rollup's legs come first, in the order of the bundles section. Items are the leaves of the items
-tree exactly as they stand here; `bundles_root` is the same kind of tree over the entries.
+policy) and 0 under priority_fee. 0x01 is a bundle's leg on this rollup, 0x03 the deliveries of a bundle's messages;
+terms and legs are those of `plait.codec.bundle`, and deliveries have the form of a leg. 0x02 is a relay, the delivery
+of any other message. A rollup's items stand in this order: for each bundle, in the order of the bundles section, its
+leg and its deliveries; then transactions; then relays. Items are the leaves of the items tree exactly as they stand
+here; `bundles_root` is the same kind of tree over the entries.
 
     proposal hash = SHA-256(proposal)                header hash = SHA-256(header)
     app hash      = SHA-256([height, header hash, ledger_root]); at genesis [0, 32 zero bytes, ledger_root]
@@ -63,6 +67,8 @@ ITEM_OVERHEAD_BYTES = ITEM_HEAD_BYTES + 4
 """Head and RLP prefix of a transaction below 64 KiB; what packing counts per item."""
 STAMP_MS_MAX = 2**48 - 1
 LEG_KIND = b"\x01"
+RELAY_KIND = b"\x02"
+DELIVERIES_KIND = b"\x03"
 LEG_HEAD_BYTES = 33
 """Kind and bundle hash."""
 _UNSTAMPED = bytes(ITEM_HEAD_BYTES)
@@ -305,7 +311,7 @@ def encode_items(raws: Sequence[bytes], stamps_ms: Sequence[Milliseconds]) -> li
 
 
 def split_items(items: Sequence[bytes], first: int = 0) -> TransactionColumns:
-    """Columns of a rollup's plain items; `first` items (legs) stand before them.
+    """Columns of a rollup's plain items; `first` items (of bundles) stand before them.
 
     Raises:
         CodecError: `item_kind_unknown`, with the item's index.
@@ -327,11 +333,31 @@ def encode_leg_item(bundle_hash: Hash32, leg: bytes) -> bytes:
     return LEG_KIND + bundle_hash + leg
 
 
-def legs_count(items: Sequence[bytes]) -> int:
-    """How many of a rollup's first items are legs."""
+def encode_deliveries_item(bundle_hash: Hash32, raws: Sequence[bytes]) -> bytes:
+    """The item of a bundle's deliveries on a rollup."""
+    return DELIVERIES_KIND + bundle_hash + encode_bytes_list(raws)
+
+
+def encode_relay_item(raw: bytes) -> bytes:
+    """The item of a relay."""
+    return RELAY_KIND + raw
+
+
+def bundled_count(items: Sequence[bytes]) -> int:
+    """How many of a rollup's first items belong to bundles."""
     count = 0
     for item in items:
-        if item[:1] != LEG_KIND:
+        if item[:1] not in {LEG_KIND, DELIVERIES_KIND}:
+            break
+        count += 1
+    return count
+
+
+def relays_count(items: Sequence[bytes]) -> int:
+    """How many of a rollup's last items are relays."""
+    count = 0
+    for item in reversed(items):
+        if item[:1] != RELAY_KIND:
             break
         count += 1
     return count

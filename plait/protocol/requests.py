@@ -9,8 +9,11 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from plait.execution.bundles import BundleCandidate
+from plait.execution.relaying import Relayer
+from plait.interop.relays import Relay
 from plait.limits import PROPOSAL_BYTES_MAX
 from plait.ordering.queues import SenderQueue
+from plait.protocol.relaying import RelayRefused
 from plait.types import Hash32, Height, Milliseconds, RollupId, Slot, SubIndex
 
 
@@ -32,6 +35,10 @@ class PrepareRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The agreed time of this height, Unix milliseconds; never below the time of the height before."""
     candidates: Mapping[RollupId, Sequence[SenderQueue]]
     bundles: Sequence[BundleCandidate] = ()
+    relayer: Relayer | None = None
+    """Who delivers messages; None relays nothing."""
+    relays: Sequence[Relay] = ()
+    """Messages of earlier sub-blocks that wait for their delivery."""
     proposer: bytes = b""
     round: int = 0
     bytes_max: int = PROPOSAL_BYTES_MAX
@@ -70,6 +77,8 @@ class PreparedProposal(msgspec.Struct, frozen=True, kw_only=True):
     """Candidates that are fine but did not fit (gas, data availability, bytes, items, or a slot that is still catching
     up)."""
     bundles_failed: tuple[BundleFailed, ...] = ()
+    relays_refused: tuple[RelayRefused, ...] = ()
+    """Messages that could have been relayed and were not."""
     bundles_deferred: int = 0
     """Bundles that were not tried: no room on one of their rollups, outside their window, or no credit left."""
 
@@ -108,8 +117,8 @@ class FinalizeRequest(msgspec.Struct, frozen=True, kw_only=True):
     time_ms: Milliseconds
     proposal: bytes
     senders: bytes | None = None
-    """Senders (20 bytes each) in the order of the proposal's items, legs included: only from this node's own
-    log, skips their recovery."""
+    """Senders (20 bytes each) in the order of the proposal's items, those of bundles and relays included: only from
+    this node's own log, skips their recovery."""
 
 
 class Committed(msgspec.Struct, frozen=True, kw_only=True):

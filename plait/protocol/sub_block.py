@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from plait.crypto.commitments import SubBlockCommitment
 from plait.execution.candidate import AttributesSource, Candidate
+from plait.execution.messages import InteropSets, interop_sets
+from plait.interop.relays import Relay
 from plait.ledger.encoding import ledger_root
 from plait.ledger.state import LedgerState, OpenBlockRecord
 from plait.ledger.transition import RollupProgress, SubBlockApplied, apply
@@ -22,6 +24,7 @@ from plait.protocol.proposal import (
     app_hash_of,
     encode_header,
     encode_proposal,
+    encode_relay_item,
     header_hash_of,
     proposal_hash_of,
 )
@@ -46,14 +49,26 @@ class Advanced(NamedTuple):
 
 
 class Run(NamedTuple):
-    """What one rollup executed: legs of bundles first, then plain transactions. All `transactions` were applied;
-    `positions` says where those after the legs stand in `outcomes`."""
+    """What one rollup executed: its part of bundles, then plain transactions, then relays. All `transactions` were
+    applied; `positions` says where the plain ones stand in `outcomes`."""
 
     items: list[bytes]
     transactions: list[Transaction]
     outcomes: Outcomes | None
     statuses: bytes
     positions: Sequence[int]
+    bundled: int = 0
+    """How many of the transactions are of bundles."""
+
+
+_NOTHING = Run([], [], None, b"", ())
+
+
+class Messages(NamedTuple):
+    """What a sub-block did with messages."""
+
+    sent: tuple[Relay, ...]
+    delivered: frozenset[Hash32]
 
 
 class Executed(NamedTuple):
@@ -64,6 +79,12 @@ class Executed(NamedTuple):
     candidate: Candidate
     ledger: LedgerState
     effect: SubBlockDecided
+
+
+def sets_of(ledger: LedgerState) -> InteropSets:
+    """The interop sets of the registry."""
+    parameters = ledger.parameters
+    return interop_sets([record.parameters for record in ledger.rollups], parameters.genesis_time_s, parameters.slot_ms)
 
 
 def advance(
@@ -114,6 +135,7 @@ def complete(
     commitment: SubBlockCommitment,
     *,
     bundles: BundlesRun,
+    messages: Messages,
 ) -> Executed:
     """Computes the header of a sub-block whose transactions have run, its canonical bytes, the next ledger and the
     effect.
@@ -124,7 +146,8 @@ def complete(
         runs: per rollup with items.
         time_ms: agreed time of the height.
         commitment: to the items of `runs`.
-        bundles: what took place of bundles; their legs are in `runs`.
+        bundles: what took place of bundles; their transactions are in `runs`.
+        messages: what it did with messages.
     """
     before = base.ledger
     candidate, position = advanced.candidate, advanced.position
@@ -170,27 +193,30 @@ def complete(
         proposal_hash=proposal_hash_of(proposal),
         rollups=tuple(_effects(advanced, runs, open_blocks)),
         bundles=tuple(bundles.decided),
+        sent=messages.sent,
+        delivered=messages.delivered,
         transactions=sum(len(run.transactions) for run in runs.values()),
         senders=b"".join([transaction.sender for _, run in sorted(runs.items()) for transaction in run.transactions]),
     )
     return Executed(header, proposal, candidate, ledger, effect)
 
 
-def with_legs(runs: Mapping[RollupId, Run], bundles: BundlesRun) -> dict[RollupId, Run]:
-    """Puts the legs that ran before everything else at the head of each rollup's run."""
-    if not bundles.legs:
-        return dict(runs)
-    joined = dict(runs)
-    for rollup_id, legs in bundles.legs.items():
-        run = runs.get(rollup_id)
-        if run is None:
-            joined[rollup_id] = Run(list(legs.items), list(legs.transactions), None, bytes(legs.statuses), ())
-        else:
-            joined[rollup_id] = run._replace(
-                items=[*legs.items, *run.items],
-                transactions=[*legs.transactions, *run.transactions],
-                statuses=bytes(legs.statuses) + run.statuses,
-            )
+def assemble(
+    plain: Mapping[RollupId, Run], bundles: BundlesRun, relays: Mapping[RollupId, Sequence[Transaction]]
+) -> dict[RollupId, Run]:
+    """Puts each rollup's part of the bundles before its plain transactions, and its relays after them."""
+    joined = dict(plain)
+    for rollup_id in sorted({*bundles.legs, *relays}):
+        run = joined.get(rollup_id, _NOTHING)
+        bundled = bundles.legs.get(rollup_id)
+        items, transactions, statuses = ((), (), b"") if bundled is None else bundled
+        relayed = relays.get(rollup_id, ())
+        joined[rollup_id] = run._replace(
+            items=[*items, *run.items, *(encode_relay_item(relay.raw) for relay in relayed)],
+            transactions=[*transactions, *run.transactions, *relayed],
+            statuses=bytes(statuses) + run.statuses + b"\x01" * len(relayed),
+            bundled=len(transactions),
+        )
     return joined
 
 
@@ -233,7 +259,8 @@ def _effects(
                 rollup_id=rollup_id,
                 transactions=tuple(run.transactions) if run is not None else (),
                 statuses=run.statuses if run is not None else b"",
-                legs_transactions=len(run.transactions) - len(run.positions) if run is not None else 0,
+                bundled_transactions=run.bundled if run is not None else 0,
+                relays_transactions=len(run.transactions) - len(run.positions) - run.bundled if run is not None else 0,
                 outcomes=run.outcomes if run is not None else None,
                 positions=run.positions if run is not None else (),
                 sealed=tuple(advanced.sealed.get(rollup_id, ())),

@@ -8,6 +8,8 @@ from typing import Protocol
 
 from prometheus_client import CollectorRegistry
 
+from plait.execution.messages import InteropSets
+from plait.execution.relaying import Relayer
 from plait.mempool import BundlePool, Pool
 from plait.native import Rollup
 from plait.protocol.effects import SubBlockDecided
@@ -160,6 +162,16 @@ class Backend(Protocol):
     @property
     def pool(self) -> Pool:
         """The transactions that are not decided yet."""
+        ...
+
+    @property
+    def interop_sets(self) -> InteropSets:
+        """The interop set of every rollup that belongs to one."""
+        ...
+
+    @property
+    def relayer(self) -> Relayer | None:
+        """Who delivers messages for this node; None when nobody does."""
         ...
 
     @property

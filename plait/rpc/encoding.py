@@ -13,13 +13,15 @@ import msgspec
 from rlp import decode as rlp_decode  # type: ignore[import-untyped]  # the package has no types
 
 from plait.codec.bundle import decode_leg
+from plait.limits import DELIVERIES_PER_BUNDLE_MAX
 from plait.native import Transaction, keccak256, keccak256_many
 from plait.protocol.proposal import (
     LEG_HEAD_BYTES,
     Proposal,
+    bundled_count,
     decode_proposal,
-    legs_count,
     proposal_hash_of,
+    relays_count,
     split_items,
 )
 from plait.types import Hash32, RollupId
@@ -100,10 +102,14 @@ def pooled_transaction_json(transaction: Transaction) -> bytes:
 
 
 def item_hashes(items: Sequence[bytes]) -> list[list[bytes]]:
-    """Transaction hashes of each of a rollup's items: several where the item is a bundle's leg."""
-    legs = legs_count(items)
-    hashes = [keccak256_many(decode_leg(item[LEG_HEAD_BYTES:])) for item in items[:legs]]
-    return hashes + [[hash_] for hash_ in keccak256_many(split_items(items[legs:], legs).raws)]
+    """Transaction hashes of each of a rollup's items: several where the item is a bundle's."""
+    head, tail = bundled_count(items), relays_count(items)
+    plain = split_items(items[head : len(items) - tail], head).raws
+    relays = [item[1:] for item in items[len(items) - tail :]]
+    hashes = [
+        keccak256_many(decode_leg(item[LEG_HEAD_BYTES:], count_max=DELIVERIES_PER_BUNDLE_MAX)) for item in items[:head]
+    ]
+    return hashes + [[hash_] for hash_ in keccak256_many([*plain, *relays])]
 
 
 def sub_block(proposal: Proposal, proposal_bytes: bytes, app_hash: Hash32, ids: Sequence[RollupId]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from random import Random
 
 from plait.engines.simulated import Forgery
 from plait.protocol.application import Application
-from plait.protocol.proposal import encode_items, legs_count, split_items
+from plait.protocol.proposal import bundled_count, encode_items, relays_count, split_items
 from plait.types import Milliseconds, OrderingPolicy
 from sim.byzantine import garbage
 from sim.forging import largest_block, opened, with_blocks
@@ -17,14 +17,15 @@ def forge(random: Random, application: Application, time_ms: Milliseconds, hones
     if largest is None:
         return garbage.forge(random, application, time_ms, honest)
     place, (rollup_id, items) = largest
-    legs = legs_count(items)
-    if legs == len(items):
+    legs = bundled_count(items)
+    relays = relays_count(items)
+    if legs + relays == len(items):
         return garbage.forge(random, application, time_ms, honest)
-    columns = split_items(items[legs:], legs)
+    columns = split_items(items[legs : len(items) - relays], legs)
     policies = {record.rollup_id: record.parameters.ordering for record in application.ledger.rollups}
     arrival = policies[rollup_id] is OrderingPolicy.ARRIVAL
     stamps = list(columns.stamps_ms)
     stamps[-1] = Milliseconds(time_ms + 1) if arrival else time_ms
     blocks = list(proposal.blocks)
-    blocks[place] = (rollup_id, [*items[:legs], *encode_items(columns.raws, stamps)])
+    blocks[place] = (rollup_id, [*items[:legs], *encode_items(columns.raws, stamps), *items[len(items) - relays :]])
     return Forgery("stamp of the future" if arrival else "stamp unused", with_blocks(application, honest, blocks))

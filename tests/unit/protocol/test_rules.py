@@ -393,14 +393,14 @@ def test_stored_senders_that_do_not_fit_the_items_stop_the_node() -> None:
 def test_every_code_is_documented() -> None:
     """docs/protocol.md names each code that the checking modules can refuse with."""
     root = Path(__file__).parents[3]
-    sources = ("checking", "proposal", "grid", "bundles")
+    sources = ("checking", "proposal", "grid", "bundles", "sections", "relaying")
     texts = [(root / "plait" / "protocol" / f"{name}.py").read_text() for name in sources]
     texts += [(root / "plait" / name).read_text() for name in ("ordering/policy.py", "codec/bundle.py")]
     found = set(re.findall(r'code="([a-z_0-9]+)"', "".join(texts)))
     found |= set(re.findall(r'_require_equal\("([a-z_0-9]+)"', texts[0]))
-    found |= set(re.findall(r'_refused\(\s*rollup_id,\s*[^"]*"([a-z_0-9]+)"', texts[4]))
-    found |= set(re.findall(r'_refused\(\s*"([a-z_0-9]+)"', texts[3]))
-    found |= set(re.findall(r'"(bundle_[a-z_]+)"', texts[5]))
+    found |= set(re.findall(r'_refused\(\s*rollup_id,\s*[^"]*"([a-z_0-9]+)"', texts[6]))
+    found |= set(re.findall(r'_refused\(\s*"([a-z_0-9]+)"', texts[3] + texts[4]))
+    found |= set(re.findall(r'"(bundle_[a-z_]+)"', texts[7]))
     assert len(found) > 25
     documented = (root / "docs" / "protocol.md").read_text()
     missing = sorted(code for code in found if f"`{code}`" not in documented)

@@ -1,0 +1,252 @@
+"""Delivering messages on a candidate: a relayer's transactions, made and run one after the other.
+
+For each message, in order: the relayer signs a transaction that calls RelayDesk (or the messenger, where there is no
+desk) on the destination, with the message's exact position in its access list. It runs on the open block. What does not
+deliver the message, or costs the relayer more than it is offered, is undone; nothing of it remains. What a delivery
+sends in turn goes to the end of the queue, RELAY_DEPTH_MAX rounds deep.
+
+Where the sender attached a fee, or a sponsor stands in, the fee can be claimed right away: a second transaction
+executes the desk's Delivered log on the source.
+
+Only builders and simulations come here; what they make is checked like any other transaction.
+
+Level 2.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal, NamedTuple, Protocol
+
+from plait.errors import MessageRefused
+from plait.execution.bundles import Deliver, Failure, Marks, Wanted, undelivered
+from plait.execution.candidate import Candidate
+from plait.execution.messages import InteropSets, Ran, delivered_by, demanded_messages, sent_messages
+from plait.interop.identifiers import LogIndex
+from plait.interop.messages import CROSS_L2_INBOX, MESSENGER, RELAY_DESK, RELAY_FEES, Log
+from plait.interop.relay_fees import Offer, claim_of, decode_offer, offer_calldata
+from plait.interop.relays import Relay
+from plait.limits import (
+    BUNDLE_BYTES_MAX,
+    DELIVERIES_PER_BUNDLE_MAX,
+    RELAY_DEPTH_MAX,
+    RELAY_GAS_DEFAULT,
+    RELAY_GAS_MAX,
+    RELAY_OFFER_GAS_MAX,
+    TRANSACTION_BYTES_MAX,
+)
+from plait.native import OpenBlock, Refusal, decode_transactions
+from plait.types import Address, BlockNumber, Gas, Hash32, RollupId, Seconds, Wei
+
+CLAIM_GAS: Final = 300_000
+"""Gas limit of a claim."""
+_NOTHING_OFFERED: Final = Offer(amount=Wei(0), gas_limit=Gas(0))
+
+
+class Relayer(Protocol):
+    """Who delivers messages: an account with balance on every rollup, and what it asks for."""
+
+    @property
+    def address(self) -> Address:
+        """Pays the gas of deliveries and gets the fees."""
+        ...
+
+    @property
+    def policy(self) -> Literal["free", "paid"]:
+        """Whether a delivery has to be paid for by what is offered."""
+        ...
+
+    def sign(
+        self,
+        rollup_id: RollupId,
+        *,
+        nonce: int,
+        to: Address,
+        data: bytes,
+        gas_limit: int,
+        max_fee_per_gas: int,
+        max_priority_fee_per_gas: int,
+        access_list: Sequence[tuple[bytes, Sequence[bytes]]],
+    ) -> bytes:
+        """A signed transaction of type 2 (EIP-1559) without value."""
+        ...
+
+
+class NotDelivered(NamedTuple):
+    """Why a message was not delivered now. Codes: relay_not_yet, relay_no_room, relay_too_large, relay_failed,
+    relay_unpaid, relay_no_relayer."""
+
+    code: str
+    sentence: str
+
+
+class Delivered(NamedTuple):
+    """A message that was delivered."""
+
+    ran: Ran
+    """One transaction on the destination."""
+    offer: int
+    """Wei that can be claimed for it."""
+
+
+def relay_message(candidate: Candidate, marks: Marks, relay: Relay, relayer: Relayer) -> Delivered | NotDelivered:
+    """Delivers one message on the open block of its destination, or leaves the candidate as it was.
+
+    Args:
+        candidate: with the open blocks of source and destination.
+        marks: gets a checkpoint of each session that it did not have, before anything runs there.
+        relay: a message of a decided or open block.
+        relayer: who signs.
+    """
+    destination, source = RollupId(relay.sent.destination), RollupId(relay.message.identifier.chain_id)
+    block = candidate.open_block(destination)
+    if block is None or block.timestamp < relay.message.identifier.timestamp:
+        return NotDelivered("relay_not_yet", f"rollup {destination} has no block of that time yet")
+    offer = offer_of(candidate, source, relay)
+    if relayer.policy == "paid" and not offer.amount:
+        return NotDelivered("relay_unpaid", "no fee is offered for it")
+    gas_limit = min(offer.gas_limit or RELAY_GAS_DEFAULT, RELAY_GAS_MAX, block.gas_limit - block.gas_used)
+    session = candidate.session(destination)
+    ((nonce, balance, _), (_, _, has_desk)) = session.accounts([relayer.address, RELAY_DESK])
+    to, data = (RELAY_DESK, relay.desk_calldata) if has_desk else (MESSENGER, relay.calldata)
+    if destination not in marks:
+        marks[destination] = session.checkpoint()
+    mark = session.checkpoint()
+    ran = _run(candidate, block, destination, relayer, nonce, to, data, gas_limit, relay.keys)
+    if isinstance(ran, NotDelivered):
+        return ran
+    if [message_hash for _, message_hash in delivered_by(ran)].count(relay.message_hash) != 1:
+        failure = ran.outcomes.failure(0)
+        session.rollback(mark)
+        return NotDelivered("relay_failed", "the delivery does nothing" if failure is None else failure[1])
+    ((_, left, _),) = session.accounts([relayer.address])
+    cost = balance - left
+    if relayer.policy == "paid" and offer.amount < cost:
+        session.rollback(mark)
+        return NotDelivered("relay_unpaid", f"{offer.amount} wei are offered, it costs {cost}")
+    return Delivered(ran, offer.amount)
+
+
+def offer_of(candidate: Candidate, source: RollupId, relay: Relay) -> Offer:
+    """What RelayFees holds ready for a delivery."""
+    session = candidate.session(source)
+    if session.open_block is None or not session.accounts([RELAY_FEES])[0][2]:
+        return _NOTHING_OFFERED
+    result = session.call(
+        bytes(20), RELAY_FEES, offer_calldata(relay.message_hash, relay.sent.sender), RELAY_OFFER_GAS_MAX
+    )
+    try:
+        return decode_offer(result.output) if result.success else _NOTHING_OFFERED
+    except MessageRefused:  # a genesis with another contract in its place
+        return _NOTHING_OFFERED
+
+
+def _run(  # noqa: PLR0917 - a helper with two callers
+    candidate: Candidate,
+    block: OpenBlock,
+    rollup_id: RollupId,
+    relayer: Relayer,
+    nonce: int,
+    to: Address,
+    data: bytes,
+    gas_limit: int,
+    keys: Sequence[Hash32],
+) -> Ran | NotDelivered:
+    """Signs and runs one transaction that executes one message; what cannot be applied leaves nothing."""
+    if gas_limit <= 0:
+        return NotDelivered("relay_no_room", f"the open block of rollup {rollup_id} is full")
+    raw = relayer.sign(
+        rollup_id,
+        nonce=nonce,
+        to=to,
+        data=data,
+        gas_limit=gas_limit,
+        max_fee_per_gas=block.base_fee,
+        max_priority_fee_per_gas=0,
+        access_list=[(CROSS_L2_INBOX, keys)],
+    )
+    if len(raw) > TRANSACTION_BYTES_MAX:
+        return NotDelivered("relay_too_large", "no transaction has room for it")
+    (decoded,) = decode_transactions([raw], rollup_id, senders=relayer.address)
+    if isinstance(decoded, Refusal):
+        return NotDelivered("relay_too_large", decoded.message)
+    session = candidate.session(rollup_id)
+    outcomes = session.run([decoded])
+    if outcomes.statuses[0] == 2:
+        code, sentence = outcomes.failure(0) or ("", "")
+        full = code in {"block_gas_limit_reached", "block_da_limit_reached"}
+        return NotDelivered("relay_no_room" if full else "relay_failed", sentence)
+    return Ran([decoded], outcomes)
+
+
+def claim_fee(candidate: Candidate, relay: Relay, ran: Ran, relayer: Relayer) -> Ran | None:
+    """Claims the fee of a delivery on its source; None, and nothing done, where that cannot be.
+
+    Args:
+        candidate: with the open blocks of source and destination.
+        relay: the message.
+        ran: its delivery, in the open block.
+        relayer: who made it.
+    """
+    destination, source = RollupId(relay.sent.destination), RollupId(relay.message.identifier.chain_id)
+    there, here = candidate.open_block(destination), candidate.open_block(source)
+    logs = ran.outcomes.logs_of([RELAY_DESK])
+    if there is None or here is None or here.timestamp < there.timestamp:
+        return None
+    claim = None
+    for _, index, address, topics, data in logs:
+        try:
+            claim = claim_of(
+                relay,
+                Log(Address(address), [Hash32(topic) for topic in topics], data),
+                block_number=BlockNumber(there.number),
+                log_index=LogIndex(index),
+                timestamp=Seconds(there.timestamp),
+            )
+        except MessageRefused:  # of another message of the same bundle
+            continue
+    if claim is None or claim.delivered.relayer != relayer.address:
+        return None
+    session = candidate.session(source)
+    mark = session.checkpoint()
+    ((nonce, _, _),) = session.accounts([relayer.address])
+    gas_limit = min(CLAIM_GAS, here.gas_limit - here.gas_used)
+    claimed = _run(candidate, here, source, relayer, nonce, RELAY_FEES, claim.calldata, gas_limit, claim.keys)
+    if isinstance(claimed, NotDelivered):
+        return None
+    if claimed.outcomes.statuses[0] != 1:
+        session.rollback(mark)
+        return None
+    return claimed
+
+
+# ---------------------------------------------------------------- of a bundle
+def deliver_by(relayer: Relayer, sets: InteropSets) -> Deliver:
+    """Deliveries that a relayer makes: breadth first, in the order in which the messages were sent."""
+
+    def deliver(candidate: Candidate, marks: Marks, wanted: Wanted) -> Mapping[RollupId, Sequence[Ran]] | Failure:
+        found: dict[RollupId, list[Ran]] = {}
+        queue = deque((relay, 1) for relay in wanted.sent)
+        count = size = 0
+        while queue:
+            relay, depth = queue.popleft()
+            count += 1
+            if depth > RELAY_DEPTH_MAX or count > DELIVERIES_PER_BUNDLE_MAX:
+                problem = (
+                    f"the bundle needs more than {RELAY_DEPTH_MAX} rounds or {DELIVERIES_PER_BUNDLE_MAX} deliveries"
+                )
+                return undelivered(relay, problem, "relay_depth")
+            delivered = relay_message(candidate, marks, relay, relayer)
+            if isinstance(delivered, NotDelivered):
+                return undelivered(relay, delivered.sentence, delivered.code)
+            size += delivered.ran.transactions[0].size
+            if size > BUNDLE_BYTES_MAX:
+                return undelivered(relay, f"the deliveries need more than {BUNDLE_BYTES_MAX} bytes", "relay_too_large")
+            destination = RollupId(relay.sent.destination)
+            found.setdefault(destination, []).append(delivered.ran)
+            step = {destination: [delivered.ran]}
+            replies = sent_messages(candidate, sets, step)
+            demanded = frozenset() if wanted.all else demanded_messages(sets, step)
+            queue.extend((reply, depth + 1) for reply in replies if wanted.all or reply.message_hash in demanded)
+        return found
+
+    return deliver
