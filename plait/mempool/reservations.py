@@ -34,6 +34,7 @@ from plait.mempool.signatures import signer_of
 from plait.native import PENDING as AT_PENDING
 from plait.types import BlockNumber, BundleTerms, Pin, RollupId, RollupParameters, Slot
 
+RESERVATION_ID_BYTES: Final = 16
 DEPOSIT_LOGS: Final = 0
 """Logs that the deposits of a block emit: the L1-attributes deposit writes storage only, and there are no others
 without a real L1."""
@@ -237,4 +238,4 @@ def reservation_text(rollups: Sequence[RollupId], earliest: Slot) -> str:
     return f"Plait: reserve rollups {','.join(map(str, rollups))} from slot {earliest}"
 
 
-__all__ = ["DEPOSIT_LOGS", "Reservation", "Reservations", "reservation_text"]
+__all__ = ["DEPOSIT_LOGS", "RESERVATION_ID_BYTES", "Reservation", "Reservations", "reservation_text"]

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from plait.limits import BUNDLE_DEADLINE_SLOTS_DEFAULT
+from plait.mempool.reservations import RESERVATION_ID_BYTES
 from plait.rpc.parameters import Kind, Schema, data_of_hex, fixed, quantity_of, slot_key
 from plait.types import (
     Address,
@@ -119,6 +120,14 @@ class _Options(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
     reservation: str | None = None
 
 
+class ReserveRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Rollups whose blocks' tops are wanted, and the earliest slot."""
+
+    rollups: tuple[int, ...]
+    slot: int
+
+
+_reserve: Final = msgspec.json.Decoder(ReserveRequest)
 _decoder: Final = msgspec.json.Decoder(_Bundle)
 _options: Final = msgspec.json.Decoder(_Options)
 _MAX: Final = 2**53 - 1
@@ -198,8 +207,19 @@ def send_options(data: bytes) -> SendOptions:
     return SendOptions(
         None if found.signature is None else data_of_hex(found.signature),
         None if found.replaces is None else Hash32(fixed(found.replaces, 32)),
-        None if found.reservation is None else fixed(found.reservation, 16),
+        None if found.reservation is None else fixed(found.reservation, RESERVATION_ID_BYTES),
     )
+
+
+def reserve_request(data: bytes) -> ReserveRequest:
+    """What plait_reserve asks for. Raises ValueError with the problem."""
+    try:
+        found = _reserve.decode(data)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from None
+    if any(not 0 <= number <= _MAX for number in (*found.rollups, found.slot)):
+        raise ValueError("slots and rollup ids are numbers from 0 to 2**53 - 1")
+    return found
 
 
 _NUMBER: Final[Schema] = {"type": "integer", "minimum": 0}
@@ -262,3 +282,13 @@ _OPTIONS_SCHEMA: Final[Schema] = {
 }
 BUNDLE: Final = Kind(bundle_request, BUNDLE_SCHEMA, raw=True)
 SEND_OPTIONS: Final = Kind(send_options, _OPTIONS_SCHEMA, raw=True)
+RESERVE: Final = Kind(
+    reserve_request,
+    {
+        "title": "what to reserve",
+        "type": "object",
+        "required": ["rollups", "slot"],
+        "properties": {"rollups": {"type": "array", "items": _NUMBER}, "slot": _NUMBER},
+    },
+    raw=True,
+)

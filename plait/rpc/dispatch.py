@@ -17,7 +17,7 @@ import re
 import time
 from binascii import unhexlify
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -30,6 +30,7 @@ from plait.limits import (
     RPC_JSON_ELEMENTS_MAX,
 )
 from plait.native import NativeError
+from plait.rpc.authentication import Credentials
 from plait.rpc.counters import Counters
 from plait.rpc.endpoint import Endpoint
 from plait.rpc.errors import (
@@ -77,6 +78,13 @@ _SEND: Final = "eth_sendRawTransaction"
 _NULL_ID: Final = b"null"
 
 
+class _Caller(NamedTuple):
+    """Who asks, as far as the transport knows."""
+
+    connection: Subscriber | None
+    credentials: Credentials | None
+
+
 class Dispatcher:
     """Answers request bodies.
 
@@ -89,8 +97,22 @@ class Dispatcher:
         self._counters = counters
         self._log_failure = log_failure
 
-    async def answer(self, endpoint: Endpoint, body: bytes, connection: Subscriber | None = None) -> bytes | None:
-        """The answer to a body; None when there is none to give (notifications only)."""
+    async def answer(
+        self,
+        endpoint: Endpoint,
+        body: bytes,
+        connection: Subscriber | None = None,
+        credentials: Credentials | None = None,
+    ) -> bytes | None:
+        """The answer to a body; None when there is none to give (notifications only).
+
+        Args:
+            endpoint: where it arrived.
+            body: as it arrived.
+            connection: of a WebSocket, for subscriptions.
+            credentials: of an HTTP request that has any.
+        """
+        caller = _Caller(connection, credentials)
         body = body.strip(b" \t\r\n")
         if body.count(b",") > RPC_JSON_ELEMENTS_MAX:
             return _failure(
@@ -98,15 +120,15 @@ class Dispatcher:
             )
         try:
             if body[:1] != b"[":
-                return await self._single(endpoint, body, connection)
-            return await self._batch(endpoint, body, connection)
+                return await self._single(endpoint, body, caller)
+            return await self._batch(endpoint, body, caller)
         except msgspec.DecodeError as error:
             return _failure(_NULL_ID, RpcError(PARSE_ERROR, f"parse error: {error}"))
         except (RecursionError, UnicodeDecodeError):
             return _failure(_NULL_ID, RpcError(PARSE_ERROR, "parse error: nested too deep or not UTF-8"))
 
     # ------------------------------------------------------------ batches
-    async def _batch(self, endpoint: Endpoint, body: bytes, connection: Subscriber | None) -> bytes | None:
+    async def _batch(self, endpoint: Endpoint, body: bytes, caller: _Caller) -> bytes | None:
         if b'"eth_sendRawTransaction"' in body[:256] and endpoint.is_rollup:
             fast = await self._send_batch(endpoint, body)
             if fast is not None:
@@ -127,7 +149,7 @@ class Dispatcher:
             elif time.monotonic() > deadline:
                 answer = _failure(_id_of(bytes(item)), RpcError(TIMEOUT, "request timed out", {"code": "timeout"}))
             else:
-                answer = await self._single(endpoint, bytes(item), connection)
+                answer = await self._single(endpoint, bytes(item), caller)
             if answer is not None:
                 size += len(answer)
                 answers.append(answer)
@@ -176,7 +198,7 @@ class Dispatcher:
         return b"[" + b",".join(answers) + b"]"
 
     # ------------------------------------------------------------ one call
-    async def _single(self, endpoint: Endpoint, body: bytes, connection: Subscriber | None) -> bytes | None:
+    async def _single(self, endpoint: Endpoint, body: bytes, caller: _Caller) -> bytes | None:
         if body.count(b"[") + body.count(b"{") > RPC_JSON_DEPTH_MAX and _depth(body) > RPC_JSON_DEPTH_MAX:
             problem = f"parse error: nested deeper than {RPC_JSON_DEPTH_MAX} levels"
             return _failure(_NULL_ID, RpcError(PARSE_ERROR, problem))
@@ -192,7 +214,7 @@ class Dispatcher:
         started = time.perf_counter()
         number: int | None = None
         try:
-            result = await self._call(endpoint, request, connection)
+            result = await self._call(endpoint, request, caller)
             answer = b'{"jsonrpc":"2.0","id":%b,"result":%b}' % (identity or _NULL_ID, _result_json(result))
         except (RpcError, PlaitError, NativeError, TimeoutError) as error:
             failure = of_exception(error)
@@ -206,7 +228,7 @@ class Dispatcher:
         self._counters.observe(request.method, time.perf_counter() - started, number)
         return answer if identity else None
 
-    async def _call(self, endpoint: Endpoint, request: _Request, connection: Subscriber | None) -> Any:
+    async def _call(self, endpoint: Endpoint, request: _Request, caller: _Caller) -> Any:
         method = _find(endpoint, request.method)
         arguments = method.arguments(bytes(request.params))
         if method.mode == "inline":
@@ -214,9 +236,11 @@ class Dispatcher:
         if method.mode == "thread":
             return await endpoint.readers.run(method.handler, endpoint, *arguments)
         if method.mode == "connection":
-            if connection is None:
+            if caller.connection is None:
                 raise RpcError(METHOD_NOT_FOUND, "notifications not supported: subscribe over WebSocket")
-            return method.handler(endpoint, connection, *arguments)
+            return method.handler(endpoint, caller.connection, *arguments)
+        if method.mode == "requester":
+            return await method.handler(endpoint, caller.credentials, *arguments)
         return await method.handler(endpoint, *arguments)
 
 

@@ -41,6 +41,7 @@ from plait.limits import (
     RPC_KEEPALIVE_S,
     RPC_WEBSOCKET_CONNECTIONS_MAX,
 )
+from plait.rpc.authentication import SIGNATURE_HEADER, Credentials
 from plait.rpc.backend import Backend
 from plait.rpc.connection import Connection
 from plait.rpc.connections import Connections
@@ -266,7 +267,9 @@ class Server:
             return _text(408, f"the request's body did not arrive within {RPC_BODY_TIMEOUT_S} s\n")
         except (HttpProcessingError, web.RequestPayloadError):
             return _text(400, "the request's body is not what its headers say (encoding or length)\n")
-        answer = await self._dispatcher.answer(endpoint, body)
+        header = request.headers.get(SIGNATURE_HEADER)
+        credentials = None if header is None else Credentials(header, body)
+        answer = await self._dispatcher.answer(endpoint, body, credentials=credentials)
         return web.Response(status=204) if answer is None else _json(200, answer)
 
     async def _websocket(self, request: web.Request, endpoint: Endpoint) -> web.StreamResponse:

@@ -8,6 +8,7 @@ How a handler runs
 - `thread`: in a reader thread (the native core releases the GIL); bounded in number and time
 - `coroutine`: awaited; it bounds its own waiting
 - `connection`: awaited, with the WebSocket connection as second argument
+- `requester`: awaited, with the request's credentials, or None, as second argument
 
 Level 7.
 """
@@ -20,7 +21,7 @@ import msgspec
 from plait.rpc.errors import INVALID_PARAMS, RpcError, invalid_argument
 from plait.rpc.parameters import Kind, Schema
 
-Mode: TypeAlias = Literal["inline", "thread", "coroutine", "connection"]
+Mode: TypeAlias = Literal["inline", "thread", "coroutine", "connection", "requester"]
 Scope: TypeAlias = Literal["rollup", "network", "both"]
 
 

@@ -1,5 +1,29 @@
 """All methods; importing this package fills `plait.rpc.table.METHODS`. One module per subject. Level 7."""
 
-from plait.rpc.methods import blocks, bundles, chain, debug, logs, network, state, transactions, txpool
+from plait.rpc.methods import (
+    blocks,
+    bundles,
+    chain,
+    debug,
+    eth_bundles,
+    interop,
+    logs,
+    network,
+    state,
+    transactions,
+    txpool,
+)
 
-__all__ = ["blocks", "bundles", "chain", "debug", "logs", "network", "state", "transactions", "txpool"]
+__all__ = [
+    "blocks",
+    "bundles",
+    "chain",
+    "debug",
+    "eth_bundles",
+    "interop",
+    "logs",
+    "network",
+    "state",
+    "transactions",
+    "txpool",
+]
