@@ -3,19 +3,22 @@
 A bundle's transactions are in no public answer before they are decided; its hash is all that finds it.
 """
 
+import secrets
 from typing import Any, Final
 
-from plait.execution.bundles import try_bundle
+from plait.execution.bundles import DecodedBundle, Trial, no_deliveries, try_bundle
 from plait.execution.candidate import Candidate
-from plait.protocol.grid import slot_at
+from plait.execution.relaying import deliver_by
+from plait.mempool.reservations import RESERVATION_ID_BYTES
+from plait.protocol.grid import block_timestamp_s, slot_at, slot_start_ms
 from plait.rpc.bundle_answers import refuse_empty, status_of, trial_of
-from plait.rpc.bundles import BUNDLE, SEND_OPTIONS, BundleRequest, SendOptions
+from plait.rpc.bundles import BUNDLE, RESERVE, SEND_OPTIONS, BundleRequest, ReserveRequest, SendOptions
 from plait.rpc.encoding import hex_of
 from plait.rpc.endpoint import Endpoint
 from plait.rpc.methods.blocks import nullable
 from plait.rpc.parameters import DATA, HASH, OBJECT_SCHEMA
 from plait.rpc.table import Param, method
-from plait.types import Bundle, Hash32, Slot
+from plait.types import Bundle, Hash32, RollupId, Slot
 
 _HASH_EXAMPLE: Final = "0x" + "11" * 32
 _BUNDLE: Final = Param("bundle", BUNDLE)
@@ -49,19 +52,31 @@ async def send_bundle(endpoint: Endpoint, request: BundleRequest, options: SendO
         _slot(endpoint),
         signature=options.signature,
         replaces=options.replaces,
+        reservation=options.reservation,
     )
     return {"bundleHash": hex_of(found), "deadlineSlot": bundle.deadline_slot}
+
+
+def simulated(endpoint: Endpoint, bundle: DecodedBundle) -> Trial:
+    """What comes of a bundle on the decided state; nothing of it is kept.
+
+    Raises:
+        RequestRefused: `block_not_open`.
+    """
+    backend = endpoint.backend
+    candidate = Candidate.over({rollup_id: rollup.native for rollup_id, rollup in backend.rollups.items()})
+    for leg in bundle.terms.legs:
+        refuse_empty(candidate.open_block(leg.rollup_id))
+    sets, relayer = backend.interop_sets, backend.relayer
+    deliver = no_deliveries if relayer is None else deliver_by(relayer, sets)
+    return try_bundle(candidate, bundle, sets, deliver, every_leg=True)
 
 
 @method("plait_simulateBundle", _BUNDLE, mode="thread", scope="both", result=OBJECT_SCHEMA)
 def simulate_bundle(endpoint: Endpoint, request: BundleRequest) -> dict[str, Any]:
     """Runs a bundle on the decided state and keeps nothing: per leg status, gas, revert reason and logs."""
     decoded = endpoint.backend.bundles.decode(_bundle(endpoint, request))
-    touched = {leg.rollup_id for leg in decoded.terms.legs} | {c.rollup_id for c in decoded.terms.conditions}
-    candidate = Candidate.over({rollup_id: endpoint.backend.rollups[rollup_id].native for rollup_id in sorted(touched)})
-    for leg in decoded.terms.legs:
-        refuse_empty(candidate.open_block(leg.rollup_id))
-    return trial_of(decoded, try_bundle(candidate, decoded, every_leg=True))
+    return trial_of(decoded, simulated(endpoint, decoded))
 
 
 @method(
@@ -88,3 +103,33 @@ def get_bundle(endpoint: Endpoint, bundle_hash: bytes) -> dict[str, Any] | None:
     """How far a bundle has come (`received`, `decided`, `sealed`), or why it was dropped; null when it is unknown."""
     status = endpoint.backend.bundles.status(Hash32(bundle_hash))
     return None if status is None else status_of(status)
+
+
+@method("plait_reserve", Param("request", RESERVE), Param("signature", DATA), scope="both", result=OBJECT_SCHEMA)
+def reserve(endpoint: Endpoint, request: ReserveRequest, signature: bytes) -> dict[str, Any]:
+    """Keeps the tops of the next blocks that some rollups open in one slot, for a bundle pinned to them."""
+    backend = endpoint.backend
+    made = backend.bundles.reserve(
+        [RollupId(rollup_id) for rollup_id in request.rollups],
+        Slot(request.slot),
+        _slot(endpoint),
+        signature,
+        secrets.token_bytes(RESERVATION_ID_BYTES),
+    )
+    parameters = backend.parameters
+    return {
+        "reservationId": hex_of(made.id),
+        "slot": made.slot,
+        "expiresAtMs": slot_start_ms(parameters, Slot(made.slot + 1)),
+        "pins": [
+            {
+                "rollupId": pin.rollup_id,
+                "blockNumber": pin.block_number,
+                "timestamp": block_timestamp_s(
+                    parameters, pin.block_number, backend.rollups[pin.rollup_id].parameters.block_time_slots
+                ),
+                "logIndex": pin.log_index,
+            }
+            for pin in made.pins
+        ],
+    }
