@@ -56,6 +56,8 @@ class BundleStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Failed ones so far."""
     mishap: Mishap | None = None
     """Why it was dropped; while it waits, why it failed last."""
+    deliveries: tuple[Placement, ...] = ()
+    """Once it is decided: the transactions of relayers that delivered its messages."""
 
 
 class TrialFailed(Protocol):
@@ -103,6 +105,11 @@ class BundleDecided(Protocol):
     @property
     def hash(self) -> Hash32:
         """Of the bundle."""
+        ...
+
+    @property
+    def deliveries(self) -> Sequence[tuple[RollupId, tuple[Hash32, ...]]]:
+        """Per rollup the hashes of the transactions that delivered its messages."""
         ...
 
 

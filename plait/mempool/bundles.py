@@ -500,8 +500,14 @@ class BundlePool:
             placed = tuple(
                 msgspec.structs.replace(leg, block_number=blocks[leg.rollup_id]) for leg in placements_of(entry.bundle)
             )
+            deliveries = tuple(Placement(i, hashes, blocks[i]) for i, hashes in decided.deliveries)
             status = msgspec.structs.replace(
-                self._waiting(entry), status="decided", legs=placed, height=effect.height, mishap=None
+                self._waiting(entry),
+                status="decided",
+                legs=placed,
+                deliveries=deliveries,
+                height=effect.height,
+                mishap=None,
             )
             self._unsealed[decided.hash] = status
             self._tell(status)

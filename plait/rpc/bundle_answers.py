@@ -11,7 +11,7 @@ import msgspec
 
 from plait.errors import RequestRefused
 from plait.execution.bundles import DecodedBundle, Trial
-from plait.mempool import BundleStatus, Mishap
+from plait.mempool import BundleStatus, Mishap, Placement
 from plait.native import Outcomes
 from plait.rpc.errors import revert_reason
 
@@ -32,18 +32,20 @@ def status_of(status: BundleStatus) -> dict[str, Any]:
         "notBeforeSlot": status.not_before_slot,
         "deadlineSlot": status.deadline_slot,
         "failedTrials": status.trials,
-        "legs": [
-            {
-                "rollupId": leg.rollup_id,
-                "blockNumber": leg.block_number,
-                "transactions": [_hex(hash_) for hash_ in leg.transactions],
-            }
-            for leg in status.legs
-        ],
+        "legs": [_placement(leg) for leg in status.legs],
+        "deliveries": [_placement(delivery) for delivery in status.deliveries],
     }
     if status.mishap is not None:
         shown["dropped" if status.status == "dropped" else "lastFailure"] = mishap_of(status.mishap)
     return shown
+
+
+def _placement(placed: Placement) -> dict[str, Any]:
+    return {
+        "rollupId": placed.rollup_id,
+        "blockNumber": placed.block_number,
+        "transactions": [_hex(hash_) for hash_ in placed.transactions],
+    }
 
 
 def mishap_of(mishap: Mishap) -> dict[str, Any]:
@@ -86,6 +88,26 @@ def trial_of(bundle: DecodedBundle, trial: Trial) -> dict[str, Any]:
                 else [_transaction(transactions[index].hash, ran, index) for index in range(len(ran))],
             }
             for leg, transactions, ran in zip(bundle.terms.legs, bundle.legs, trial.outcomes, strict=True)
+        ],
+        "deliveries": [
+            {
+                "rollupId": rollup_id,
+                "transactions": [
+                    _transaction(one.transactions[index].hash, one.outcomes, index)
+                    for one in parts
+                    for index in range(len(one.outcomes))
+                ],
+            }
+            for rollup_id, parts in sorted(trial.deliveries.items())
+        ],
+        "messages": [
+            {
+                "messageHash": _hex(relay.message_hash),
+                "source": relay.message.identifier.chain_id,
+                "destination": relay.sent.destination,
+                "delivered": relay.message_hash in trial.delivered,
+            }
+            for relay in trial.sent
         ],
     }
 

@@ -17,11 +17,14 @@ from plait.rpc.encoding import hex_of
 from plait.rpc.endpoint import Endpoint
 from plait.rpc.errors import SERVER_ERROR, RpcError
 from plait.rpc.eth_bundles import ETH_BUNDLE, ETH_CALL_BUNDLE, ETH_CANCEL_BUNDLE, EthBundle, EthCall
+from plait.rpc.methods.bundles import simulated
 from plait.rpc.parameters import OBJECT_SCHEMA, BlockRef
 from plait.rpc.table import Param, method
 from plait.types import Bundle, Slot
 
 _NOT_APPLICABLE: Final = 2
+_UNSEEN: Final = frozenset({"bundle_message_invalid", "bundle_delivery_failed"})
+"""Why a bundle may fail although each of its transactions runs."""
 _FEE_VAULT: Final = bytes.fromhex(SEQUENCER_FEE_VAULT)
 """The coinbase of every block."""
 
@@ -76,6 +79,9 @@ def call_bundle(endpoint: Endpoint, asked: EthCall) -> dict[str, Any]:
     if block is None:
         raise RequestRefused("the rollup has no open block yet; wait a slot", code="block_not_open")
     _check_context(asked, block)
+    failure = simulated(endpoint, decoded).failure
+    if failure is not None and failure.code in _UNSEEN:
+        raise RpcError(SERVER_ERROR, f"err: {failure.sentence}", {"code": failure.code, "reason": failure.reason})
     results: list[dict[str, Any]] = []
     fees = sent = gas = 0
     for transaction in decoded.legs[0]:

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 ERRORS = (ROOT / "docs/errors.md").read_text()
 CODE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)+\Z")
 WRITERS = {"refusal", "sentence", "_evict", "_refused", "_refuse", "refused", "_fail"}
+WRITERS |= {"Mishap", "Failure", "MessageFailure", "MessageRefusal", "_conflict"}
 """Functions whose string argument is a code."""
 NATIVE = re.compile(
     r"(?:Error::new\(|Error::with_data\(|Refusal::new\(|[Ff]ailure ?[({] ?(?:code: )?|=> \(?|^\s*\()"
