@@ -41,6 +41,10 @@ from tests.conformance.messages.reading import AccessList, Block, Log
 INBOX = bytes.fromhex("4200000000000000000000000000000000000022")
 EXECUTING = keccak(b"ExecutingMessage(bytes32,(address,uint256,uint256,uint256,uint256))")
 WINDOW_S = 604_800
+MESSENGER = bytes.fromhex("4200000000000000000000000000000000000023")
+RELAYED = keccak(b"RelayedMessage(uint256,uint256,bytes32,bytes32)")
+FEES = bytes.fromhex("504c414954000000000000000000000000000002")
+REQUIRED = keccak(b"DeliveryRequired(bytes32)")
 
 
 class Chain(NamedTuple):
@@ -298,6 +302,21 @@ def _claims(context: Context, block: Block, declarations: bool) -> Iterator[Judg
 
 def _broken(context: Context, block: Block, claim: Claim) -> frozenset[str]:
     return frozenset(name for name, keeps in CLAIM_RULES.items() if not keeps(context, block, claim))
+
+
+# ---------------------------------------------------------------- demands (Plait's own rule)
+def unmet_demands(blocks: Iterable[Block]) -> list[tuple[int, int, bytes]]:
+    """(chain id, block number, message hash) of every DeliveryRequired log without a delivery of that message anywhere
+    in these blocks. That both stand in one bundle is not visible in blocks."""
+    delivered: set[bytes] = set()
+    demanded: list[tuple[int, int, bytes]] = []
+    for block in blocks:
+        for log in block.logs:
+            if log.origin == MESSENGER and len(log.topics) == 4 and log.topics[0] == RELAYED:
+                delivered.add(log.topics[3])
+            if log.origin == FEES and len(log.topics) == 2 and log.topics[0] == REQUIRED:
+                demanded.append((block.chain_id, block.number, log.topics[1]))
+    return [demand for demand in demanded if demand[2] not in delivered]
 
 
 # ---------------------------------------------------------------- cycles
