@@ -10,8 +10,8 @@ from plait.errors import BundleRefused
 from plait.execution.bundles import BundleCandidate
 from plait.limits import BUNDLE_FAILED_GAS_PER_SUB_BLOCK_MAX, BUNDLE_TRIALS_FAILED_PER_SLOT_MAX
 from plait.mempool import BundlePool
-from plait.protocol.proposal import decode_proposal, encode_entry, encode_leg_item
-from plait.types import Bundle, Comparison, Condition, ConditionKind, Leg, Milliseconds, RollupId, Slot
+from plait.protocol.proposal import decode_proposal, encode_leg_item
+from plait.types import Bundle, Comparison, Condition, ConditionKind, Leg, RollupId, Slot
 from sim.forging import entries_of, with_bundles
 from sim.workload import BURNING_CODE, REVERTING_CODE
 from tests.scenarios.contracts import open_market, swap
@@ -135,7 +135,7 @@ def test_h03_a_builder_orders_so_that_a_bundle_fails() -> None:
     first = world.offer(
         {B: [world.tx(B, 1, exchange, swap(False, 10**18, 1, USERS[1].address), value=10**18)]}, ready_ms=1
     )
-    assert world.refusal(_both(world, first, victim)).code == "bundle_leg_failed"
+    assert world.refusal(world.forged(first, victim)).code == "bundle_leg_failed"
     before = [(world.nonce(i, USERS[0].address), world.balance(i, USERS[0].address)) for i in (A, B)]
     twin = world.twin()
     decided = world.decide(first, victim)
@@ -157,7 +157,7 @@ def test_h04_taking_a_bundle_apart() -> None:
     foreign = encode_leg_item(one.bundle.hash, other.bundle.leg_bytes[1])
     cases = {
         "bundle_leg_missing": (entries, [(A, items[A])]),
-        "item_kind_unknown": ([], [(A, items[A])]),
+        "bundle_item_unexpected": ([], [(A, items[A])]),
         "bundle_leg_mismatch": (entries, [(A, items[A]), (B, [foreign])]),
     }
     for code, (listed, blocks) in cases.items():
@@ -278,16 +278,6 @@ def _vaults(world: World, rollup_id: RollupId) -> int:
     """What the four fee vaults hold (OP Stack specs, predeploys)."""
     vaults = [bytes.fromhex("42000000000000000000000000000000000000" + last) for last in ("11", "19", "1a", "1b")]
     return sum(world.balance(rollup_id, vault) for vault in vaults)
-
-
-def _both(world: World, first: BundleCandidate, second: BundleCandidate) -> bytes:
-    """A proposal with two bundles, whether they hold or not."""
-    blocks: dict[RollupId, list[bytes]] = {}
-    for offer in (first, second):
-        for leg, data in zip(offer.bundle.terms.legs, offer.bundle.leg_bytes, strict=True):
-            blocks.setdefault(leg.rollup_id, []).append(encode_leg_item(offer.bundle.hash, data))
-    entries = [encode_entry(Milliseconds(offer.ready_ms), offer.bundle.terms_bytes) for offer in (first, second)]
-    return with_bundles(world.application, world.prepare().proposal, entries, sorted(blocks.items()))
 
 
 def _bundle_of(world: World, offer: BundleCandidate) -> Bundle:

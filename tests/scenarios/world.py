@@ -15,15 +15,19 @@ from collections.abc import Mapping, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
+import msgspec
 from eth_abi import encode
 
 from plait.engines.simulated import Chances, SimulatedEngine, SimulatedNode, replay
 from plait.execution.bundles import BundleCandidate
+from plait.interop.relays import Relay
 from plait.ledger.state import genesis_state
 from plait.native import PENDING, Rollup, Store, keccak256
+from plait.node.relayer import LocalRelayer, RelayPolicy
 from plait.protocol.application import Application
 from plait.protocol.effects import SubBlockDecided
 from plait.protocol.grid import slot_at
+from plait.protocol.proposal import encode_entry, encode_leg_item
 from plait.protocol.requests import (
     ApplicationInfo,
     BundleFailed,
@@ -33,10 +37,12 @@ from plait.protocol.requests import (
     Refused,
 )
 from plait.rollups.contracts import artifact
+from plait.rollups.embedded.accounts import DEVELOPMENT_RELAYER
 from plait.rollups.embedded.genesis import DETERMINISTIC_DEPLOYER, GenesisSpecification, genesis_json
 from plait.rollups.embedded.source import EmbeddedSource
 from plait.types import (
     Address,
+    BlockNumber,
     Bundle,
     ChainId,
     Gas,
@@ -47,12 +53,14 @@ from plait.types import (
     NetworkId,
     NetworkParameters,
     OrderingPolicy,
+    Pin,
     RollupId,
     RollupParameters,
     Slot,
     Wei,
 )
 from sim.bundling import decoded
+from sim.forging import with_bundles
 from sim.situation import queues
 from sim.wallet import Wallet
 from sim.world import GENESIS_TIME_S, USER_BALANCE_WEI, Network
@@ -76,6 +84,8 @@ class Decided(NamedTuple):
     deferred: int
     dropped: list[tuple[RollupId, str]]
     """Plain transactions that the proposer threw out, by code."""
+    undelivered: dict[Hash32, str]
+    """Messages that the proposer could not deliver, by code."""
 
     def statuses(self, rollup_id: RollupId) -> list[int]:
         """Of all transactions of this sub-block on a rollup, in order."""
@@ -103,13 +113,10 @@ def network_of(
             timestamp=GENESIS_TIME_S,
             gas_limit=Gas(gas_limit),
             base_fee=Wei(base_fee),
-            balances={user.address: USER_BALANCE_WEI for user in USERS},
+            balances=dict.fromkeys([*(user.address for user in USERS), DEVELOPMENT_RELAYER.address], USER_BALANCE_WEI),
             interop=interop,
         )
         genesis[rollup_id] = genesis_json(specification)
-        extra: dict[str, Any] = {}
-        if "interop_set" in RollupParameters.__struct_fields__:
-            extra = {"interop_set": int(interop)}
         rollups.append(
             RollupParameters(
                 rollup_id=rollup_id,
@@ -125,12 +132,25 @@ def network_of(
                 operator_fee_constant=0,
                 base_fee_scalar=5_227,
                 blob_base_fee_scalar=1_014_213,
-                **extra,
+                interop_set=int(interop),
             )
         )
     return Network(
         ledger=genesis_state(parameters, tuple(rollups)), source=EmbeddedSource.of(parameters), genesis=genesis
     )
+
+
+class Validator(Application):
+    """An application that executes its own proposals again, and delivers messages as its world says."""
+
+    def __init__(self, world: World, rollups: Mapping[RollupId, Rollup]) -> None:
+        super().__init__(world.network.ledger, rollups, world.network.source, recheck_own=True)
+        self._world = world
+
+    def prepare(self, request: PrepareRequest) -> PreparedProposal:
+        """Proposes, with the world's relayer."""
+        world = self._world
+        return super().prepare(msgspec.structs.replace(request, relayer=world.relayer, relays=tuple(world.waiting)))
 
 
 class World:
@@ -146,9 +166,11 @@ class World:
         gas_limit: int = 30_000_000,
         base_fee: int = 10**9,
         interop: bool = True,
+        relay: RelayPolicy | None = None,
         chances: Chances = ROUGH,
         seed: int = 1,
     ) -> None:
+        """`relay` says whether proposers deliver messages: not, for nothing ("free"), or when it pays ("paid")."""
         self._arguments: dict[str, Any] = {
             "rollups": rollups,
             "validators": validators,
@@ -157,6 +179,7 @@ class World:
             "gas_limit": gas_limit,
             "base_fee": base_fee,
             "interop": interop,
+            "relay": relay,
             "chances": chances,
             "seed": seed,
         }
@@ -169,6 +192,9 @@ class World:
             interop=interop,
         )
         self.ids = self.network.ledger.rollup_ids
+        self.relayer = None if relay is None else LocalRelayer.of_development(policy=relay)
+        self.waiting: list[Relay] = []
+        """Messages that were sent and not delivered; proposers try them again."""
         self.engine = SimulatedEngine(
             [SimulatedNode(index, self._start) for index in range(validators)],
             Random(seed),
@@ -181,14 +207,18 @@ class World:
         self._offers: Sequence[BundleCandidate] = ()
         for _ in range(4):
             self.decide(after_ms=1_000)
+        if any(self.rollup(rollup_id).open_block is None for rollup_id in self.ids):
+            self.decide(after_ms=1_000 * max(block_times or (1,)))
 
     def _start(self) -> Application:
-        return self.network.application(recheck_own=True)
+        rollups = {i: Rollup.from_genesis(data, Store.in_memory()) for i, data in self.network.genesis.items()}
+        return Validator(self, rollups)
 
     def twin(self) -> World:
         """A second world with the same past."""
         other = World(**self._arguments)
         other.time_ms = self.time_ms
+        other.waiting = list(self.waiting)
         other.engine.log = list(self.engine.log)
         for node in other.engine.nodes:
             node.application = replay(node.start(), other.engine.log, with_senders=False)
@@ -232,13 +262,24 @@ class World:
         effect = next(iter(step.effects.values()))
         assert {application.info().app_hash for _, application in self.engine.live} == {effect.app_hash}
         self._offers, self._plain = (), {}
+        self.waiting = [m for m in [*self.waiting, *effect.sent] if m.message_hash not in effect.delivered]
         return Decided(
             effect,
             [bundle.hash for bundle in effect.bundles],
             {failed.hash: failed for failed in prepared.bundles_failed},
             prepared.bundles_deferred,
             [(entry.rollup_id, entry.code) for entry in prepared.dropped],
+            {refused.relay.message_hash: refused.code for refused in prepared.relays_refused},
         )
+
+    def fresh(self) -> None:
+        """Opens the next block of every rollup, so that the next three sub-blocks are in it too."""
+        times = [record.parameters.block_time_slots for record in self.application.ledger.rollups]
+        slot = self.slot + 1
+        while any(slot % slots for slots in times):
+            slot += 1
+        start_ms = self.network.ledger.time_ms + slot * 1_000
+        self.decide(after_ms=start_ms - self.time_ms)
 
     def candidates(self, plain: Mapping[RollupId, Sequence[bytes]]) -> dict[RollupId, Any]:
         """Raw transactions as a pool offers them: per sender a queue in nonce order, stamped in the order given."""
@@ -269,6 +310,17 @@ class World:
         assert len({verdict.code for verdict in refused}) == 1
         assert all(application.info() == before for _, application in self.engine.live)
         return refused[0]
+
+    def forged(self, *offers: BundleCandidate, plain: Mapping[RollupId, Sequence[bytes]] | None = None) -> bytes:
+        """A proposal that holds these bundles and plain transactions, whether they may stand or not."""
+        blocks: dict[RollupId, list[bytes]] = {}
+        for offer in offers:
+            for leg, data in zip(offer.bundle.terms.legs, offer.bundle.leg_bytes, strict=True):
+                blocks.setdefault(leg.rollup_id, []).append(encode_leg_item(offer.bundle.hash, data))
+        for rollup_id, raws in (plain or {}).items():
+            blocks.setdefault(rollup_id, []).extend(bytes(7) + raw for raw in raws)
+        entries = [encode_entry(Milliseconds(offer.ready_ms), offer.bundle.terms_bytes) for offer in offers]
+        return with_bundles(self.application, self.prepare().proposal, entries, sorted(blocks.items()))
 
     # ------------------------------------------------------------ what users send
     def tx(
@@ -378,6 +430,12 @@ class World:
     def outcomes(self, rollup_id: RollupId, raws: Sequence[bytes]) -> list[Any]:
         """(status, gas used, logs) of transactions in the open block."""
         return [self.rollup(rollup_id).pending_outcome(keccak256(raw)) for raw in raws]
+
+    def pin(self, rollup_id: RollupId) -> Pin:
+        """Where a bundle begins that is the first of its sub-block, if that is in the block which is open now."""
+        block = self.rollup(rollup_id).open_block
+        assert block is not None
+        return Pin(rollup_id=rollup_id, block_number=BlockNumber(block.number), log_index=block.log_count)
 
     def ether(self, rollup_id: RollupId, *others: bytes) -> int:
         """All ether of genesis accounts, users, vaults and `others`."""
