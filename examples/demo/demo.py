@@ -22,8 +22,8 @@ from examples.demo.chain import Chain
 from examples.demo.market import Market
 from examples.demo.network import start_node, stop_node, verify_log
 from examples.demo.show import DemoFailure, require, title
-from examples.demo.stories import arbitrage, risk_reversal
-from examples.demo.stories.stage import ANA, BEA, Purse, build
+from examples.demo.stories import arbitrage, risk_reversal, round_trip
+from examples.demo.stories.stage import ANA, BEA, CAI, Purse, build
 from examples.demo.traffic import check_receipts, report, send_and_follow
 from plait.client import Client
 
@@ -55,7 +55,8 @@ async def traffic(client: Client, markets: list[Market], began: float) -> None:
     """Several hundred ordinary transactions to both rollups, and the account of them."""
     await asyncio.gather(*(asyncio.to_thread(market.deploy) for market in markets))
     for market in markets:
-        print(f"  rollup {market.chain_id}: token {market.token.address}, exchange {market.exchange.address}")
+        print(f"  rollup {market.chain_id}  token     {market.token.address}")
+        print(f"              exchange  {market.exchange.address}")
     for market in markets:
         await asyncio.to_thread(market.sign_load)
     count = sum(len(market.signed) for market in markets)
@@ -74,12 +75,16 @@ async def stories(client: Client, chains: list[Chain], owner: LocalAccount) -> N
     await arbitrage.play_twin(client, one, two)
     await risk_reversal.play(client, one, two)
     await risk_reversal.play_twin(client, one, two)
+    journey = await asyncio.to_thread(round_trip.prepare, one, two, owner)
+    await round_trip.play(client, journey)
+    await round_trip.play_twin(client, journey)
 
 
 def parts(chains: list[Chain], owner: LocalAccount) -> list[tuple[Any, ...]]:
     """What the stage of each rollup is built of: its chain, who pays, the price of gold, and what people have."""
+    at_home = [Purse(ANA, 1, dollars=50_000), Purse(BEA, 1, dollars=1_000), Purse(CAI, 1, gold=8)]
     return [
-        (chains[0], owner, 2_000, [Purse(ANA, ether=1, dollars=50_000), Purse(BEA, ether=1, dollars=1_000)]),
+        (chains[0], owner, 2_000, at_home),
         (chains[1], owner, 2_100, [Purse(ANA, ether=1, gold=50), Purse(BEA, ether=1, dollars=18_000)]),
     ]
 

@@ -1,5 +1,6 @@
 """Why a contract refused, in its own words: custom errors decoded with the ABI of the demonstration's contracts."""
 
+import re
 from typing import Any
 
 from eth_abi.abi import decode
@@ -32,6 +33,9 @@ def _value(value: Any) -> str:
 def explain_failure(simulated: dict[str, Any]) -> str:
     """Where and why a simulated bundle fails, in a sentence."""
     failure = simulated["failure"]
+    if failure.get("output", "0x") != "0x":
+        output = bytes.fromhex(failure["output"][2:])
+        return f"a message to rollup {failure['rollupId']} cannot be delivered, {explain(output)}"
     for leg in simulated["legs"]:
         if leg["rollupId"] == failure["rollupId"] and failure["index"] is not None:
             ran = leg["transactions"]
@@ -39,4 +43,4 @@ def explain_failure(simulated: dict[str, Any]) -> str:
                 output = bytes.fromhex(ran[failure["index"]]["output"][2:])
                 number = f"{failure['index'] + 1} of {len(ran)}"
                 return f"transaction {number} on rollup {failure['rollupId']} is reverted, {explain(output)}"
-    return str(failure["sentence"])
+    return re.sub(r"0x([0-9a-f]{4})[0-9a-f]{56}([0-9a-f]{4})", r"0x\1…\2", failure["sentence"])

@@ -11,6 +11,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,11 +23,11 @@ from web3 import Web3
 from examples.demo.chain import Chain
 from examples.demo.footprint import Footprint, holding
 from examples.demo.show import UNIT, DemoFailure
-from examples.demo.stories import arbitrage, risk_reversal
+from examples.demo.stories import arbitrage, risk_reversal, round_trip
 from examples.demo.stories.bundles import fails, happens
 from examples.demo.stories.stage import ANA, BEA, CAI, MAX, Purse, Stage, build
 from plait.client import Bundle, BundleDropped, Client
-from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
+from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS, DEVELOPMENT_RELAYER
 from plait.rollups.embedded.genesis import GenesisSpecification, genesis_document
 from plait.types import ChainId, Seconds
 
@@ -44,12 +45,14 @@ class World:
     def __init__(self, ready: dict[str, Any]) -> None:
         self.url: str = ready["url"]
         chains = [Chain(rollup["chainId"], rollup["url"]) for rollup in ready["rollups"]]
-        purses = [Purse(ANA, 1, 100, 200_000), Purse(BEA, 1, 100, 200_000), Purse(CAI, 1, 100, 0)]
-        self.one = build(chains[0], OWNER, 2_000, purses)
+        purses = [Purse(ANA, 1, 100, 200_000), Purse(BEA, 1, 100, 200_000)]
+        self.one = build(chains[0], OWNER, 2_000, [*purses, Purse(CAI, 1, 100, 0)])
         self.two = build(chains[1], OWNER, 2_100, purses)
+        self.journey = round_trip.prepare(self.one, self.two, OWNER)
         specification = GenesisSpecification(chain_id=ChainId(901), timestamp=Seconds(0), interop=True)
         self.addresses = ["0x" + address for address in genesis_document(specification)["alloc"]]
         self.addresses += [person.address for person in PEOPLE]
+        self.addresses += [DEVELOPMENT_RELAYER.address_text, self.journey.account.address]
         for stage in self.stages:
             self.addresses += [one.address for one in (stage.gold, stage.dollar, stage.exchange, stage.desk)]
 
@@ -274,6 +277,74 @@ def test_an_option_is_exercised_and_what_it_gives_is_sold_in_one_bundle(world: W
     assert one.balance(one.gold, BEA) == gold + UNIT
     assert one.balance(one.dollar, BEA) == dollars - 1_500 * UNIT
     assert one.desk.functions.optionOf(option).call()[1] == 4
+
+
+def supply(world: World, coin: str) -> int:
+    """Of a coin, over both rollups, as of the last sealed blocks."""
+    return sum(int(getattr(stage, coin).functions.totalSupply().call()) for stage in world.stages)
+
+
+def test_gold_is_moved_and_sold_and_the_dollars_are_home_in_one_slot(world: World) -> None:
+    """Three deliveries by the relayer, all at the leg's timestamp; the supplies over both are as before."""
+    one, two, size = world.one, world.two, round_trip.SIZE
+    since = {901: world.heights()[0], 902: world.heights()[1]}
+    before = supply(world, "gold"), supply(world, "dollar")
+    gold, dollars = one.balance(one.gold, CAI), one.balance(one.dollar, CAI)
+    out = int(two.exchange.functions.amountOutFor(True, size).call())
+    sealed = world.run(lambda client: happens(client, round_trip.trade(world.journey, out)))
+    (leg,) = [leg for leg in sealed["legs"] if leg["transactions"]]
+    assert (leg["rollupId"], statuses(one, leg["transactions"])) == (901, [1, 1])
+    found = round_trip.deliveries(world.journey, since)
+    assert [(one.source, one.destination) for one in found] == [(902, 901), (901, 902), (901, 902)]
+    assert len({place[1] for one in found for place in (one.left, one.arrived)}) == 1
+    for stage, count in ((one, 1), (two, 2)):
+        block = stage.chain.web3.eth.get_block(next(d.arrived[0] for d in found if d.destination == stage.rollup), True)
+        senders = [transaction["from"] for transaction in block["transactions"]]
+        assert senders.count(DEVELOPMENT_RELAYER.address_text) == count
+    assert (one.balance(one.gold, CAI), one.balance(one.dollar, CAI)) == (gold - size, dollars + out)
+    assert (supply(world, "gold"), supply(world, "dollar")) == before
+    assert two.chain.web3.eth.get_transaction_count(CAI.address) == 0
+    assert two.chain.web3.eth.get_balance(CAI.address) == 0
+
+
+def test_gold_whose_use_on_arrival_reverts_never_leaves(world: World) -> None:
+    out = int(world.two.exchange.functions.amountOutFor(True, round_trip.SIZE).call())
+    bundle = round_trip.trade(world.journey, out + 1)
+
+    async def twin(client: Client) -> BundleDropped:
+        simulated = await client.simulate(bundle)
+        assert simulated["failure"]["code"] == "bundle_delivery_failed"
+        found: list[BundleDropped] = []
+
+        async def work() -> None:
+            found.append(await dropped(bundle, client))
+
+        await leaves_no_trace(world, client, work)
+        return found[0]
+
+    why = world.run(twin)
+    assert (why.code, why.fields["rollup_id"]) == ("bundle_expired", 902)
+    assert "cannot be delivered" in why.message
+
+
+def test_without_demanded_delivery_the_gold_leaves_and_waits(world: World) -> None:
+    """The same messages in a plain bundle: the gold arrives, its use does not succeed, and is tried again later."""
+    one, two = world.stages
+    out = int(two.exchange.functions.amountOutFor(True, round_trip.SIZE).call())
+    demanding = round_trip.trade(world.journey, out + 1)
+    bundle = Bundle().leg(901, *(bytes.fromhex(raw[2:]) for raw in demanding.request()["legs"][0]["transactions"]))
+    dollars = one.balance(one.dollar, CAI)
+    world.run(lambda client: happens(client, bundle))
+    world.run(lambda client: world.after_next_blocks())
+    assert two.balance(two.gold, world.journey.account) == round_trip.SIZE
+    assert one.balance(one.dollar, CAI) == dollars
+    better = two.exchange.functions.swap(False, 20_000 * UNIT, 1, MAX.address, 2**40)
+    two.chain.confirm([two.chain.send(MAX, better)])
+    end = time.monotonic() + 20
+    while one.balance(one.dollar, CAI) == dollars:
+        assert time.monotonic() < end, "the waiting message was not tried again"
+        world.run(lambda client: world.after_next_blocks())
+    assert one.balance(one.dollar, CAI) == dollars + out + 1
 
 
 def test_the_demonstration_notices_a_trace(world: World) -> None:

@@ -11,6 +11,7 @@ Bridges without this leave the token on the other side when the price there has 
 from dataclasses import dataclass
 from typing import Any
 
+from eth_account.signers.local import LocalAccount
 from web3 import Web3
 from web3.contract import Contract
 
@@ -24,7 +25,7 @@ from plait.rollups.embedded.accounts import DEVELOPMENT_RELAYER
 MESSENGER = Web3.to_checksum_address("0x4200000000000000000000000000000000000023")
 TOKEN_BRIDGE = Web3.to_checksum_address("0x4200000000000000000000000000000000000028")
 SIZE = 8 * UNIT
-PRICE_MOVER_USD, PRICE_MOVER_GOLD = 250_000 * UNIT, 120 * UNIT
+PRICE_MOVER_USD, PRICE_MOVER_GOLD = 130_000 * UNIT, 60 * UNIT
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,13 @@ class Journey:
     def bridge(self, stage: Stage) -> Contract:
         """The SuperchainTokenBridge of a rollup."""
         return stage.chain.contract("SuperchainTokenBridge", TOKEN_BRIDGE)
+
+
+def prepare(home: Stage, away: Stage, owner: LocalAccount) -> Journey:
+    """Cai's account on the other rollup; anybody may put it there, here the owner of the stage."""
+    account, hash_ = away.chain.place(owner, "RemoteAccount", CAI.address, home.rollup)
+    away.chain.confirm([hash_])
+    return Journey(home, away, account)
 
 
 def calldata(contract: Contract, function: str, *arguments: Any) -> bytes:
@@ -154,9 +162,10 @@ async def play(client: Client, journey: Journey) -> None:
     require(gold == 0 and got == dollars, f"Cai has {amount(gold)} GOLD and {amount(got)} USD at home.")
     require(away.chain.web3.eth.get_transaction_count(CAI.address) == 0, f"Cai has signed on {away.rollup}.")
     at_home = int(home.exchange.functions.amountOutFor(True, SIZE).call())
+    require(got > at_home, "The journey was not worth it.")
     say(f"""All of it in height {sealed["height"]}, one timestamp. Cai has {amount(got)} USD on {home.rollup}, which is
-        {amount(got - at_home)} more than a sale at home would bring, and has never signed anything on
-        {away.rollup}.""")
+        {amount(got - at_home)} more than a sale at home would bring; he has signed nothing on {away.rollup}, where the
+        sequencer's relayer paid the gas.""")
 
 
 async def play_twin(client: Client, journey: Journey) -> None:

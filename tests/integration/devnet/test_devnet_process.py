@@ -153,3 +153,24 @@ def test_the_demonstration_runs() -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "All of it holds." in done.stdout
+    assert [line for line in done.stdout.splitlines() if len(line) > 100] == []
+    for story in ("arbitrage", "risk reversal", "a token moved"):
+        assert story in done.stdout
+    assert done.stdout.count("no trace of it") == done.stdout.count("Its failing twin") == 3
+
+
+def test_the_demonstration_ends_with_exit_code_1_when_a_twin_takes_place() -> None:
+    """The price does not move, so the arbitrage that should fail succeeds."""
+    program = """
+import sys
+from examples.demo import demo
+from examples.demo.stories import arbitrage
+arbitrage.PRICE_MOVER = 1000
+sys.exit(demo.main())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stderr.splitlines()[-1].startswith("The demonstration failed: The twin should fail")
+    assert "Traceback" not in done.stderr
