@@ -312,8 +312,8 @@ def test_d12_cycles(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(LEGAL))
 def test_d12_mutual_dependence_that_is_no_cycle(name: str) -> None:
-    """Legs that need each other where somebody acts before it relies on another => the bundle takes place, all logs are
-    where they were foreseen; neither leg alone is possible."""
+    """Legs that need each other where somebody acts before it relies on another => the bundle takes place, and all
+    logs are where they were foreseen."""
     world = World(3)
     bench = world.deploy_everywhere("Workbench")
     world.fresh()
@@ -355,7 +355,8 @@ def test_d13_two_sales_that_wait_for_each_other(circular: bool) -> None:
 
 
 def test_d14_expiry_to_the_second() -> None:
-    """A message that is exactly seven days old is executed, one a block older is refused by every validator."""
+    """Messages that are seven days and one block old, and seven days to the second => the first is refused by every
+    validator and dropped by a proposer, the second is executed."""
     world = World(block_times=(60, 60), chances=STEADY, validators=2)
     bench = world.deploy_everywhere("Workbench")
     world.fresh()
@@ -368,7 +369,10 @@ def test_d14_expiry_to_the_second() -> None:
     while world.rollup(B).open_block.timestamp < until:  # type: ignore[union-attr]
         world.decide(after_ms=until * 1_000 - world.time_ms if world.time_ms < until * 1_000 else 1)
     assert world.rollup(B).open_block.timestamp == until  # type: ignore[union-attr]
-    plain_refused(world, B, validating(world, B, 1, older), "message_expired")
+    late = validating(world, B, 1, older)
+    refused = world.refusal(world.forged(plain={B: [late]}))
+    assert (refused.code, refused.fields["reason"]) == ("message_invalid", "message_expired")
+    assert world.decide(plain={B: [late]}).dropped == [(B, "message_expired")]
     offer = world.offer({A: [world.tx(A, 2)], B: [validating(world, B, 2, old)]})
     assert world.decide(offer).bundles == [offer.bundle.hash]
 
