@@ -94,12 +94,15 @@ class Invariants:
             found[name] = {}
             for leg_id, _, allowed in rlp.decode(terms)[3]:
                 rollup_id = RollupId(int.from_bytes(leg_id, "big"))
-                while blocks[rollup_id][0][0] == 3:
-                    blocks[rollup_id].pop(0)
                 item = blocks[rollup_id].pop(0)
                 assert item[:33] == b"\x01" + name, "a leg does not stand where its bundle says"
                 may = {int.from_bytes(index, "big") for index in allowed}
                 found[name][rollup_id] = [(keccak256(raw), place in may) for place, raw in enumerate(raws_of(item))]
+            for items in blocks.values():
+                if items and items[0][:33] == b"\x03" + name:
+                    items.pop(0)
+        kinds = [[item[0] for item in items] for items in blocks.values()]
+        assert all(left == sorted(left) and set(left) <= {0, 2} for left in kinds), "an item stands at a wrong place"
         return found
 
     def _whole(self, rollups: Any, bundles: dict[bytes, dict[RollupId, list[tuple[bytes, bool]]]]) -> None:

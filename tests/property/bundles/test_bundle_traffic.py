@@ -35,7 +35,7 @@ def test_bundles_are_whole_and_value_is_conserved(seed: int) -> None:
         effect, _ = traffic.step()
         invariants.check(effect)
     invariants.at_end()
-    print(dict(sorted(traffic.happened.items())), f"messages {len(invariants.sent)}, arrived {len(invariants.arrived)}")
+    print(traffic.relay, dict(sorted(traffic.happened.items())))
     assert traffic.happened["decided"] > BUNDLES // 10, "nearly nothing takes place: the seed shows nothing"
     assert traffic.happened["reverted"] + traffic.happened["nonce_too_low"] > 0
     again = traffic.network.application()
