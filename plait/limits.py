@@ -87,8 +87,12 @@ RESERVATIONS_PER_SIGNER_MAX: Final = 4
 # ---------------------------------------------------------------- messages between rollups
 RELAY_DEPTH_MAX: Final = 32
 """Rounds of messages and replies that one sub-block, or one bundle, delivers."""
-RELAYS_PER_SUB_BLOCK_MAX: Final = 4_096
-"""Relays and deliveries of one proposal."""
+RELAYS_PER_SUB_BLOCK_MAX: Final = 768
+"""Relays of one proposal; below MESSAGES_PER_STEP_MAX, because each declares a message."""
+MESSAGES_PER_TRANSACTION_MAX: Final = 64
+"""Messages that one transaction declares."""
+MESSAGES_PER_STEP_MAX: Final = 1_024
+"""Messages that one bundle, or the rest of a sub-block, declares: each may cost a read of an old block's receipts."""
 RELAY_GAS_DEFAULT: Final = 2_000_000
 """Gas limit of a relay whose sender names none."""
 RELAY_GAS_MAX: Final = 10_000_000

@@ -15,18 +15,23 @@ from plait.execution.bundles import BundleCandidate, DecodedBundle
 from plait.ledger.state import LedgerState
 from plait.native import Transaction, decode_transactions
 from plait.protocol.effects import SubBlockDecided
-from plait.protocol.grid import slot_at
+from plait.protocol.grid import block_at, slot_at
 from plait.types import (
     Address,
+    BlockNumber,
     Bundle,
     Comparison,
     Condition,
     ConditionKind,
+    FeeBid,
     Leg,
     Milliseconds,
+    Pin,
     RollupId,
     Slot,
+    Wei,
 )
+from sim.messaging import message_call
 from sim.wallet import Wallet
 
 REVERTING: Final = bytes.fromhex("60006000fd")
@@ -63,6 +68,7 @@ class BundleWorkload:
         self._wallets = wallets
         self._nonce = nonce
         self._recipients = recipients
+        self._interop = any(record.parameters.interop_set for record in ledger.rollups)
         self._waiting: list[BundleCandidate] = []
         self._made = 0
         self.sent: list[DecodedBundle] = []
@@ -82,6 +88,9 @@ class BundleWorkload:
                     not_before_slot=Slot(not_before),
                     deadline_slot=Slot(not_before + random.randrange(6)),
                     conditions=tuple(self._condition() for _ in range(random.choice((0, 0, 0, 1, 2)))),
+                    fee_bid=self._fee_bid(),
+                    delivery_required=random.randrange(4) == 0,
+                    pins=self._pins(slot),
                 )
             )
             self.sent.append(bundle)
@@ -91,6 +100,22 @@ class BundleWorkload:
                 BundleCandidate(bundle, arrived, random.randrange(4) == 0, payer, random.choice((1, 8)))
             )
         del self._waiting[:-WAITING_MAX]
+
+    def _fee_bid(self) -> FeeBid | None:
+        random = self._random
+        if random.randrange(5):
+            return None
+        return FeeBid(rollup_id=random.choice(self._ledger.rollup_ids), amount=Wei(random.choice((1, 10**9, 10**13))))
+
+    def _pins(self, slot: int) -> tuple[Pin, ...]:
+        """Sometimes the block of the slot or the next, after a number of logs that may be right."""
+        random = self._random
+        if random.randrange(6):
+            return ()
+        record = random.choice(self._ledger.rollups)
+        number = block_at(Slot(slot + random.choice((0, 1))), record.parameters.block_time_slots)
+        log_index = random.choice((0, 0, 1, 3))
+        return (Pin(rollup_id=record.rollup_id, block_number=BlockNumber(number), log_index=log_index),)
 
     def _leg(self, rollup_id: RollupId) -> Leg:
         random = self._random
@@ -113,6 +138,9 @@ class BundleWorkload:
                     allowed.append(place)
             elif kind == 5:
                 fields["gas_limit"] = 2_000_000
+            elif self._interop and kind in {7, 8}:
+                fields |= message_call(random, self._ledger.rollup_ids, random.choice(self._recipients))
+                fields["gas_limit"] = 400_000
             elif kind == 6:
                 fields["value"] = 10**30
             raws.append(self._wallets[user].sign_1559(rollup_id, nonce + place, **fields))  # type: ignore[arg-type]

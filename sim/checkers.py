@@ -45,7 +45,9 @@ def log_transactions(record: Decided) -> dict[RollupId, list[bytes]]:
 
 
 def _raws(item: bytes) -> list[bytes]:
-    return rlp.decode(item[LEG_HEAD_BYTES:]) if item[0] == 1 else [item[ITEM_HEAD_BYTES:]]
+    if item[0] in {1, 3}:  # a leg, deliveries
+        return list(rlp.decode(item[LEG_HEAD_BYTES:]))
+    return [item[1:] if item[0] == 2 else item[ITEM_HEAD_BYTES:]]
 
 
 def log_bundles(record: Decided) -> dict[bytes, dict[RollupId, list[tuple[bytes, bool]]]]:
@@ -53,7 +55,9 @@ def log_bundles(record: Decided) -> dict[bytes, dict[RollupId, list[tuple[bytes,
     parts = rlp.decode(record.proposal)
     if len(parts) == 2:
         return {}
-    items = {int.from_bytes(rollup_id, "big"): list(listed) for rollup_id, listed in parts[2]}
+    items = {
+        int.from_bytes(rollup_id, "big"): [item for item in listed if item[0] != 3] for rollup_id, listed in parts[2]
+    }
     found: dict[bytes, dict[RollupId, list[tuple[bytes, bool]]]] = {}
     for _, terms in parts[1]:
         bundle_hash = sha256(terms).digest()

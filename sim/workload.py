@@ -16,6 +16,7 @@ from plait.protocol.application import Application
 from plait.protocol.effects import SubBlockDecided
 from plait.protocol.requests import Dropped
 from plait.types import Address, Milliseconds, RollupId
+from sim.messaging import message_call
 from sim.wallet import Wallet
 
 REVERTING_CODE = bytes.fromhex("60006000fd")
@@ -32,9 +33,16 @@ class Workload:
     """Pending transactions of all users on all rollups."""
 
     def __init__(
-        self, random: Random, rollup_ids: Sequence[RollupId], wallets: Sequence[Wallet], gas_limit: int
+        self,
+        random: Random,
+        rollup_ids: Sequence[RollupId],
+        wallets: Sequence[Wallet],
+        gas_limit: int,
+        *,
+        interop: bool = False,
     ) -> None:
         self._random = random
+        self._interop = interop
         self._rollup_ids = tuple(rollup_ids)
         self._wallets = tuple(wallets)
         self._gas_limit = gas_limit
@@ -64,6 +72,11 @@ class Workload:
         cap = 2 * 10**9
         kind = random.randrange(100)
         to = random.choice(self.recipients)
+        if self._interop and random.randrange(4) == 0:
+            call = message_call(random, self._rollup_ids, to)
+            return wallet.sign_1559(
+                chain_id, nonce, max_fee_per_gas=cap, max_priority_fee_per_gas=tip, gas_limit=400_000, **call
+            )
         if kind < 8:
             other = random.randrange(len(self._wallets))
             own = other == key[1]
@@ -113,6 +126,8 @@ class Workload:
         effect reads it."""
         for part in effect.rollups:
             for transaction in part.transactions:
+                if Address(transaction.sender) not in self._owners:
+                    continue  # the relayer's
                 self._decided[part.rollup_id, self._owners[Address(transaction.sender)]].append(transaction)
         for rollup_id, rollup in application.rollups.items():
             at = PENDING if rollup.open_block is not None else rollup.head.number

@@ -12,7 +12,10 @@ import msgspec
 from plait.engines.simulated import Chances, SimulatedEngine, SimulatedNode, Step
 from plait.ledger.state import LedgerState, genesis_state
 from plait.native import Rollup, Store
+from plait.node.relayer import LocalRelayer
+from plait.node.waiting_messages import WaitingMessages
 from plait.protocol.application import Application
+from plait.protocol.grid import slot_at
 from plait.rollups.embedded.genesis import GenesisSpecification, genesis_json
 from plait.rollups.embedded.source import EmbeddedSource
 from plait.types import (
@@ -36,6 +39,7 @@ from sim.workload import Workload
 
 GENESIS_TIME_S = Seconds(1_790_000_000)
 USER_BALANCE_WEI = Wei(10**20)
+RELAYER = LocalRelayer.of_development(policy="free")
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +53,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     heights: int
     slot_ms: Milliseconds = Milliseconds(1_000)
     sub_blocks_per_slot: int = 4
+    interop: bool = False
+    """Whether the rollups execute each other's messages."""
 
     @classmethod
     def of(cls, random: Random, *, heights: int | None = None) -> "Plan":
@@ -61,6 +67,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
             gas_limit=Gas(random.choice((2_500_000, 5_000_000, 30_000_000))),
             users=random.choice((2, 4, 8)),
             heights=heights if heights is not None else random.randrange(12, 36),
+            interop=random.choice((True, True, False)),
         )
 
 
@@ -93,7 +100,8 @@ def network_of(plan: Plan, funded: list[Address], *, network_id: int = 1) -> Net
             chain_id=ChainId(rollup_id),
             timestamp=GENESIS_TIME_S,
             gas_limit=plan.gas_limit,
-            balances=dict.fromkeys(funded, USER_BALANCE_WEI),
+            balances=dict.fromkeys([*funded, RELAYER.address], USER_BALANCE_WEI),
+            interop=plan.interop,
         )
         genesis[rollup_id] = genesis_json(specification)
         rollups.append(
@@ -111,6 +119,7 @@ def network_of(plan: Plan, funded: list[Address], *, network_id: int = 1) -> Net
                 operator_fee_constant=place * 7,
                 base_fee_scalar=5_227,
                 blob_base_fee_scalar=1_014_213,
+                interop_set=int(plan.interop),
             )
         )
     return Network(
@@ -131,7 +140,10 @@ class World:
         self.plan = Plan.of(self.random, heights=heights)
         self.wallets = [Wallet.of_index(index) for index in range(self.plan.users)]
         self.network = network_of(self.plan, [wallet.address for wallet in self.wallets])
-        self.workload = Workload(self.random, self.network.ledger.rollup_ids, self.wallets, int(self.plan.gas_limit))
+        ids = self.network.ledger.rollup_ids
+        interop = self.plan.interop and len(ids) > 1
+        self.workload = Workload(self.random, ids, self.wallets, int(self.plan.gas_limit), interop=interop)
+        self.messages = WaitingMessages()
         self.bundles = BundleWorkload(
             self.random, self.network.ledger, self.wallets, self.workload.nonce, self.workload.recipients
         )
@@ -141,6 +153,8 @@ class World:
             self.random,
             candidates=self.workload.candidates,
             bundles=self.bundles.candidates,
+            relays=lambda _, time_ms: self.messages.offer(slot_at(self.network.ledger.parameters, time_ms)),
+            relayer=RELAYER if interop else None,
             forgers=all_forgers(),
             chances=chances,
         )
@@ -154,6 +168,7 @@ class World:
         step = self.engine.step(self.time_ms)
         self.workload.on_decided(next(iter(step.effects.values())), self.engine.live[0][1])
         self.bundles.on_decided(next(iter(step.effects.values())))
+        self.messages.on_decided(next(iter(step.effects.values())))
         self.workload.on_dropped(step.dropped)
         self.workload.give_up_some()
         return step

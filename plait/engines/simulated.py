@@ -20,6 +20,8 @@ import msgspec
 
 from plait.errors import InvariantBroken
 from plait.execution.bundles import BundleCandidate
+from plait.execution.relaying import Relayer
+from plait.interop.relays import Relay
 from plait.ordering.queues import SenderQueue
 from plait.protocol.application import Application
 from plait.protocol.effects import SubBlockDecided
@@ -106,6 +108,8 @@ class SimulatedEngine:
         *,
         candidates: Callable[[int, Milliseconds], Candidates],
         bundles: Callable[[int, Milliseconds], Sequence[BundleCandidate]] = lambda _, __: (),
+        relays: Callable[[int, Milliseconds], Sequence[Relay]] = lambda _, __: (),
+        relayer: Relayer | None = None,
         forgers: Sequence[Forger] = (),
         chances: Chances | None = None,
     ) -> None:
@@ -116,6 +120,8 @@ class SimulatedEngine:
             random: source of every choice.
             candidates: the pool's view of a node at a time.
             bundles: the bundle pool's view of a node at a time.
+            relays: a node's messages without their delivery at a time.
+            relayer: who delivers messages, for every node; None delivers none.
             forgers: byzantine proposers to choose from.
             chances: how often things happen; the defaults exercise everything within tens of heights.
         """
@@ -124,6 +130,8 @@ class SimulatedEngine:
         self._random = random
         self._candidates = candidates
         self._bundles = bundles
+        self._relays = relays
+        self._relayer = relayer
         self._forgers = list(forgers)
         self._chances = chances if chances is not None else Chances()
         self._down: set[int] = set()
@@ -152,22 +160,25 @@ class SimulatedEngine:
         return Step(record, tuple(shown), effects, tuple(dropped), tuple(restarted))
 
     # ------------------------------------------------------------ rounds
+    def _request(self, height: Height, time_ms: Milliseconds, round_index: int, proposer: int) -> PrepareRequest:
+        return PrepareRequest(
+            height=height,
+            time_ms=time_ms,
+            candidates=self._candidates(proposer, time_ms),
+            bundles=self._bundles(proposer, time_ms),
+            relayer=self._relayer,
+            relays=self._relays(proposer, time_ms),
+            proposer=bytes([proposer]),
+            round=round_index,
+        )
+
     def _round(
         self, height: Height, time_ms: Milliseconds, round_index: int, last: bool
     ) -> tuple[bytes | None, list[Shown], list[Dropped]]:
         random, chances = self._random, self._chances
         proposer, application = random.choice(self.live)
         proposals: list[Forgery] = []
-        prepared = application.prepare(
-            PrepareRequest(
-                height=height,
-                time_ms=time_ms,
-                candidates=self._candidates(proposer, time_ms),
-                bundles=self._bundles(proposer, time_ms),
-                proposer=bytes([proposer]),
-                round=round_index,
-            )
-        )
+        prepared = application.prepare(self._request(height, time_ms, round_index, proposer))
         honest = Forgery("honest", prepared.proposal, True)
         if not last and self._forgers and _happens(random, chances.byzantine):
             forger = random.choice(self._forgers)
@@ -176,15 +187,7 @@ class SimulatedEngine:
             proposals.append(honest)
         if not last and _happens(random, chances.rival):
             rival, other = random.choice(self.live)
-            again = other.prepare(
-                PrepareRequest(
-                    height=height,
-                    time_ms=time_ms,
-                    candidates=self._candidates(rival, time_ms),
-                    bundles=self._bundles(rival, time_ms),
-                    round=round_index,
-                )
-            )
+            again = other.prepare(self._request(height, time_ms, round_index, rival))
             proposals.append(Forgery("rival", again.proposal, True))
         random.shuffle(proposals)
         shown = [self._show(height, time_ms, round_index, proposer, proposal) for proposal in proposals]

@@ -44,6 +44,7 @@ from plait.interop.validity import (
     LogLookup,
     refuse_execution,
 )
+from plait.limits import MESSAGES_PER_STEP_MAX, MESSAGES_PER_TRANSACTION_MAX
 from plait.native import Outcomes, Transaction, declaring
 from plait.types import Address, BlockNumber, Hash32, RollupId, RollupParameters, Seconds
 
@@ -68,7 +69,7 @@ class MessageFailure(NamedTuple):
     """Why a step is not valid."""
 
     code: str
-    """Of `plait.interop`, or `message_cycle`."""
+    """Of `plait.interop`, `message_cycle`, or `message_too_many`."""
     sentence: str
     rollup_id: RollupId
     transaction: Hash32
@@ -194,6 +195,7 @@ def refuse_messages(candidate: Candidate, sets: InteropSets, ran: RanByRollup) -
     if not sets:
         return None
     lookup = lookup_of(candidate)
+    declared = 0
     timestamps: dict[Seconds, list[SameTimeExecution]] = {}
     for rollup_id in sorted(ran):
         interop_set = sets.get(rollup_id)
@@ -207,6 +209,9 @@ def refuse_messages(candidate: Candidate, sets: InteropSets, ran: RanByRollup) -
                 if index >= len(statuses) or statuses[index] == 2:
                     continue
                 transaction = one.transactions[index]
+                declared += len(transaction.access_list_keys(CROSS_L2_INBOX)) // 2
+                if declared > MESSAGES_PER_STEP_MAX:
+                    return _too_many(MESSAGES_PER_STEP_MAX, rollup_id, transaction)
                 failure = refuse_declared(interop_set, rollup_id, timestamp, transaction, lookup)
                 if failure is not None:
                     return failure
@@ -244,11 +249,18 @@ def refuse_declared(
         accesses = declared_by(transaction)
     except MessageRefused as refused:
         return MessageFailure(refused.code, refused.message, rollup_id, Hash32(transaction.hash))
+    if len(accesses) > MESSAGES_PER_TRANSACTION_MAX:
+        return _too_many(MESSAGES_PER_TRANSACTION_MAX, rollup_id, transaction)
     for access in accesses:
         refusal = refuse_execution(interop_set, MessageChainId(rollup_id), timestamp, access, lookup)
         if refusal is not None:
             return MessageFailure(refusal.code, refusal.message, rollup_id, Hash32(transaction.hash))
     return None
+
+
+def _too_many(maximum: int, rollup_id: RollupId, transaction: Transaction) -> MessageFailure:
+    sentence = f"it declares more messages than the {maximum} that there is room for"
+    return MessageFailure("message_too_many", sentence, rollup_id, Hash32(transaction.hash))
 
 
 def declared_by(transaction: Transaction) -> list[Access]:

@@ -39,7 +39,13 @@ from plait.execution.messages import (
 from plait.execution.relaying import deliver_by
 from plait.interop.messages import CROSS_L2_INBOX
 from plait.ledger.state import LedgerState
-from plait.limits import PROPOSAL_BYTES_MAX, PROPOSAL_ITEMS_MAX, PROPOSAL_REPAIRS_MAX
+from plait.limits import (
+    MESSAGES_PER_STEP_MAX,
+    PROPOSAL_BYTES_MAX,
+    PROPOSAL_ITEMS_MAX,
+    PROPOSAL_REPAIRS_MAX,
+    RELAYS_PER_SUB_BLOCK_MAX,
+)
 from plait.native import Outcomes, Transaction, declaring
 from plait.ordering.policy import Ordered, check_order, order
 from plait.ordering.queues import Ready, SenderQueue
@@ -89,7 +95,8 @@ def build(base: Base, advanced: Advanced, request: PrepareRequest) -> Built:
     if total and advanced.position.carries_items:
         ordered = _order_all(base.ledger, candidate, queues, request.time_ms)
         packed = _pack(ordered, bytes_left, items_left)
-        runs = _run(base.ledger, candidate, _executable(candidate, sets, packed, dropped), request.time_ms, dropped)
+        packed = _executable(base.ledger, candidate, packed, request.time_ms, dropped)
+        runs = _run(base.ledger, candidate, packed, request.time_ms, dropped)
     plain = sum(len(run.transactions) for run in runs.values())
     bytes_left -= sum(len(item) + 4 for run in runs.values() for item in run.items)
     room = Room(bytes_left, items_left - plain)
@@ -101,11 +108,18 @@ def build(base: Base, advanced: Advanced, request: PrepareRequest) -> Built:
 
 
 def _executable(
-    candidate: Candidate, sets: InteropSets, packed: dict[RollupId, Ordered], dropped: list[Dropped]
+    ledger: LedgerState,
+    candidate: Candidate,
+    packed: dict[RollupId, Ordered],
+    time_ms: Milliseconds,
+    dropped: list[Dropped],
 ) -> dict[RollupId, Ordered]:
     """The columns without transactions whose messages are not valid now; those that never will be are dropped."""
+    policies = {record.rollup_id: record.parameters.ordering for record in ledger.rollups}
+    sets = sets_of(ledger)
     kept = dict(packed)
     lookup = lookup_of(candidate)
+    room = MESSAGES_PER_STEP_MAX - RELAYS_PER_SUB_BLOCK_MAX
     for rollup_id, (transactions, stamps_ms) in packed.items():
         interop_set, block = sets.get(rollup_id), candidate.open_block(rollup_id)
         if interop_set is None or block is None:
@@ -115,16 +129,19 @@ def _executable(
             timestamp = Seconds(block.timestamp)
             failure = refuse_declared(interop_set, rollup_id, timestamp, transactions[index], lookup)
             if failure is None:
+                room -= len(transactions[index].access_list_keys(CROSS_L2_INBOX)) // 2
+                mask[index] = int(room >= 0)  # the others wait
                 continue
             mask[index] = 0
             if failure.code not in _MESSAGES_AWAITED:
                 dropped.append(Dropped(rollup_id, Hash32(transactions[index].hash), failure.code, failure.sentence))
         if not all(mask):
-            columns = Ordered(list(compress(transactions, mask)), list(compress(stamps_ms, mask)))
-            if columns.transactions:
-                kept[rollup_id] = columns
-            else:
-                del kept[rollup_id]
+            kept[rollup_id] = order(
+                policies[rollup_id],
+                _queues(Ordered(list(compress(transactions, mask)), list(compress(stamps_ms, mask)))),
+                base_fee=Wei(block.base_fee),
+                time_ms=time_ms,
+            )
     return kept
 
 
@@ -184,9 +201,10 @@ def _run(
             if demanding:
                 dropped.extend(_demanding(rollup_id, columns.transactions, demanding))
                 mask = bytes(int(at not in demanding) for at in range(len(ran)))
-                included[rollup_id] = Ordered(
-                    list(compress(columns.transactions, mask)), list(compress(columns.stamps_ms, mask))
-                )
+                rest = Ordered(list(compress(columns.transactions, mask)), list(compress(columns.stamps_ms, mask)))
+                block = candidate.open_block(rollup_id)
+                base_fee = Wei(block.base_fee if block is not None else 0)
+                included[rollup_id] = order(policies[rollup_id], _queues(rest), base_fee=base_fee, time_ms=time_ms)
                 repaired = True
                 continue
             run = _included(columns, ran)

@@ -126,6 +126,8 @@ def build_relays(candidate: Candidate, sets: InteropSets, work: RelayWork, room:
 def _deliver(candidate: Candidate, sets: InteropSets, relay: Relay, relayer: Relayer) -> Delivered | NotDelivered:
     """Delivers a message, unless that brings about a demand that only a bundle can meet."""
     destination = RollupId(relay.sent.destination)
+    if candidate.open_block(destination) is None:
+        return NotDelivered("relay_not_yet", f"rollup {destination} has no block yet")
     mark = candidate.session(destination).checkpoint()
     found = relay_message(candidate, {}, relay, relayer)
     if not isinstance(found, NotDelivered) and demanded_messages(sets, {destination: [found.ran]}):

@@ -11,6 +11,7 @@ def all_forgers() -> tuple[Forger, ...]:
         doubled,
         failing_transaction,
         garbage,
+        messages,
         oversized,
         reordered,
         sealing,
@@ -31,4 +32,5 @@ def all_forgers() -> tuple[Forger, ...]:
         sealing.forge,
         censoring.forge,
         bundles.forge,
+        messages.forge,
     )
