@@ -77,19 +77,21 @@ class Counts(dict[str, int]):
 class BundledRollups:
     """Two or three rollups with interop, a proposer and a judge."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *, block_times_slots: Sequence[int] = ()) -> None:
         self.seed = seed
         self.random = Random(seed)
         policy: Literal["free", "paid"] = self.random.choice(("free", "free", "paid"))
         self.relayer = LocalRelayer.of_development(policy=policy) if self.random.randrange(5) else None
         self.counts = Counts()
-        count = self.random.choice((2, 3))
+        self.block_times_slots = list(block_times_slots) or [
+            self.random.choice((1, 1, 2)) for _ in range(self.random.choice((2, 3)))
+        ]
         self.parameters = NetworkParameters(
             network_id=NetworkId(1), genesis_time_s=GENESIS_S, slot_ms=Milliseconds(1_000),
             sub_blocks_per_slot=SUB_BLOCKS,
         )  # fmt: skip
         self.genesis: dict[RollupId, bytes] = {}
-        rollups = [self._rollup(RollupId(901 + place)) for place in range(count)]
+        rollups = [self._rollup(RollupId(901 + place), slots) for place, slots in enumerate(self.block_times_slots)]
         self.ledger = genesis_state(self.parameters, tuple(rollups))
         self.ids = self.ledger.rollup_ids
         self.proposer, self.judge = self._application(), self._application()
@@ -100,7 +102,7 @@ class BundledRollups:
         """Per rollup the block and log up to which messages were collected."""
         self.effects: list[SubBlockDecided] = []
 
-    def _rollup(self, rollup_id: RollupId) -> RollupParameters:
+    def _rollup(self, rollup_id: RollupId, block_time_slots: int) -> RollupParameters:
         random = self.random
         wallets = (*BUNDLERS, *SENDERS, *PAIRED)
         balances = {**development_balances(), **{wallet.address: BALANCE for wallet in wallets}}
@@ -113,7 +115,7 @@ class BundledRollups:
         return RollupParameters(
             rollup_id=rollup_id,
             genesis_hash=Hash32(Rollup.from_genesis(self.genesis[rollup_id], Store.in_memory()).genesis_hash),
-            block_time_slots=random.choice((1, 1, 2)),
+            block_time_slots=block_time_slots,
             gas_limit=gas_limit,
             ordering=random.choice(list(OrderingPolicy)),
             da_footprint_gas_scalar=0,
