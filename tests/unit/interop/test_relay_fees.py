@@ -290,6 +290,19 @@ def test_an_offer_that_closes_takes_nothing_more(pair: Pair) -> None:
     assert pair.a.balance(RELAY_FEES) == 0
 
 
+def test_a_claim_that_a_sponsor_pays_spends_no_expired_part(pair: Pair) -> None:
+    """The attached fee has expired and a sponsor pays everything: the payer still gets its part back."""
+    sent = message(pair.a, B)
+    attach(pair.a, sent.message_hash, 500)
+    claim = delivered(pair, sent)
+    pair.a.leap(Seconds(pair.a.timestamp + WEEK_S + MARGIN_S))
+    sponsor(pair.a, BOB, ALICE, amount=300, messages=1, deposit=300)
+    assert make_claim(pair.a, claim).status == 1
+    assert pair.a.balance(RELAY_FEES) == 500
+    assert pair.a.execute(ALICE, RELAY_FEES, calldata("refund(bytes32)", sent.message_hash)).status == 1
+    assert pair.a.balance(RELAY_FEES) == 0
+
+
 def test_nobody_keeps_a_fee_from_going_back(pair: Pair) -> None:
     """Another payer's later addition does not put off the refund of the first."""
     sent = message(pair.a, B)
