@@ -52,7 +52,8 @@ InteropSets = Mapping[RollupId, InteropSet]
 """The set of every rollup that belongs to one."""
 
 
-_EMITTERS: Final = (CROSS_L2_INBOX, MESSENGER, RELAY_FEES)
+EMITTERS: Final = (CROSS_L2_INBOX, MESSENGER, RELAY_FEES)
+"""Whose logs have to do with messages."""
 
 
 class Ran(NamedTuple):
@@ -109,7 +110,7 @@ def _interop_sets(rollups: tuple[tuple[int, RollupId, int], ...], genesis_time_s
 def touch_messages(sets: InteropSets, ran: RanByRollup) -> bool:
     """Whether a step has anything to do with messages: a quick no for nearly every one."""
     return any(
-        one.outcomes.logs_of(_EMITTERS) or declaring(one.transactions, CROSS_L2_INBOX)
+        one.outcomes.logs_of(EMITTERS) or declaring(one.transactions, CROSS_L2_INBOX)
         for rollup_id, parts in ran.items()
         if rollup_id in sets
         for one in parts

@@ -13,6 +13,7 @@ Level 4, pure but for the native sessions it drives.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import takewhile
 from typing import NamedTuple
 
 from plait.errors import ProposalRefused
@@ -29,6 +30,7 @@ from plait.execution.bundles import (
 )
 from plait.execution.candidate import Candidate
 from plait.execution.messages import InteropSets, Ran, delivered_by
+from plait.execution.together import Pace, is_ordinary, run_together
 from plait.interop.relays import Relay
 from plait.limits import (
     BUNDLE_BYTES_MAX,
@@ -93,18 +95,27 @@ class BundlesRun(NamedTuple):
         """Of all legs."""
         return sum(len(columns.transactions) for columns in self.legs.values())
 
-    def add(self, stamp_ms: Milliseconds, bundle: DecodedBundle, trial: Trial) -> None:
-        """Records a bundle that was applied."""
+    def add(self, stamp_ms: Milliseconds, bundle: DecodedBundle, trial: Trial | None) -> None:
+        """Records a bundle that was applied; without a trial one of which every transaction succeeded, and no more."""
         self.entries.append(encode_entry(stamp_ms, bundle.terms_bytes))
         placed: list[tuple[RollupId, tuple[Hash32, ...]]] = []
-        for leg, transactions, leg_bytes, ran in zip(
-            bundle.terms.legs, bundle.legs, bundle.leg_bytes, trial.outcomes, strict=True
+        for place, (leg, transactions, leg_bytes) in enumerate(
+            zip(bundle.terms.legs, bundle.legs, bundle.leg_bytes, strict=True)
         ):
+            ran = None if trial is None else trial.outcomes[place]
             columns = self._columns(leg.rollup_id)
             columns.items.append(encode_leg_item(bundle.hash, leg_bytes))
             columns.transactions.extend(transactions)
-            columns.statuses.extend(ran.statuses if ran is not None else b"")
-            placed.append((leg.rollup_id, tuple(Hash32(transaction.hash) for transaction in transactions)))
+            columns.statuses.extend(b"\x01" * len(transactions) if ran is None else ran.statuses)
+            placed.append((leg.rollup_id, tuple([Hash32(transaction.hash) for transaction in transactions])))
+        if trial is None or not (trial.deliveries or trial.sent):
+            self.decided.append(BundleDecided(hash=bundle.hash, legs=tuple(placed), deliveries=()))
+        else:
+            self._add_messages(bundle, tuple(placed), trial)
+
+    def _add_messages(
+        self, bundle: DecodedBundle, placed: tuple[tuple[RollupId, tuple[Hash32, ...]], ...], trial: Trial
+    ) -> None:
         for rollup_id in sorted(trial.deliveries):
             columns = self._columns(rollup_id)
             delivering = [one for part in trial.deliveries[rollup_id] for one in part.transactions]
@@ -117,7 +128,7 @@ class BundlesRun(NamedTuple):
         self.decided.append(
             BundleDecided(
                 hash=bundle.hash,
-                legs=tuple(placed),
+                legs=placed,
                 deliveries=tuple(
                     (rollup_id, tuple(Hash32(one.hash) for part in parts for one in part.transactions))
                     for rollup_id, parts in sorted(trial.deliveries.items())
@@ -126,7 +137,10 @@ class BundlesRun(NamedTuple):
         )
 
     def _columns(self, rollup_id: RollupId) -> LegColumns:
-        return self.legs.setdefault(rollup_id, LegColumns([], [], bytearray()))
+        columns = self.legs.get(rollup_id)
+        if columns is None:
+            columns = self.legs[rollup_id] = LegColumns([], [], bytearray())
+        return columns
 
 
 # ---------------------------------------------------------------- building
@@ -154,6 +168,142 @@ class BundlesBuilt(NamedTuple):
     """Of the proposal that the bundles take, an upper bound."""
 
 
+class _Offer(NamedTuple):
+    """An offered bundle, where it stands, and what it may need at most."""
+
+    stamp_ms: Milliseconds
+    candidate: BundleCandidate
+    bytes: int
+    items: int
+    blocks: tuple[tuple[RollupId, int, int], ...]
+    """Per leg: rollup, gas and data (bytes, before the scalar)."""
+
+    @property
+    def bundle(self) -> DecodedBundle:
+        """What is offered."""
+        return self.candidate.bundle
+
+
+class _Room:
+    """What bundles may still take: of the proposal, and of each open block by gas limits and by data."""
+
+    __slots__ = ("_blocks", "_candidate", "bundles", "bytes", "items")
+
+    def __init__(self, candidate: Candidate, work: BundleWork) -> None:
+        reserved = (0, 0) if work.deliver is no_deliveries else (BUNDLE_BYTES_MAX, DELIVERIES_PER_BUNDLE_MAX)
+        self._candidate = candidate
+        self.bytes = work.bytes_left - reserved[0]
+        self.items = PROPOSAL_ITEMS_MAX - reserved[1]
+        self.bundles = BUNDLES_PER_SUB_BLOCK_MAX
+        self._blocks: dict[RollupId, tuple[int, int, int]] = {}
+
+    def copy(self) -> "_Room":
+        """The same room, to be taken apart."""
+        other = object.__new__(_Room)
+        other._candidate, other._blocks = self._candidate, dict(self._blocks)
+        other.bytes, other.items, other.bundles = self.bytes, self.items, self.bundles
+        return other
+
+    def take(self, offer: _Offer) -> bool:
+        """Takes what a bundle may need at most, so that no limit can split it; False where there is not so much."""
+        if self.bundles < 1 or self.items < offer.items or self.bytes < offer.bytes:
+            return False
+        left: list[tuple[RollupId, tuple[int, int, int]]] = []
+        for rollup_id, gas, data in offer.blocks:
+            gas_left, footprint_left, scalar = self._blocks.get(rollup_id) or self._block(rollup_id)
+            if gas_left < gas or footprint_left < data * scalar:
+                return False
+            left.append((rollup_id, (gas_left - gas, footprint_left - data * scalar, scalar)))
+        self._blocks.update(left)
+        self.note(offer, 0, 0)
+        return True
+
+    def note(self, offer: _Offer, delivery_items: int, delivery_bytes: int) -> None:
+        """Gives the proposal's part to a bundle."""
+        self.bundles -= 1
+        self.items -= offer.items + delivery_items
+        self.bytes -= offer.bytes + delivery_bytes
+
+    def reread(self) -> None:
+        """Forgets the blocks: they have changed."""
+        self._blocks.clear()
+
+    def _block(self, rollup_id: RollupId) -> tuple[int, int, int]:
+        block = self._candidate.open_block(rollup_id)
+        if block is None:
+            return -1, -1, 0
+        found = (block.gas_limit - block.gas_used, block.gas_limit - block.da_footprint, block.da_footprint_scalar)
+        self._blocks[rollup_id] = found
+        return found
+
+
+class _Building:
+    """Building bundles: what was decided of them so far."""
+
+    def __init__(self, candidate: Candidate, position: Position, work: BundleWork) -> None:
+        self._candidate = candidate
+        self._slot = position.slot
+        self._work = work
+        self._charges: dict[bytes, int] = {}
+        self._burnt = 0
+        self._seen: set[Hash32] = set()
+        self.room = _Room(candidate, work)
+        self.run = BundlesRun.empty()
+        self.failed: list[BundleFailed] = []
+        self.deferred = 0
+
+    def together(self, offers: Sequence[_Offer]) -> tuple[int, bool]:
+        """Applies as many of the first offers as can be applied together; how many, and whether the next stood out."""
+        room = self.room.copy()
+        count = 0
+        hashes: set[Hash32] = set()
+        for offer in offers:
+            bundle_hash = offer.bundle.hash
+            ordinary = not offer.candidate.retried and is_ordinary(offer.bundle.terms) and bundle_hash not in hashes
+            if not ordinary or self._waits(offer) or not room.take(offer):
+                break
+            hashes.add(bundle_hash)
+            count += 1
+        applied = run_together(self._candidate, [offer.bundle for offer in offers[:count]], self._work.sets)
+        for offer in offers[:applied]:
+            self._seen.add(offer.bundle.hash)
+            self.run.add(offer.stamp_ms, offer.bundle, None)
+            self.room.note(offer, 0, 0)
+        if applied:
+            self.room.reread()
+        return applied, applied < count
+
+    def one(self, offer: _Offer) -> bool:
+        """Tries a bundle, or leaves it for later; whether it stood out: failed, or had to do with messages."""
+        bundle = offer.bundle
+        if self._waits(offer) or not self.room.copy().take(offer):
+            self.deferred += 1
+            return False
+        self._seen.add(bundle.hash)
+        trial = try_bundle(self._candidate, bundle, self._work.sets, self._work.deliver)
+        if trial.failure is None:
+            self.run.add(offer.stamp_ms, bundle, trial)
+            self.room.note(offer, sum(map(len, trial.deliveries.values())), _delivery_bytes(trial))
+            self.room.reread()
+            return bool(trial.sent or trial.deliveries)
+        charged = trial.gas_used > 0 or trial.failure.code == "bundle_condition_false"
+        payer = offer.candidate.payer
+        self._charges[payer] = self._charges.get(payer, 0) + charged
+        self._burnt += trial.gas_used
+        self.failed.append(BundleFailed(bundle.hash, *trial.failure, charged))
+        return True
+
+    def _waits(self, offer: _Offer) -> bool:
+        """Whether a bundle is not to be tried in this sub-block, whatever the room."""
+        terms = offer.bundle.terms
+        return (
+            offer.bundle.hash in self._seen
+            or not terms.not_before_slot <= self._slot <= terms.deadline_slot
+            or self._charges.get(offer.candidate.payer, 0) >= offer.candidate.credit
+            or self._burnt > BUNDLE_FAILED_GAS_PER_SUB_BLOCK_MAX
+        )
+
+
 def build_bundles(candidate: Candidate, position: Position, work: BundleWork) -> BundlesBuilt:
     """Tries bundles in the order of the protocol; those that hold stay applied to the candidate.
 
@@ -162,48 +312,44 @@ def build_bundles(candidate: Candidate, position: Position, work: BundleWork) ->
         position: of the sub-block.
         work: what there is to try.
     """
-    run = BundlesRun.empty()
-    offered, time_ms, bytes_left, sets, deliver = work
-    if not offered or not position.carries_items:
-        return BundlesBuilt(run, [], len(offered), 0)
-    ordered = sorted(
-        ((time_ms if offer.retried else min(offer.ready_ms, time_ms), offer.bundle.hash, offer) for offer in offered),
-        key=lambda entry: order_key(entry[0], entry[2].bundle.terms, entry[1]),
+    if not work.offered or not position.carries_items:
+        return BundlesBuilt(BundlesRun.empty(), [], len(work.offered), 0)
+    offers = [_offer(offered, work.time_ms) for offered in work.offered]
+    offers.sort(key=lambda offer: order_key(offer.stamp_ms, offer.bundle.terms, offer.bundle.hash))
+    building = _Building(candidate, position, work)
+    bytes_before = building.room.bytes
+    pace = Pace()
+    place = 0
+    while place < len(offers):
+        ahead = offers[place : place + pace.count]
+        applied, surprised = building.together(ahead) if len(ahead) > 1 else (0, False)
+        if applied < len(ahead):
+            surprised |= building.one(ahead[applied])
+            applied += 1
+        place += applied
+        pace.note(surprised=surprised)
+    return BundlesBuilt(building.run, building.failed, building.deferred, bytes_before - building.room.bytes)
+
+
+def _offer(candidate: BundleCandidate, time_ms: Milliseconds) -> _Offer:
+    bundle = candidate.bundle
+    size = sum(map(len, bundle.leg_bytes)) + len(bundle.terms_bytes)
+    return _Offer(
+        time_ms if candidate.retried else min(candidate.ready_ms, time_ms),
+        candidate,
+        size + (LEG_HEAD_BYTES + ENTRY_BYTES) * (1 + len(bundle.legs)),
+        sum(map(len, bundle.legs)),
+        tuple(
+            [
+                (
+                    leg.rollup_id,
+                    sum([one.gas_limit for one in transactions]),
+                    sum([one.da_size for one in transactions]),
+                )
+                for leg, transactions in zip(bundle.terms.legs, bundle.legs, strict=True)
+            ]
+        ),
     )
-    room = (0, 0) if deliver is no_deliveries else (BUNDLE_BYTES_MAX, DELIVERIES_PER_BUNDLE_MAX)
-    failed: list[BundleFailed] = []
-    charges: dict[bytes, int] = {}
-    seen: set[Hash32] = set()
-    deferred = burnt = size = transactions = 0
-    for stamp_ms, bundle_hash, offer in ordered:
-        bundle = offer.bundle
-        taken = sum(map(len, bundle.leg_bytes)) + len(bundle.terms_bytes)
-        taken += (LEG_HEAD_BYTES + ENTRY_BYTES) * (1 + len(bundle.legs))
-        count = sum(map(len, bundle.legs))
-        if (
-            bundle_hash in seen
-            or not bundle.terms.not_before_slot <= position.slot <= bundle.terms.deadline_slot
-            or charges.get(offer.payer, 0) >= offer.credit
-            or burnt > BUNDLE_FAILED_GAS_PER_SUB_BLOCK_MAX
-            or len(run.entries) == BUNDLES_PER_SUB_BLOCK_MAX
-            or transactions + count + room[1] > PROPOSAL_ITEMS_MAX
-            or size + taken + room[0] > bytes_left
-            or not _fits(candidate, bundle)
-        ):
-            deferred += 1
-            continue
-        seen.add(bundle_hash)
-        trial = try_bundle(candidate, bundle, sets, deliver)
-        if trial.failure is None:
-            run.add(stamp_ms, bundle, trial)
-            size += taken + _delivery_bytes(trial)
-            transactions += count + sum(map(len, trial.deliveries.values()))
-            continue
-        charged = trial.gas_used > 0 or trial.failure.code == "bundle_condition_false"
-        charges[offer.payer] = charges.get(offer.payer, 0) + charged
-        burnt += trial.gas_used
-        failed.append(BundleFailed(bundle_hash, *trial.failure, charged))
-    return BundlesBuilt(run, failed, deferred, size)
 
 
 def _delivery_bytes(trial: Trial) -> int:
@@ -212,20 +358,6 @@ def _delivery_bytes(trial: Trial) -> int:
         LEG_HEAD_BYTES + ENTRY_BYTES + sum(one.size + 4 for part in parts for one in part.transactions)
         for parts in trial.deliveries.values()
     )
-
-
-def _fits(candidate: Candidate, bundle: DecodedBundle) -> bool:
-    """Whether every leg fits what is left of its block by its gas limits and its data: then no block limit can split
-    it."""
-    for leg, transactions in zip(bundle.terms.legs, bundle.legs, strict=True):
-        block = candidate.open_block(leg.rollup_id)
-        if block is None:
-            return False
-        gas = sum(transaction.gas_limit for transaction in transactions)
-        footprint = sum(transaction.da_size for transaction in transactions) * block.da_footprint_scalar
-        if block.gas_used + gas > block.gas_limit or block.da_footprint + footprint > block.gas_limit:
-            return False
-    return True
 
 
 # ---------------------------------------------------------------- checking
@@ -289,7 +421,18 @@ def run_bundles(
             `bundle_message_invalid`, `bundle_bid_unpaid`.
     """
     run = BundlesRun.empty()
-    for place, (entry, one) in enumerate(zip(entries, listed, strict=True)):
+    pace = Pace()
+    place = 0
+    while place < len(listed):
+        ahead = [one.bundle for one in takewhile(_is_ordinary, listed[place : place + pace.count])]
+        applied = run_together(candidate, ahead, sets) if len(ahead) > 1 else 0
+        for entry, bundle in zip(entries[place : place + applied], ahead, strict=False):
+            run.add(entry.stamp_ms, bundle, None)
+        pace.note(surprised=applied < len(ahead))
+        place += applied
+        if applied and applied == len(ahead):
+            continue
+        entry, one = entries[place], listed[place]
         trial = try_bundle(candidate, one.bundle, sets, _given(one.deliveries))
         if trial.failure is not None:
             raise _failed(place, one.bundle.hash, trial.failure)
@@ -298,7 +441,12 @@ def run_bundles(
                 "bundle_delivery_failed", place, one.bundle.hash, "has deliveries that deliver nothing of it"
             )
         run.add(entry.stamp_ms, one.bundle, trial)
+        place += 1
     return run
+
+
+def _is_ordinary(listed: ListedBundle) -> bool:
+    return not listed.deliveries and is_ordinary(listed.bundle.terms)
 
 
 def _given(deliveries: Mapping[RollupId, tuple[Transaction, ...]]) -> Deliver:

@@ -1,0 +1,112 @@
+"""Many bundles at once: those about which there is nothing to decide but whether all of their transactions succeed.
+
+Execution on one rollup never reads another. So the legs of consecutive bundles can run rollup by rollup, all rollups in
+parallel, instead of bundle by bundle: when every transaction succeeds and none has to do with messages, the outcome is
+what `try_bundle` gives for one after the other. The first bundle for which that is not so is exact as well, because
+everything before it is: the run is undone, the bundles before it run again, and it is left to `try_bundle`.
+
+Callers run small numbers together after a surprise and larger ones after none (`Pace`), so that bundles that fail or
+send messages cost a bounded share of work done in vain.
+
+Level 2, pure but for the native sessions it drives.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from plait.execution.bundles import DecodedBundle
+from plait.execution.candidate import Candidate
+from plait.execution.messages import EMITTERS, InteropSets
+from plait.interop.messages import CROSS_L2_INBOX
+from plait.native import Outcomes, Transaction, declaring
+from plait.types import BundleTerms, RollupId
+
+TOGETHER_MAX: Final = 256
+"""Bundles that run together at most: a few milliseconds of execution."""
+
+
+class Pace:
+    """How many bundles to run together next: twice as many after none stood out, a quarter after one did."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = TOGETHER_MAX
+
+    def note(self, *, surprised: bool) -> None:
+        """Learns whether a bundle stood out."""
+        self.count = max(1, self.count // 4) if surprised else min(TOGETHER_MAX, self.count * 2)
+
+
+def is_ordinary(terms: BundleTerms) -> bool:
+    """Whether a bundle may run together with others: nothing is asked of the state before or after its legs."""
+    return not terms.pins and not terms.conditions and terms.fee_bid is None
+
+
+def run_together(candidate: Candidate, bundles: Sequence[DecodedBundle], sets: InteropSets) -> int:
+    """Applies as many of these bundles, from the first on, as can be applied together.
+
+    Args:
+        candidate: every rollup of a leg has an open block.
+        bundles: in order, all ordinary; their legs fit their blocks.
+        sets: of the registry.
+
+    Returns:
+        How many were applied; the next one, if any, is for `try_bundle`. All their transactions succeeded, and none has
+        to do with messages.
+
+    Raises:
+        NativeError: `block_not_open`.
+    """
+    columns: dict[RollupId, list[Transaction]] = {}
+    owners: dict[RollupId, list[int]] = {}
+    for index, bundle in enumerate(bundles):
+        for leg, found in zip(bundle.terms.legs, bundle.legs, strict=True):
+            columns.setdefault(leg.rollup_id, []).extend(found)
+            owners.setdefault(leg.rollup_id, []).extend([index] * len(found))
+    count = len(bundles)
+    for rollup_id, transactions in columns.items():
+        if rollup_id in sets and (declared := declaring(transactions, CROSS_L2_INBOX)):
+            count = min(count, owners[rollup_id][declared[0]])
+    while count:
+        work = {
+            rollup_id: _before(count, transactions, owners[rollup_id])
+            for rollup_id, transactions in columns.items()
+            if owners[rollup_id][0] < count
+        }
+        marks = {rollup_id: candidate.session(rollup_id).checkpoint() for rollup_id in work}
+        ran = candidate.run(work, on_invalid="stop")
+        first = _first_to_stand_out(ran, work, owners, sets)
+        if first is None:
+            break
+        candidate.rollback(marks)
+        count = first
+    return count
+
+
+def _before(count: int, transactions: list[Transaction], owners: list[int]) -> list[Transaction]:
+    """The transactions of the first `count` bundles."""
+    if owners[-1] < count:
+        return transactions
+    return transactions[: next(place for place, owner in enumerate(owners) if owner >= count)]
+
+
+def _first_to_stand_out(
+    ran: Mapping[RollupId, Outcomes],
+    work: Mapping[RollupId, Sequence[Transaction]],
+    owners: Mapping[RollupId, Sequence[int]],
+    sets: InteropSets,
+) -> int | None:
+    """The first bundle with a transaction that did not succeed, or with a log that has to do with messages."""
+    found: list[int] = []
+    for rollup_id, outcomes in ran.items():
+        statuses = outcomes.statuses
+        succeeded = len(statuses) - len(statuses.lstrip(b"\x01"))
+        if succeeded < len(work[rollup_id]):
+            found.append(owners[rollup_id][succeeded])
+        if rollup_id in sets and (logs := outcomes.logs_of(EMITTERS)):
+            found.append(owners[rollup_id][logs[0][0]])
+    return min(found, default=None)
+
+
+__all__ = ["TOGETHER_MAX", "Pace", "is_ordinary", "run_together"]
