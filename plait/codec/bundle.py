@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Final
 
-from plait.codec.rlp import Reader, encode_bytes, encode_bytes_list, encode_list, encode_uint
+from plait.codec.rlp import EMPTY_LIST, Reader, encode_bytes, encode_bytes_list, encode_list, encode_uint
 from plait.errors import CodecError
 from plait.limits import (
     BUNDLE_BYTES_MAX,
@@ -77,18 +77,25 @@ def decode_leg(data: bytes, *, count_max: int = BUNDLE_LEG_TRANSACTIONS_MAX) -> 
     return raws
 
 
-def terms_of(bundle: Bundle) -> BundleTerms:
-    """The bundle with hashes in the place of its transactions."""
+def terms_of(bundle: Bundle, legs: Sequence[bytes] | None = None) -> BundleTerms:
+    """The bundle with hashes in the place of its transactions.
+
+    Args:
+        bundle: what a sender handed in.
+        legs: the canonical bytes of its legs, where they are known already.
+    """
+    if legs is None:
+        legs = [encode_leg(leg.transactions) for leg in bundle.legs]
     return BundleTerms(
         not_before_slot=bundle.not_before_slot,
         deadline_slot=bundle.deadline_slot,
         legs=tuple(
             LegTerms(
                 rollup_id=leg.rollup_id,
-                leg_hash=Hash32(sha256(encode_leg(leg.transactions)).digest()),
+                leg_hash=Hash32(sha256(data).digest()),
                 allowed_reverts=leg.allowed_reverts,
             )
-            for leg in bundle.legs
+            for leg, data in zip(bundle.legs, legs, strict=True)
         ),
         conditions=bundle.conditions,
         fee_bid=bundle.fee_bid,
@@ -105,22 +112,11 @@ def encode_terms(terms: BundleTerms) -> bytes:
             encode_uint(BUNDLE_VERSION),
             encode_uint(terms.not_before_slot),
             encode_uint(terms.deadline_slot),
-            encode_list(
-                encode_list(
-                    (
-                        encode_uint(leg.rollup_id),
-                        encode_bytes(leg.leg_hash),
-                        encode_list(map(encode_uint, leg.allowed_reverts)),
-                    )
-                )
-                for leg in terms.legs
-            ),
-            encode_list(map(_encode_condition, terms.conditions)),
-            encode_list(() if bid is None else (encode_uint(bid.rollup_id), encode_uint(bid.amount))),
+            encode_list([_encode_leg_terms(leg) for leg in terms.legs]),
+            encode_list(map(_encode_condition, terms.conditions)) if terms.conditions else EMPTY_LIST,
+            encode_list((encode_uint(bid.rollup_id), encode_uint(bid.amount))) if bid is not None else EMPTY_LIST,
             encode_uint(terms.delivery_required),
-            encode_list(
-                encode_list(map(encode_uint, (pin.rollup_id, pin.block_number, pin.log_index))) for pin in terms.pins
-            ),
+            encode_list(map(_encode_pin, terms.pins)) if terms.pins else EMPTY_LIST,
         )
     )
 
@@ -254,6 +250,15 @@ def check_leg_sizes(bundle: Bundle) -> None:
             code="bundle_too_large",
             size=size,
         )
+
+
+def _encode_leg_terms(leg: LegTerms) -> bytes:
+    allowed = encode_list(map(encode_uint, leg.allowed_reverts)) if leg.allowed_reverts else EMPTY_LIST
+    return encode_list((encode_uint(leg.rollup_id), encode_bytes(leg.leg_hash), allowed))
+
+
+def _encode_pin(pin: Pin) -> bytes:
+    return encode_list(map(encode_uint, (pin.rollup_id, pin.block_number, pin.log_index)))
 
 
 def _encode_condition(condition: Condition) -> bytes:
