@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -109,10 +110,14 @@ def _token(secret: bytes) -> str:
 
 
 class OpGeth:
-    """An op-geth process with an empty pool and no peers, started from a genesis file. Use as a context manager."""
+    """An op-geth process with an empty pool and no peers, started from a genesis file. Use as a context manager.
 
-    def __init__(self, genesis_json: bytes, directory: Path) -> None:
+    `flags` are further ones of its command line.
+    """
+
+    def __init__(self, genesis_json: bytes, directory: Path, flags: Sequence[str] = ()) -> None:
         self._directory = directory
+        self._flags = flags
         directory.mkdir(parents=True, exist_ok=True)
         self._genesis_path = directory / "genesis.json"
         self._genesis_path.write_bytes(genesis_json)
@@ -145,7 +150,7 @@ class OpGeth:
                 "--authrpc.addr", "127.0.0.1", "--authrpc.port", str(engine_port),
                 "--authrpc.jwtsecret", str(secret_path),
                 "--port", "0", "--nodiscover", "--maxpeers", "0", "--ipcdisable", "--rollup.disabletxpoolgossip=true",
-                "--cache", "256",
+                "--cache", "256", *self._flags,
             ],
             stdout=log, stderr=log, env={"HOME": str(self._directory), "PATH": os.environ["PATH"]},
         )  # fmt: skip
