@@ -8,6 +8,9 @@ Items of a decided proposal are read with the `rlp` library, logs and blocks as 
     ether       the balances of a rollup add up to genesis, vaults and ETHLiquidity included; over all rollups
                 ETHLiquidity has gained what was sent by the bridge and has not arrived
     tokens      the supplies of all rollups and what is on its way add up to what was minted
+    messages    whatever an ordered transaction declares in its access list for CrossL2Inbox is a log that is where the
+                declaration says and says what its checksum commits to, and is not younger than the block
+    bids        the priority fees of a bundle's transactions are at least its bid (nobody pays the vault otherwise)
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from plait.types import RollupId
 from tests.property.bundles.traffic import MINTED, NOWHERE, TOKEN, Traffic
 from tests.scenarios.world import calldata
 
+INBOX = bytes.fromhex("4200000000000000000000000000000000000022")
 MESSENGER = bytes.fromhex("4200000000000000000000000000000000000023")
 ETH_BRIDGE = bytes.fromhex("4200000000000000000000000000000000000024")
 ETH_LIQUIDITY = bytes.fromhex("4200000000000000000000000000000000000025")
@@ -67,6 +71,8 @@ class Invariants:
     def check(self, effect: SubBlockDecided) -> None:
         """After one sub-block."""
         bundles = self._count(effect.proposal)
+        self._declared(effect.proposal)
+        self._bids(effect.proposal, bundles)
         for node in self._traffic.nodes:
             self._whole(node.rollups, bundles)
             self._nonces(node.rollups)
@@ -144,6 +150,51 @@ class Invariants:
             senders = [sender for where, sender in self._used if where == rollup_id]
             found = [nonce for nonce, _, _ in rollup.accounts(senders, PENDING)]
             assert found == [self._used[rollup_id, sender] for sender in senders], "nonces without transactions"
+
+    # ------------------------------------------------------------ messages and bids
+    def _declared(self, proposal: bytes) -> None:
+        for leg_id, items in rlp.decode(proposal)[-1]:
+            rollup_id = RollupId(int.from_bytes(leg_id, "big"))
+            block = self._traffic.nodes[0].rollups[rollup_id].open_block
+            assert block is not None
+            for raw in (raw for item in items for raw in raws_of(item)):
+                if raw[0] != 2:
+                    continue
+                keys = [key for address, listed in rlp.decode(raw[1:])[8] if address == INBOX for key in listed]
+                assert len(keys) % 2 == 0, "no chain here has an id that needs a third key"
+                for lookup, checksum in zip(keys[::2], keys[1::2], strict=True):
+                    assert int.from_bytes(lookup[20:28], "big") <= block.timestamp, "a message from the future"
+                    assert self._checksum_at(lookup) == checksum, "a declared message is not where it should be"
+
+    def _checksum_at(self, lookup: bytes) -> bytes:
+        """Checksum of the log that a lookup key points at (OP Stack specs, interop: CrossL2Inbox)."""
+        assert lookup[:4] == b"\1\0\0\0"
+        chain, number = int.from_bytes(lookup[4:12], "big"), int.from_bytes(lookup[12:20], "big")
+        rollup = self._traffic.nodes[0].rollups[RollupId(chain)]
+        logs = json.loads(rollup.logs_json(number, number, [], [], 100_000))
+        (log,) = [log for log in logs if int(log["logIndex"], 16) == int.from_bytes(lookup[28:], "big")]
+        payload = b"".join(bytes.fromhex(part[2:]) for part in (*log["topics"], log["data"]))
+        log_hash = keccak256(bytes.fromhex(log["address"][2:]) + keccak256(payload))
+        placed = keccak256(log_hash + bytes(12) + lookup[12:])
+        return b"\3" + keccak256(placed + chain.to_bytes(32, "big"))[1:]
+
+    def _bids(self, proposal: bytes, bundles: dict[bytes, dict[RollupId, list[tuple[bytes, bool]]]]) -> None:
+        parts = rlp.decode(proposal)
+        for entry in parts[1] if len(parts) == 3 else ():
+            bid = rlp.decode(entry[1])[5]
+            if not bid:
+                continue
+            rollup_id, amount = RollupId(int.from_bytes(bid[0], "big")), int.from_bytes(bid[1], "big")
+            rollup = self._traffic.nodes[0].rollups[rollup_id]
+            paid = 0
+            for hash_, _ in bundles[sha256(entry[1]).digest()].get(rollup_id, ()):
+                outcome, block = rollup.pending_outcome(hash_), rollup.open_block
+                fields = rlp.decode((rollup.raw_transaction(hash_) or b"")[1:])
+                assert outcome is not None
+                assert block is not None
+                tip, fee = (int.from_bytes(field, "big") for field in fields[2:4])
+                paid += outcome[1] * min(tip, fee - block.base_fee)
+            assert paid >= amount, "a bundle paid less than it bid"
 
     # ------------------------------------------------------------ value
     def _ether(self, rollups: Any) -> None:
