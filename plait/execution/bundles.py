@@ -26,11 +26,12 @@ from plait.execution.messages import (
     delivered_by,
     delivered_messages,
     demanded_messages,
+    executing_relays,
     refuse_messages,
     sent_messages,
     touch_messages,
 )
-from plait.interop.messages import MESSENGER, RELAY_DESK
+from plait.interop.messages import MESSENGER, RELAY_DESK, RELAY_FEES
 from plait.interop.relays import Relay
 from plait.limits import CONDITION_CALL_GAS_MAX
 from plait.native import NativeError, Outcomes, Transaction
@@ -96,9 +97,18 @@ class Wanted(NamedTuple):
     """Whether every message that a delivery sends belongs to them too, or only those it demands."""
 
 
-Deliver = Callable[[Candidate, Marks, Wanted], "Mapping[RollupId, Sequence[Ran]] | Failure"]
-"""Runs the deliveries of a bundle, marking every session before it runs on it; answers what ran per rollup, in order,
-or why it cannot."""
+class Deliveries(NamedTuple):
+    """What was run to deliver a bundle's messages."""
+
+    ran: Mapping[RollupId, Sequence[Ran]]
+    """Per rollup, in order."""
+    failure: Failure | None
+    gas_used: int
+    """Of all that was tried."""
+
+
+Deliver = Callable[[Candidate, Marks, Wanted], Deliveries]
+"""Runs the deliveries of a bundle, marking every session before it runs on it."""
 
 
 class Trial(NamedTuple):
@@ -118,13 +128,11 @@ class Trial(NamedTuple):
     """Messages that it delivered."""
 
 
-def no_deliveries(candidate: Candidate, marks: Marks, wanted: Wanted) -> Mapping[RollupId, Sequence[Ran]] | Failure:
+def no_deliveries(candidate: Candidate, marks: Marks, wanted: Wanted) -> Deliveries:
     """The `Deliver` of who relays nothing."""
     del candidate, marks
-    if not wanted.sent:
-        return {}
-    relay = wanted.sent[0]
-    return undelivered(relay, "no relayer is at work here", "")
+    failure = undelivered(wanted.sent[0], "no relayer is at work here", "") if wanted.sent else None
+    return Deliveries({}, failure, 0)
 
 
 def undelivered(relay: Relay, problem: str, reason: str) -> Failure:
@@ -201,9 +209,11 @@ def _with_messages(  # noqa: PLR0917 - a helper with one caller
     sent = sent_messages(candidate, sets, ran)
     demanded = demanded_messages(sets, ran)
     wanted = tuple(relay for relay in sent if required or relay.message_hash in demanded)
-    found = deliver(candidate, marks, Wanted(wanted, required))
-    if isinstance(found, Failure):
-        return trial._replace(failure=found)
+    deliveries = deliver(candidate, marks, Wanted(wanted, required))
+    trial = trial._replace(gas_used=Gas(trial.gas_used + deliveries.gas_used))
+    if deliveries.failure is not None:
+        return trial._replace(failure=deliveries.failure)
+    found = deliveries.ran
     whole = {rollup_id: [*ran.get(rollup_id, ()), *found.get(rollup_id, ())] for rollup_id in sorted({*ran, *found})}
     if found:
         sent = sent_messages(candidate, sets, whole)
@@ -213,7 +223,6 @@ def _with_messages(  # noqa: PLR0917 - a helper with one caller
         failure=_idle_delivery(found, frozenset(relay.message_hash for relay in sent))
         or _missing_delivery(sent, demanded, delivered, required=required)
         or _invalid_message(candidate, sets, whole, bundle),
-        gas_used=Gas(trial.gas_used + sum(one.outcomes.gas_used for parts in found.values() for one in parts)),
         deliveries=found,
         sent=tuple(sent),
         delivered=delivered,
@@ -221,21 +230,24 @@ def _with_messages(  # noqa: PLR0917 - a helper with one caller
 
 
 def _idle_delivery(found: Mapping[RollupId, Sequence[Ran]], sent: frozenset[Hash32]) -> Failure | None:
-    """Every delivery succeeds and delivers a message of its bundle: nothing else travels under its name."""
+    """Every delivery delivers a message of its bundle, or claims a fee: nothing else travels under its name."""
     for rollup_id in sorted(found):
         for one in found[rollup_id]:
             delivering = {index for index, message_hash in delivered_by(one) if message_hash in sent}
+            executing = executing_relays(one)
             for index, transaction in enumerate(one.transactions):
-                if index not in delivering or transaction.to not in DELIVERY_TARGETS:
-                    failure = one.outcomes.failure(index) if index < len(one.outcomes) else None
-                    return Failure(
-                        "bundle_delivery_failed",
-                        f"delivery 0x{transaction.hash.hex()} on rollup {rollup_id} delivers no message of the bundle"
-                        + ("" if failure is None else f": {failure[1]}"),
-                        rollup_id,
-                        0,
-                        "" if failure is None else failure[0],
-                    )
+                claims = transaction.to == RELAY_FEES
+                if index in executing and (claims or (index in delivering and transaction.to in DELIVERY_TARGETS)):
+                    continue
+                failure = one.outcomes.failure(index) if index < len(one.outcomes) else None
+                return Failure(
+                    "bundle_delivery_failed",
+                    f"delivery 0x{transaction.hash.hex()} on rollup {rollup_id} delivers no message of the bundle"
+                    + ("" if failure is None else f": {failure[1]}"),
+                    rollup_id,
+                    0,
+                    "" if failure is None else failure[0],
+                )
     return None
 
 

@@ -86,8 +86,12 @@ class Candidate:
         return dict(zip(work, outcomes, strict=True))
 
     def checkpoint(self) -> dict[RollupId, int]:
-        """Marks all sessions; `rollback` undoes every run since."""
-        return {rollup_id: session.checkpoint() for rollup_id, session in self._sessions.items()}
+        """Marks all sessions that have an open block; `rollback` undoes every run since."""
+        return {
+            rollup_id: session.checkpoint()
+            for rollup_id, session in self._sessions.items()
+            if session.open_block is not None
+        }
 
     def rollback(self, marks: Mapping[RollupId, int]) -> None:
         """Undoes every run since the marks were made; later marks become invalid."""

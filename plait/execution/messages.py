@@ -26,6 +26,7 @@ from plait.interop.cycles import SameTimeExecution, chains_in_cycles
 from plait.interop.identifiers import LogIndex, MessageChainId, log_hash_of, payload_hash_of
 from plait.interop.messages import (
     CROSS_L2_INBOX,
+    EXECUTING_MESSAGE_TOPIC,
     MESSENGER,
     RELAY_FEES,
     RELAYED_MESSAGE_TOPIC,
@@ -161,6 +162,26 @@ def delivered_messages(sets: InteropSets, ran: RanByRollup) -> frozenset[Hash32]
         for one in parts
         for _, message_hash in delivered_by(one)
     )
+
+
+def executing_relays(ran: Ran) -> set[int]:
+    """Positions of the transactions that have the form of a relay: of type 2, so that nobody's authorization travels
+    with them, declaring one message, and executing one."""
+    executing = {
+        index
+        for index, _, _, topics, _ in ran.outcomes.logs_of([CROSS_L2_INBOX])
+        if topics and topics[0] == EXECUTING_MESSAGE_TOPIC
+    }
+    return {
+        index for index in executing if ran.transactions[index].type == 2 and _declares_one(ran.transactions[index])
+    }
+
+
+def _declares_one(transaction: Transaction) -> bool:
+    try:
+        return len(declared_by(transaction)) == 1
+    except MessageRefused:
+        return False
 
 
 def demanded_by(outcomes: Outcomes) -> set[int]:

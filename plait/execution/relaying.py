@@ -5,8 +5,9 @@ desk) on the destination, with the message's exact position in its access list. 
 deliver the message, or costs the relayer more than it is offered, is undone; nothing of it remains. What a delivery
 sends in turn goes to the end of the queue, RELAY_DEPTH_MAX rounds deep.
 
-Where the sender attached a fee, or a sponsor stands in, the fee can be claimed right away: a second transaction
-executes the desk's Delivered log on the source.
+Where the sender attached a fee, or a sponsor stands in, the fee is claimed right away: a second transaction executes
+the desk's Delivered log on the source. A relayer who wants to be paid delivers only what pays for both: nothing is owed
+beyond the step.
 
 Only builders and simulations come here; what they make is checked like any other transaction.
 
@@ -14,17 +15,25 @@ Level 2.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, Literal, NamedTuple, Protocol
 
 from plait.errors import MessageRefused
-from plait.execution.bundles import Deliver, Failure, Marks, Wanted, undelivered
+from plait.execution.bundles import Deliver, Deliveries, Marks, Wanted, undelivered
 from plait.execution.candidate import Candidate
-from plait.execution.messages import InteropSets, Ran, delivered_by, demanded_messages, sent_messages
-from plait.interop.identifiers import LogIndex
+from plait.execution.messages import (
+    InteropSets,
+    Ran,
+    delivered_by,
+    demanded_messages,
+    lookup_of,
+    sent_messages,
+)
+from plait.interop.identifiers import LogIndex, MessageChainId
 from plait.interop.messages import CROSS_L2_INBOX, MESSENGER, RELAY_DESK, RELAY_FEES, Log
 from plait.interop.relay_fees import Offer, claim_of, decode_offer, offer_calldata
 from plait.interop.relays import Relay
+from plait.interop.validity import refuse_execution
 from plait.limits import (
     BUNDLE_BYTES_MAX,
     DELIVERIES_PER_BUNDLE_MAX,
@@ -72,11 +81,13 @@ class Relayer(Protocol):
 
 
 class NotDelivered(NamedTuple):
-    """Why a message was not delivered now. Codes: relay_not_yet, relay_no_room, relay_too_large, relay_failed,
-    relay_unpaid, relay_no_relayer."""
+    """Why a message was not delivered now. Codes: relay_not_yet, relay_invalid, relay_no_room, relay_too_large,
+    relay_failed, relay_unpaid."""
 
     code: str
     sentence: str
+    gas_used: int = 0
+    """That trying it took."""
 
 
 class Delivered(NamedTuple):
@@ -84,49 +95,96 @@ class Delivered(NamedTuple):
 
     ran: Ran
     """One transaction on the destination."""
-    offer: int
-    """Wei that can be claimed for it."""
+    claim: Ran | None
+    """One transaction on the source, where a fee was claimed."""
+
+    def parts(self, relay: Relay) -> list[tuple[RollupId, Ran]]:
+        """What ran, and where."""
+        found = [(RollupId(relay.sent.destination), self.ran)]
+        if self.claim is not None:
+            found.append((RollupId(relay.message.identifier.chain_id), self.claim))
+        return found
 
 
-def relay_message(candidate: Candidate, marks: Marks, relay: Relay, relayer: Relayer) -> Delivered | NotDelivered:
+def relay_message(
+    candidate: Candidate, marks: Marks, sets: InteropSets, relay: Relay, relayer: Relayer
+) -> Delivered | NotDelivered:
     """Delivers one message on the open block of its destination, or leaves the candidate as it was.
 
     Args:
-        candidate: with the open blocks of source and destination.
+        candidate: where it is delivered.
         marks: gets a checkpoint of each session that it did not have, before anything runs there.
+        sets: of the registry.
         relay: a message of a decided or open block.
         relayer: who signs.
     """
     destination, source = RollupId(relay.sent.destination), RollupId(relay.message.identifier.chain_id)
-    block = candidate.open_block(destination)
-    if block is None or block.timestamp < relay.message.identifier.timestamp:
-        return NotDelivered("relay_not_yet", f"rollup {destination} has no block of that time yet")
-    offer = offer_of(candidate, source, relay)
-    if relayer.policy == "paid" and not offer.amount:
-        return NotDelivered("relay_unpaid", "no fee is offered for it")
-    gas_limit = min(offer.gas_limit or RELAY_GAS_DEFAULT, RELAY_GAS_MAX, block.gas_limit - block.gas_used)
+    refused = _refuse(candidate, sets, relay)
+    if refused is not None:
+        return refused
+    block, here = candidate.open_block(destination), candidate.open_block(source)
+    assert block is not None, "a message of a rollup without a block is not valid"
+    offer = _offer_of(candidate, source, relay)
+    paid = relayer.policy == "paid"
+    if paid and (not offer.amount or here is None or here.timestamp < block.timestamp):
+        return NotDelivered("relay_unpaid", "no fee is offered for it, or it cannot be claimed in this slot")
+    for rollup_id in (destination, source):
+        if rollup_id not in marks and candidate.open_block(rollup_id) is not None:
+            marks[rollup_id] = candidate.session(rollup_id).checkpoint()
     session = candidate.session(destination)
-    ((nonce, balance, _), (_, _, has_desk)) = session.accounts([relayer.address, RELAY_DESK])
-    to, data = (RELAY_DESK, relay.desk_calldata) if has_desk else (MESSENGER, relay.calldata)
-    if destination not in marks:
-        marks[destination] = session.checkpoint()
     mark = session.checkpoint()
-    ran = _run(candidate, block, destination, relayer, nonce, to, data, gas_limit, relay.keys)
+    before = _balances(candidate, (destination, source), relayer.address)
+    ran = _call_target(candidate, block, relay, relayer, offer)
     if isinstance(ran, NotDelivered):
         return ran
+    gas_used = ran.outcomes.gas_used
     if [message_hash for _, message_hash in delivered_by(ran)].count(relay.message_hash) != 1:
         failure = ran.outcomes.failure(0)
         session.rollback(mark)
-        return NotDelivered("relay_failed", "the delivery does nothing" if failure is None else failure[1])
-    ((_, left, _),) = session.accounts([relayer.address])
-    cost = balance - left
-    if relayer.policy == "paid" and offer.amount < cost:
+        return NotDelivered("relay_failed", "the delivery does nothing" if failure is None else failure[1], gas_used)
+    mark_source = None if here is None else candidate.session(source).checkpoint()
+    claim = _claim_fee(candidate, relay, ran, relayer) if offer.amount else None
+    cost = before - _balances(candidate, (destination, source), relayer.address)
+    if paid and (claim is None or cost > 0):
+        if mark_source is not None:
+            candidate.session(source).rollback(mark_source)
         session.rollback(mark)
-        return NotDelivered("relay_unpaid", f"{offer.amount} wei are offered, it costs {cost}")
-    return Delivered(ran, offer.amount)
+        return NotDelivered("relay_unpaid", f"{offer.amount} wei do not pay for it", gas_used)
+    return Delivered(ran, claim)
 
 
-def offer_of(candidate: Candidate, source: RollupId, relay: Relay) -> Offer:
+def _refuse(candidate: Candidate, sets: InteropSets, relay: Relay) -> NotDelivered | None:
+    """Why the message may not be executed in the open block of its destination; None when it may."""
+    destination = RollupId(relay.sent.destination)
+    interop_set, block = sets.get(destination), candidate.open_block(destination)
+    if interop_set is None or block is None:
+        return NotDelivered("relay_not_yet", f"rollup {destination} has no block yet, or no interop")
+    refusal = refuse_execution(
+        interop_set, MessageChainId(destination), Seconds(block.timestamp), relay.access, lookup_of(candidate)
+    )
+    if refusal is None:
+        return None
+    later = refusal.code in {"message_from_future", "message_not_yet"}
+    return NotDelivered("relay_not_yet" if later else "relay_invalid", refusal.message)
+
+
+def _balances(candidate: Candidate, rollup_ids: Sequence[RollupId], address: Address) -> int:
+    """Of an account on several rollups together."""
+    return sum(candidate.session(rollup_id).accounts([address])[0][1] for rollup_id in rollup_ids)
+
+
+def _call_target(
+    candidate: Candidate, block: OpenBlock, relay: Relay, relayer: Relayer, offer: Offer
+) -> Ran | NotDelivered:
+    """Runs the delivery on the destination."""
+    destination = RollupId(relay.sent.destination)
+    gas_limit = min(offer.gas_limit or RELAY_GAS_DEFAULT, RELAY_GAS_MAX, block.gas_limit - block.gas_used)
+    ((nonce, _, _), (_, _, has_desk)) = candidate.session(destination).accounts([relayer.address, RELAY_DESK])
+    to, data = (RELAY_DESK, relay.desk_calldata) if has_desk else (MESSENGER, relay.calldata)
+    return _run(candidate, block, destination, relayer, nonce, to, data, gas_limit, relay.keys)
+
+
+def _offer_of(candidate: Candidate, source: RollupId, relay: Relay) -> Offer:
     """What RelayFees holds ready for a delivery."""
     session = candidate.session(source)
     if session.open_block is None or not session.accounts([RELAY_FEES])[0][2]:
@@ -178,7 +236,7 @@ def _run(  # noqa: PLR0917 - a helper with two callers
     return Ran([decoded], outcomes)
 
 
-def claim_fee(candidate: Candidate, relay: Relay, ran: Ran, relayer: Relayer) -> Ran | None:
+def _claim_fee(candidate: Candidate, relay: Relay, ran: Ran, relayer: Relayer) -> Ran | None:
     """Claims the fee of a delivery on its source; None, and nothing done, where that cannot be.
 
     Args:
@@ -223,30 +281,32 @@ def claim_fee(candidate: Candidate, relay: Relay, ran: Ran, relayer: Relayer) ->
 def deliver_by(relayer: Relayer, sets: InteropSets) -> Deliver:
     """Deliveries that a relayer makes: breadth first, in the order in which the messages were sent."""
 
-    def deliver(candidate: Candidate, marks: Marks, wanted: Wanted) -> Mapping[RollupId, Sequence[Ran]] | Failure:
+    def deliver(candidate: Candidate, marks: Marks, wanted: Wanted) -> Deliveries:
         found: dict[RollupId, list[Ran]] = {}
         queue = deque((relay, 1) for relay in wanted.sent)
-        count = size = 0
+        count = size = gas_used = 0
         while queue:
             relay, depth = queue.popleft()
             count += 1
-            if depth > RELAY_DEPTH_MAX or count > DELIVERIES_PER_BUNDLE_MAX:
-                problem = (
-                    f"the bundle needs more than {RELAY_DEPTH_MAX} rounds or {DELIVERIES_PER_BUNDLE_MAX} deliveries"
-                )
-                return undelivered(relay, problem, "relay_depth")
-            delivered = relay_message(candidate, marks, relay, relayer)
+            if depth > RELAY_DEPTH_MAX or 2 * count > DELIVERIES_PER_BUNDLE_MAX:
+                most = f"{RELAY_DEPTH_MAX} rounds or {DELIVERIES_PER_BUNDLE_MAX // 2} deliveries"
+                problem = f"the bundle needs more than {most}"
+                return Deliveries(found, undelivered(relay, problem, "relay_depth"), gas_used)
+            delivered = relay_message(candidate, marks, sets, relay, relayer)
             if isinstance(delivered, NotDelivered):
-                return undelivered(relay, delivered.sentence, delivered.code)
-            size += delivered.ran.transactions[0].size
+                failure = undelivered(relay, delivered.sentence, delivered.code)
+                return Deliveries(found, failure, gas_used + delivered.gas_used)
+            for rollup_id, ran in delivered.parts(relay):
+                found.setdefault(rollup_id, []).append(ran)
+                size += ran.transactions[0].size
+                gas_used += ran.outcomes.gas_used
             if size > BUNDLE_BYTES_MAX:
-                return undelivered(relay, f"the deliveries need more than {BUNDLE_BYTES_MAX} bytes", "relay_too_large")
-            destination = RollupId(relay.sent.destination)
-            found.setdefault(destination, []).append(delivered.ran)
-            step = {destination: [delivered.ran]}
+                problem = f"the deliveries need more than {BUNDLE_BYTES_MAX} bytes"
+                return Deliveries(found, undelivered(relay, problem, "relay_too_large"), gas_used)
+            step = {RollupId(relay.sent.destination): [delivered.ran]}
             replies = sent_messages(candidate, sets, step)
             demanded = frozenset() if wanted.all else demanded_messages(sets, step)
             queue.extend((reply, depth + 1) for reply in replies if wanted.all or reply.message_hash in demanded)
-        return found
+        return Deliveries(found, None, gas_used)
 
     return deliver

@@ -34,6 +34,7 @@ from plait.execution.messages import (
     demanded_by,
     lookup_of,
     refuse_declared,
+    refuse_messages,
     sent_messages,
 )
 from plait.execution.relaying import deliver_by
@@ -96,7 +97,11 @@ def build(base: Base, advanced: Advanced, request: PrepareRequest) -> Built:
         ordered = _order_all(base.ledger, candidate, queues, request.time_ms)
         packed = _pack(ordered, bytes_left, items_left)
         packed = _executable(base.ledger, candidate, packed, request.time_ms, dropped)
+        marks = candidate.checkpoint()
         runs = _run(base.ledger, candidate, packed, request.time_ms, dropped)
+        if refuse_messages(candidate, sets, _ran(runs)) is not None:  # no known way to get here; all of them wait
+            candidate.rollback(marks)
+            runs = {}
     plain = sum(len(run.transactions) for run in runs.values())
     bytes_left -= sum(len(item) + 4 for run in runs.values() for item in run.items)
     room = Room(bytes_left, items_left - plain)
@@ -156,27 +161,31 @@ def _relay(
 ) -> tuple[RelaysRun, Messages]:
     """Relays what was sent, and says what the sub-block did with messages."""
     candidate = advanced.candidate
-    plain = {
-        rollup_id: [Ran(run.transactions, run.outcomes)] for rollup_id, run in runs.items() if run.outcomes is not None
-    }
+    plain = _ran(runs)
     sent = [*bundles.run.sent, *sent_messages(candidate, sets, plain)]
     delivered = frozenset(bundles.run.delivered) | delivered_messages(sets, plain)
     relays = RelaysRun({}, [])
     if request.relayer is not None and advanced.position.carries_items and (sent or request.relays):
-        work = RelayWork(
-            request.relayer,
-            [
-                relay
-                for relay in sent
-                if relay.message_hash in bundles.run.delivered or relay.message_hash not in delivered
-            ],
-            bundles.run.delivered,
-            request.relays,
-        )
+        marks = candidate.checkpoint()
+        undelivered = [relay for relay in sent if relay.message_hash not in delivered]
+        work = RelayWork(request.relayer, undelivered, request.relays)
         relays = build_relays(candidate, sets, work, room)
+        whole = {i: [*plain.get(i, ()), *relays.ran.get(i, ())] for i in sorted({*plain, *relays.ran})}
+        if refuse_messages(candidate, sets, whole) is not None:  # no known way to get here; what was sent waits
+            candidate.rollback(marks)
+            relays = RelaysRun({}, [])
         sent += sent_messages(candidate, sets, relays.ran)
         delivered |= delivered_messages(sets, relays.ran)
     return relays, Messages(tuple(sent), delivered)
+
+
+def _ran(runs: Mapping[RollupId, Run]) -> dict[RollupId, list[Ran]]:
+    """What ran of plain transactions, per rollup."""
+    found: dict[RollupId, list[Ran]] = {}
+    for rollup_id, run in runs.items():
+        if run.outcomes is not None:
+            found[rollup_id] = [Ran(run.tried, run.outcomes)]
+    return found
 
 
 def _run(
@@ -189,7 +198,11 @@ def _run(
     """Runs ordered columns; what was left out for good is added to `dropped`. What is returned is in order."""
     policies = {record.rollup_id: record.parameters.ordering for record in ledger.rollups}
     sets = sets_of(ledger)
-    for _ in range(PROPOSAL_REPAIRS_MAX + 1):
+    demanded: set[RollupId] = set()
+    for repairs in range(PROPOSAL_REPAIRS_MAX + 1):
+        if repairs == PROPOSAL_REPAIRS_MAX:
+            for rollup_id in sorted(demanded & packed.keys()):
+                packed[rollup_id] = _one_by_one(candidate, rollup_id, packed[rollup_id], dropped)
         marks = {rollup_id: candidate.session(rollup_id).checkpoint() for rollup_id in packed}
         outcomes = candidate.run({i: columns.transactions for i, columns in packed.items()}, on_invalid="skip")
         runs: dict[RollupId, Run] = {}
@@ -205,6 +218,7 @@ def _run(
                 block = candidate.open_block(rollup_id)
                 base_fee = Wei(block.base_fee if block is not None else 0)
                 included[rollup_id] = order(policies[rollup_id], _queues(rest), base_fee=base_fee, time_ms=time_ms)
+                demanded.add(rollup_id)
                 repaired = True
                 continue
             run = _included(columns, ran)
@@ -225,6 +239,35 @@ def _run(
         candidate.rollback(marks)
         packed = included
     return {}
+
+
+def _one_by_one(candidate: Candidate, rollup_id: RollupId, columns: Ordered, dropped: list[Dropped]) -> Ordered:
+    """What is left of ordered columns when each transaction that demands a delivery is taken out where it shows:
+    demands may come and go with what ran before. Running what is left gives the same again.
+
+    With a transaction go all later ones of its sender, so that the rest stays in order.
+    """
+    session = candidate.session(rollup_id)
+    mark = session.checkpoint()
+    kept: list[Transaction] = []
+    stamps: list[Milliseconds] = []
+    ended: set[bytes] = set()
+    for place, (transaction, stamp_ms) in enumerate(zip(*columns, strict=True)):
+        if transaction.sender in ended:
+            continue
+        before = session.checkpoint()
+        ran = session.run([transaction])
+        if ran.statuses[0] == 2:
+            ended.add(transaction.sender)
+        elif demanded_by(ran):
+            session.rollback(before)
+            ended.add(transaction.sender)
+            dropped.extend(_demanding(rollup_id, columns.transactions, {place}))
+        else:
+            kept.append(transaction)
+            stamps.append(stamp_ms)
+    session.rollback(mark)
+    return Ordered(kept, stamps)
 
 
 def _in_order(
@@ -324,7 +367,7 @@ def _included(columns: Ordered, outcomes: Outcomes) -> Run:
         positions = list(compress(positions, mask))
         statuses = bytes(compress(statuses, mask))
     items = encode_items([transaction.raw for transaction in transactions], stamps)
-    return Run(items, transactions, outcomes, statuses, positions)
+    return Run(items, transactions, outcomes, statuses, positions, tried=columns.transactions)
 
 
 def _mask(outcomes: Outcomes) -> bytes:

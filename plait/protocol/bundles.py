@@ -21,6 +21,7 @@ from plait.execution.bundles import (
     BundleCandidate,
     DecodedBundle,
     Deliver,
+    Deliveries,
     Failure,
     Marks,
     Trial,
@@ -452,7 +453,7 @@ def _is_ordinary(listed: ListedBundle) -> bool:
 def _given(deliveries: Mapping[RollupId, tuple[Transaction, ...]]) -> Deliver:
     """The deliveries that a proposal lists. What they come to is judged with the bundle."""
 
-    def deliver(candidate: Candidate, marks: Marks, wanted: Wanted) -> Mapping[RollupId, Sequence[Ran]]:
+    def deliver(candidate: Candidate, marks: Marks, wanted: Wanted) -> Deliveries:
         del wanted
         found: dict[RollupId, list[Ran]] = {}
         for rollup_id, transactions in sorted(deliveries.items()):
@@ -460,7 +461,7 @@ def _given(deliveries: Mapping[RollupId, tuple[Transaction, ...]]) -> Deliver:
             if rollup_id not in marks:
                 marks[rollup_id] = session.checkpoint()
             found[rollup_id] = [Ran(transactions, session.run(transactions, on_invalid="stop"))]
-        return found
+        return Deliveries(found, None, sum(parts[0].outcomes.gas_used for parts in found.values()))
 
     return deliver
 

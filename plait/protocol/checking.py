@@ -14,7 +14,6 @@ from plait.crypto.commitments import SubBlockCommitment, commit
 from plait.errors import ProposalRefused
 from plait.execution.bundles import DecodedBundle
 from plait.execution.messages import (
-    InteropSets,
     Ran,
     delivered_messages,
     demanded_messages,
@@ -34,7 +33,7 @@ from plait.protocol.proposal import (
     encode_items,
     split_items,
 )
-from plait.protocol.relaying import check_relayed, check_relays, demand_refused, message_refused
+from plait.protocol.relaying import check_relays, demand_refused, message_refused
 from plait.protocol.sections import Bundled, RollupSections, sections_of
 from plait.protocol.sub_block import (
     Advanced,
@@ -209,7 +208,7 @@ def run_items(
     """
     candidate, sets = advanced.candidate, sets_of(base.ledger)
     check_entries(proposal.bundles, advanced.position.slot, time_ms)
-    decoded = _decode_all(base, advanced, sections_of(proposal), sets, time_ms, senders)
+    decoded = _decode_all(base, advanced, sections_of(proposal), time_ms, senders)
     bundles = run_bundles(candidate, proposal.bundles, _listed(proposal.bundles, decoded), sets)
     work = {rollup_id: [*one.plain, *one.relays] for rollup_id, one in decoded.items() if one.plain or one.relays}
     ran = candidate.run(work, on_invalid="stop")
@@ -218,7 +217,7 @@ def run_items(
         one = decoded[rollup_id]
         first = len(one.bundled)
         _require_applied(rollup_id, outcomes, len(work[rollup_id]), first)
-        check_relayed(rollup_id, outcomes, len(one.relays), first)
+        check_relays(rollup_id, Ran(work[rollup_id], outcomes), len(one.relays), first, sets)
         count = len(one.plain)
         items = encode_items(one.columns.raws, one.columns.stamps_ms)
         plain[rollup_id] = Run(items, one.plain, outcomes, outcomes.statuses[:count], range(count))
@@ -237,11 +236,10 @@ def run_items(
     return assemble(plain, bundles, relays), bundles, messages
 
 
-def _decode_all(  # noqa: PLR0917 - a helper with one caller
+def _decode_all(
     base: Base,
     advanced: Advanced,
     sections: Mapping[RollupId, RollupSections],
-    sets: InteropSets,
     time_ms: Milliseconds,
     senders: bytes | None,
 ) -> dict[RollupId, Decoded]:
@@ -273,7 +271,6 @@ def _decode_all(  # noqa: PLR0917 - a helper with one caller
             time_ms=time_ms,
             first=first,
         )
-        check_relays(rollup_id, found.relays, first + len(found.plain), sets)
         decoded[rollup_id] = found
     return decoded
 

@@ -11,27 +11,31 @@ Level 4, pure but for the native sessions it drives.
 """
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from plait.errors import ProposalRefused
+from plait.execution.bundles import Marks
 from plait.execution.candidate import Candidate
 from plait.execution.messages import (
     InteropSets,
     MessageFailure,
     Ran,
     demanded_messages,
+    executing_relays,
     sent_messages,
 )
-from plait.execution.relaying import Delivered, NotDelivered, Relayer, claim_fee, offer_of, relay_message
-from plait.interop.messages import CROSS_L2_INBOX, MESSENGER, RELAY_DESK, RELAY_FEES
+from plait.execution.relaying import Delivered, NotDelivered, Relayer, relay_message
+from plait.interop.messages import MESSENGER, RELAY_DESK, RELAY_FEES
 from plait.interop.relays import Relay
-from plait.limits import RELAY_DEPTH_MAX, RELAYS_PER_SUB_BLOCK_MAX
-from plait.native import Outcomes, Transaction, declaring
+from plait.limits import RELAY_DEPTH_MAX, RELAY_FAILED_GAS_PER_SUB_BLOCK_MAX, RELAYS_PER_SUB_BLOCK_MAX
+from plait.native import Transaction
 from plait.types import Hash32, RollupId
 
 RELAY_TARGETS: Final = frozenset({MESSENGER, RELAY_DESK, RELAY_FEES})
 """What a relay may call."""
+RELAY_FRAME_BYTES: Final = 512
+"""Upper bound of what a relay adds to the bytes of its calldata."""
 RELAY_OVERHEAD_BYTES: Final = 8
 """Upper bound of what an item adds to the bytes of a relay."""
 
@@ -63,9 +67,7 @@ class RelayWork(NamedTuple):
 
     relayer: Relayer
     sent: Sequence[Relay]
-    """Of this sub-block, in order."""
-    delivered: Mapping[Hash32, Ran]
-    """Of these, what bundles delivered already: only their fees are claimed."""
+    """Of this sub-block, in order, without those that were delivered already."""
     waiting: Sequence[Relay]
     """Of earlier sub-blocks."""
 
@@ -94,81 +96,67 @@ def build_relays(candidate: Candidate, sets: InteropSets, work: RelayWork, room:
     room = Room(room.bytes, min(room.items, RELAYS_PER_SUB_BLOCK_MAX))
     queue = deque((relay, 1) for relay in (*work.sent, *work.waiting))
     done: set[Hash32] = set()
+    burnt = 0
     while queue:
         relay, depth = queue.popleft()
         if relay.message_hash in done:
             continue
         done.add(relay.message_hash)
-        size = len(relay.calldata) + 512
-        if depth > RELAY_DEPTH_MAX or room.items < 2 or room.bytes < 2 * size:
+        full = room.items < 2 or room.bytes < 2 * (len(relay.calldata) + RELAY_FRAME_BYTES)
+        if full or depth > RELAY_DEPTH_MAX or burnt > RELAY_FAILED_GAS_PER_SUB_BLOCK_MAX:
             run.refused.append(RelayRefused(relay, "relay_no_room", "the sub-block has no room for it"))
             continue
-        delivered = work.delivered.get(relay.message_hash)
-        if delivered is not None:
-            offer: int = offer_of(candidate, RollupId(relay.message.identifier.chain_id), relay).amount
-        else:
-            found = _deliver(candidate, sets, relay, work.relayer)
-            if isinstance(found, NotDelivered):
-                run.refused.append(RelayRefused(relay, *found))
-                continue
-            delivered, offer = found.ran, found.offer
-            run.ran.setdefault(RollupId(relay.sent.destination), []).append(delivered)
-            room = room.less(delivered)
-            replies = sent_messages(candidate, sets, {RollupId(relay.sent.destination): [delivered]})
-            queue.extend((reply, depth + 1) for reply in replies)
-        claim = claim_fee(candidate, relay, delivered, work.relayer) if offer else None
-        if claim is not None:
-            run.ran.setdefault(RollupId(relay.message.identifier.chain_id), []).append(claim)
-            room = room.less(claim)
+        found = _deliver(candidate, sets, relay, work.relayer)
+        if isinstance(found, NotDelivered):
+            burnt += found.gas_used
+            run.refused.append(RelayRefused(relay, found.code, found.sentence))
+            continue
+        for rollup_id, ran in found.parts(relay):
+            run.ran.setdefault(rollup_id, []).append(ran)
+            room = room.less(ran)
+        replies = sent_messages(candidate, sets, {RollupId(relay.sent.destination): [found.ran]})
+        queue.extend((reply, depth + 1) for reply in replies)
     return run
 
 
 def _deliver(candidate: Candidate, sets: InteropSets, relay: Relay, relayer: Relayer) -> Delivered | NotDelivered:
     """Delivers a message, unless that brings about a demand that only a bundle can meet."""
+    marks: Marks = {}
+    found = relay_message(candidate, marks, sets, relay, relayer)
     destination = RollupId(relay.sent.destination)
-    if candidate.open_block(destination) is None:
-        return NotDelivered("relay_not_yet", f"rollup {destination} has no block yet")
-    mark = candidate.session(destination).checkpoint()
-    found = relay_message(candidate, {}, relay, relayer)
     if not isinstance(found, NotDelivered) and demanded_messages(sets, {destination: [found.ran]}):
-        candidate.session(destination).rollback(mark)
-        return NotDelivered("relay_failed", "its target sends a message that only a bundle may send")
+        candidate.rollback(marks)
+        problem = "its target sends a message that only a bundle may send"
+        return NotDelivered("relay_failed", problem, found.ran.outcomes.gas_used)
     return found
 
 
 # ---------------------------------------------------------------- checking
-def check_relays(rollup_id: RollupId, transactions: Sequence[Transaction], first: int, sets: InteropSets) -> None:
-    """The form of a rollup's relays; `first` items stand before them.
+def check_relays(rollup_id: RollupId, ran: Ran, relays: int, first: int, sets: InteropSets) -> None:
+    """The last `relays` transactions of a run are relays: they call the messenger, the relay desk or the relay fees,
+    and execute the one message that they declare.
+
+    Args:
+        rollup_id: of the run.
+        ran: plain transactions and relays.
+        relays: how many of them are relays.
+        first: how many items stand before them.
+        sets: of the registry.
 
     Raises:
         ProposalRefused: `relay_invalid`.
     """
-    if not transactions:
+    if not relays:
         return
-    declared = set(declaring(transactions, CROSS_L2_INBOX))
-    for index, transaction in enumerate(transactions):
-        if rollup_id not in sets or index not in declared or transaction.to not in RELAY_TARGETS:
+    executing = executing_relays(ran) if rollup_id in sets else set()
+    count = len(ran.transactions)
+    for index in range(count - relays, count):
+        if index not in executing or ran.transactions[index].to not in RELAY_TARGETS:
+            failure = ran.outcomes.failure(index)
             raise ProposalRefused(
-                f"item {first + index} of rollup {rollup_id} is no relay: it must call the messenger, the relay desk "
-                "or the relay fees of a rollup with interop, and declare a message",
-                code="relay_invalid",
-                rollup_id=rollup_id,
-                index=first + index,
-            )
-
-
-def check_relayed(rollup_id: RollupId, outcomes: Outcomes, relays: int, first: int) -> None:
-    """The last `relays` transactions of a run have succeeded.
-
-    Raises:
-        ProposalRefused: `relay_invalid`.
-    """
-    statuses = outcomes.statuses
-    for index in range(len(statuses) - relays, len(statuses)):
-        if statuses[index] != 1:
-            _, sentence = outcomes.failure(index) or ("", "it fails")
-            raise ProposalRefused(
-                f"relay {first + index} of rollup {rollup_id} fails: {sentence}",
+                f"item {first + index} of rollup {rollup_id} is no relay: it must be of type 2, call the messenger, "
+                "the relay desk or the relay fees of a rollup with interop, and execute the one message that it declares"
+                + ("" if failure is None else f" ({failure[1]})"),
                 code="relay_invalid",
                 rollup_id=rollup_id,
                 index=first + index,

@@ -59,6 +59,8 @@ class Run(NamedTuple):
     positions: Sequence[int]
     bundled: int = 0
     """How many of the transactions are of bundles."""
+    tried: Sequence[Transaction] = ()
+    """What `outcomes` is about; while building, plain transactions that were left out are among them."""
 
 
 _NOTHING = Run([], [], None, b"", ())
