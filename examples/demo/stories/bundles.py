@@ -8,7 +8,7 @@ from examples.demo.show import DemoFailure, require, say
 from plait.client import Bundle, BundleDropped, Client
 
 DEADLINE_SLOTS = 10
-TWIN_DEADLINE_SLOTS = 1
+TWIN_DEADLINE_SLOTS = 2
 
 
 async def slot_now(client: Client) -> int:
@@ -38,8 +38,8 @@ async def fails(client: Client, bundle: Bundle, footprint: Footprint, code: str 
         footprint: of everybody who would be touched.
         code: the reason that is expected.
     """
-    bundle.deadline(await slot_now(client) + TWIN_DEADLINE_SLOTS)
     before = footprint.take()
+    bundle.deadline(await slot_now(client) + TWIN_DEADLINE_SLOTS)
     simulated = await client.simulate(bundle)
     require(not simulated["success"], "The twin should fail, but its simulation succeeds.")
     found = simulated["failure"]["code"]
