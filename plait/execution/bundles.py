@@ -82,6 +82,8 @@ class Failure(NamedTuple):
     """Of the transaction in its leg, of the condition, or of the pin; 0 where there is none."""
     reason: str
     """The transaction's own code (`reverted`, `nonce_too_low`, ...) or the message's; empty where there is none."""
+    output: bytes = b""
+    """Revert data of the transaction, or of the delivery, that failed."""
 
 
 Marks = dict[RollupId, int]
@@ -135,7 +137,7 @@ def no_deliveries(candidate: Candidate, marks: Marks, wanted: Wanted) -> Deliver
     return Deliveries({}, failure, 0)
 
 
-def undelivered(relay: Relay, problem: str, reason: str) -> Failure:
+def undelivered(relay: Relay, problem: str, reason: str, output: bytes = b"") -> Failure:
     """The failure of a bundle one of whose messages cannot be delivered."""
     return Failure(
         "bundle_delivery_failed",
@@ -143,6 +145,7 @@ def undelivered(relay: Relay, problem: str, reason: str) -> Failure:
         RollupId(relay.sent.destination),
         0,
         reason,
+        output,
     )
 
 
@@ -366,5 +369,6 @@ def _failed_transaction(
             rollup_id,
             index,
             reason,
+            ran.output(index) if status == 0 else b"",
         )
     return None

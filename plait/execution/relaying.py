@@ -88,6 +88,8 @@ class NotDelivered(NamedTuple):
     sentence: str
     gas_used: int = 0
     """That trying it took."""
+    output: bytes = b""
+    """Revert data of the delivery."""
 
 
 class Delivered(NamedTuple):
@@ -139,9 +141,10 @@ def relay_message(
         return ran
     gas_used = ran.outcomes.gas_used
     if [message_hash for _, message_hash in delivered_by(ran)].count(relay.message_hash) != 1:
-        failure = ran.outcomes.failure(0)
+        failure, output = ran.outcomes.failure(0), ran.outcomes.output(0)
         session.rollback(mark)
-        return NotDelivered("relay_failed", "the delivery does nothing" if failure is None else failure[1], gas_used)
+        problem = "the delivery does nothing" if failure is None else failure[1]
+        return NotDelivered("relay_failed", problem, gas_used, output)
     mark_source = None if here is None else candidate.session(source).checkpoint()
     claim = _claim_fee(candidate, relay, ran, relayer) if offer.amount else None
     cost = before - _balances(candidate, (destination, source), relayer.address)
@@ -294,7 +297,7 @@ def deliver_by(relayer: Relayer, sets: InteropSets) -> Deliver:
                 return Deliveries(found, undelivered(relay, problem, "relay_depth"), gas_used)
             delivered = relay_message(candidate, marks, sets, relay, relayer)
             if isinstance(delivered, NotDelivered):
-                failure = undelivered(relay, delivered.sentence, delivered.code)
+                failure = undelivered(relay, delivered.sentence, delivered.code, delivered.output)
                 return Deliveries(found, failure, gas_used + delivered.gas_used)
             for rollup_id, ran in delivered.parts(relay):
                 found.setdefault(rollup_id, []).append(ran)

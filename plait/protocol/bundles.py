@@ -291,7 +291,8 @@ class _Building:
         payer = offer.candidate.payer
         self._charges[payer] = self._charges.get(payer, 0) + charged
         self._burnt += trial.gas_used
-        self.failed.append(BundleFailed(bundle.hash, *trial.failure, charged))
+        code, sentence, rollup_id, place, reason, output = trial.failure
+        self.failed.append(BundleFailed(bundle.hash, code, sentence, rollup_id, place, reason, charged, output))
         return True
 
     def _waits(self, offer: _Offer) -> bool:

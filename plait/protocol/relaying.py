@@ -155,7 +155,7 @@ def check_relays(rollup_id: RollupId, ran: Ran, relays: int, first: int, sets: I
             failure = ran.outcomes.failure(index)
             raise ProposalRefused(
                 f"item {first + index} of rollup {rollup_id} is no relay: it must be of type 2, call the messenger, "
-                "the relay desk or the relay fees of a rollup with interop, and execute the one message that it declares"
+                "the relay desk or the relay fees of a rollup with interop, and execute the one message it declares"
                 + ("" if failure is None else f" ({failure[1]})"),
                 code="relay_invalid",
                 rollup_id=rollup_id,

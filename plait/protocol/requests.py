@@ -64,6 +64,8 @@ class BundleFailed(msgspec.Struct, frozen=True):
     reason: str
     charged: bool
     """It cost execution, or its condition was read and false: the sender answers for it."""
+    output: bytes = b""
+    """Revert data of the transaction, or of the delivery, that failed."""
 
 
 class PreparedProposal(msgspec.Struct, frozen=True, kw_only=True):
