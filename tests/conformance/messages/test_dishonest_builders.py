@@ -15,7 +15,7 @@ import pytest
 import rlp
 from eth_abi import encode
 
-from plait.execution.bundles import BundleCandidate, DecodedBundle, Trial
+from plait.execution.bundles import BundleCandidate, DecodedBundle, Deliveries, Trial
 from plait.execution.candidate import Candidate
 from plait.execution.messages import Ran
 from plait.interop.identifiers import Identifier, LogIndex, MessageChainId
@@ -202,6 +202,12 @@ def stage() -> Stage:
 
 
 # ---------------------------------------------------------------- plain transactions
+def careless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The builder judges no messages of plain transactions and relays."""
+    monkeypatch.setattr(building, "refuse_declared", lambda *_: None)
+    monkeypatch.setattr(building, "refuse_messages", lambda *_: None)
+
+
 def moved(relay: Relay, **changes: int) -> Relay:
     """The same content said to be at another position, consistently in event and access list."""
     at: Identifier = msgspec.structs.replace(relay.message.identifier, **changes)
@@ -244,7 +250,7 @@ def test_a_plain_transaction_with_an_invalid_message_is_refused(
     raw = stage.executing(BOB, B, wrong)
     honest = stage.prepare({B: [raw]}, pause_ms=0)
     assert honest.transactions == 0
-    monkeypatch.setattr(building, "refuse_declared", lambda *_: None)
+    careless(monkeypatch)
     forged = stage.prepare({B: [raw]}, pause_ms=0)
     assert forged.transactions == 1
     assert stage.verdict(forged) in [f"message_invalid {each}" for each in code.split("|")]
@@ -258,7 +264,7 @@ def test_a_declared_message_that_nothing_executes_must_be_valid_too(
     """A transfer with the access list of a message that does not exist; also hidden behind one that does."""
     relay = stage.sent()
     wrong = moved(relay, log_index=relay.message.identifier.log_index + 7)
-    monkeypatch.setattr(building, "refuse_declared", lambda *_: None)
+    careless(monkeypatch)
     for access_list, code in (
         ([(CROSS_L2_INBOX, wrong.keys)], "message_invalid message_missing"),
         (
@@ -290,7 +296,7 @@ def test_plain_transactions_that_justify_each_other_are_refused(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, first: tuple[bool, bool], verdict: str
 ) -> None:
     """Two rollups execute each other's log of the same sub-block; fine when at least one emits before it executes."""
-    monkeypatch.setattr(building, "refuse_declared", lambda *_: None)
+    careless(monkeypatch)
     pair = (A, B)
     sent = []
     for side, emits_first in enumerate(first):
@@ -336,6 +342,7 @@ def relayed(monkeypatch: pytest.MonkeyPatch, raws: Raws) -> None:
         return RelaysRun(ran, [])
 
     monkeypatch.setattr(building, "build_relays", build_relays)
+    careless(monkeypatch)
 
 
 RELAYER = LocalRelayer.of_development(policy="free")
@@ -366,11 +373,7 @@ SMUGGLED: dict[str, Callable[[Stage, Relay], bytes]] = {
 }  # fmt: skip
 
 
-UNNOTICED = ("a message sent, without keys", "a message sent, with a valid declaration", "a deposit for a sponsor")
-OPEN = pytest.mark.xfail(reason="not refused yet", strict=True)
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=OPEN if name in UNNOTICED else ()) for name in SMUGGLED])
+@pytest.mark.parametrize("name", SMUGGLED)
 def test_only_deliveries_and_claims_stand_among_the_relays(
     stage: Stage, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -391,7 +394,6 @@ def test_anybodys_delivery_may_stand_among_the_relays(stage: Stage, monkeypatch:
     assert stage.verdict(forged) == "accepted"
 
 
-@OPEN
 def test_a_relay_with_authorizations_is_refused(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """EIP-7702 would change the nonces and the code of others outside of the ordering policy."""
     eth_account = pytest.importorskip("eth_account")
@@ -516,7 +518,7 @@ def test_a_bundle_that_owes_deliveries_is_refused(stage: Stage, monkeypatch: pyt
         ]
         with monkeypatch.context() as inside:
             heedless(inside, "bundle_delivery_failed")
-            inside.setattr(building, "refuse_declared", lambda *_: None)
+            careless(inside)
             forged = stage.prepare({B: [stage.relaying(BOB, relay)]}, offered, pause_ms=0)
         assert forged.transactions >= 2
         assert stage.verdict(forged).startswith("bundle_delivery_failed")
@@ -539,7 +541,7 @@ def demand_of_nothing(stage: Stage) -> bytes:
 def delivering(monkeypatch: pytest.MonkeyPatch, raws: Raws) -> None:
     """The builder's deliveries of every bundle are these transactions, and it does not judge them."""
 
-    def deliver(candidate: Candidate, marks: dict[RollupId, int], wanted: object) -> dict[RollupId, list[Ran]]:
+    def deliver(candidate: Candidate, marks: dict[RollupId, int], wanted: object) -> Deliveries:
         found: dict[RollupId, list[Ran]] = {}
         for rollup_id, listed in raws.items():
             session = candidate.session(rollup_id)
@@ -548,7 +550,7 @@ def delivering(monkeypatch: pytest.MonkeyPatch, raws: Raws) -> None:
             outcomes = session.run(transactions)
             assert 2 not in outcomes.statuses, outcomes.failure(0)
             found[rollup_id] = [Ran(transactions, outcomes)]
-        return found
+        return Deliveries(found, None, 0)
 
     monkeypatch.setattr(building, "deliver_by", lambda relayer, sets: deliver)
     monkeypatch.setattr("plait.execution.bundles._idle_delivery", lambda found, sent: None)
@@ -603,7 +605,6 @@ def test_a_bundle_without_messages_has_no_deliveries(stage: Stage, monkeypatch: 
     assert stage.verdict(forged) == "bundle_delivery_failed"
 
 
-@OPEN
 def test_a_message_older_than_its_window_is_not_relayed() -> None:
     """A message that waits while the clock jumps beyond seven days is left alone: what a node prepares, it accepts."""
     stage = Stage(block_time_s=60)
@@ -616,7 +617,6 @@ def test_a_message_older_than_its_window_is_not_relayed() -> None:
     assert prepared.transactions == 0
 
 
-@OPEN
 def test_demands_that_show_one_after_the_other_do_not_keep_others_out(stage: Stage) -> None:
     """A contract demands a delivery for its first caller of a block only: taking one caller out makes the next one
     demand. However many callers there are, they cost nothing, so the transactions of others have to go in."""
