@@ -72,6 +72,8 @@ BUNDLE_HISTORY_MAX: Final = 50_000
 """Remembered ends of bundles."""
 BUNDLE_RETRY_SUB_BLOCKS_MAX: Final = 64
 """A bundle that keeps failing is tried after 1, 2, 4, ... sub-blocks, at most so many apart."""
+MISHAP_OUTPUT_BYTES_MAX: Final = 512
+"""Revert data that is remembered of a bundle's failure: a sentence or a custom error, not a contract's whole memory."""
 BUNDLE_UUID_CHARACTERS_MAX: Final = 64
 """Of the replacementUuid of eth_sendBundle; a UUID has 36."""
 RESERVE_SLOTS_AHEAD_MIN: Final = 2

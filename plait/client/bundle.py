@@ -24,7 +24,10 @@ _LEVELS: Final = ("received", "decided", "sealed")
 
 
 class BundleDropped(PlaitError):
-    """The bundle left the node without taking place. `code` and `fields` are the node's reason."""
+    """The bundle left the node without taking place. `code` says why.
+
+    `fields`: rollup_id, index (of the transaction in its leg), reason (code of what failed last), revert_reason.
+    """
 
     default_code = "bundle_dropped"
 
@@ -203,7 +206,14 @@ class Bundle:
             status = await self.status()
             if status is not None and status["status"] == "dropped":
                 why = status["dropped"]
-                raise BundleDropped(why["sentence"], code=why["code"], rollup_id=why["rollupId"], index=why["index"])
+                raise BundleDropped(
+                    why["sentence"],
+                    code=why["code"],
+                    rollup_id=why["rollupId"],
+                    index=why["index"],
+                    reason=why["reason"],
+                    revert_reason=why["revertReason"],
+                )
             if status is not None and _LEVELS.index(status["status"]) >= _LEVELS.index(level):
                 return status
             if asyncio.get_running_loop().time() > end:

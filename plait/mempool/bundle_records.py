@@ -41,6 +41,8 @@ class Mishap(msgspec.Struct, frozen=True):
     rollup_id: RollupId | None = None
     index: int | None = None
     reason: str = ""
+    output: bytes = b""
+    """First bytes of the revert data, at most MISHAP_OUTPUT_BYTES_MAX."""
 
 
 class BundleStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +93,11 @@ class TrialFailed(Protocol):
     @property
     def reason(self) -> str:
         """The transaction's own code."""
+        ...
+
+    @property
+    def output(self) -> bytes:
+        """Revert data."""
         ...
 
     @property

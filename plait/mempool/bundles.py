@@ -44,6 +44,7 @@ from plait.limits import (
     BUNDLES_MAX,
     BUNDLES_PER_SENDER_MAX,
     BUNDLES_PER_SUB_BLOCK_MAX,
+    MISHAP_OUTPUT_BYTES_MAX,
 )
 from plait.mempool.bundle_records import (
     BundleStatus,
@@ -478,7 +479,8 @@ class BundlePool:
             entry = self._entries.get(item.hash)
             if entry is None:
                 continue
-            entry.mishap = Mishap(item.code, item.sentence, item.rollup_id, item.index, item.reason)
+            output = item.output[:MISHAP_OUTPUT_BYTES_MAX]
+            entry.mishap = Mishap(item.code, item.sentence, item.rollup_id, item.index, item.reason, output)
             if item.charged:
                 self._used[entry.payer] = self._used.get(entry.payer, 0) + 1
                 entry.trials += 1
@@ -524,8 +526,11 @@ class BundlePool:
             last = waiting.mishap
             text = f"Its last slot was {waiting.last_slot}"
             text += f"; it failed last because {last.sentence}." if last is not None else "; it found no room."
-            found = (last.rollup_id, last.index, last.reason or last.code) if last is not None else (None, None, "")
-            self._drop(waiting.bundle.hash, Mishap("bundle_expired", text, *found))
+            mishap = Mishap("bundle_expired", text)
+            if last is not None:
+                reason = last.reason or last.code
+                mishap = Mishap("bundle_expired", text, last.rollup_id, last.index, reason, last.output)
+            self._drop(waiting.bundle.hash, mishap)
 
     def _follow_seals(self, effect: SubBlockEffect) -> None:
         sealed = {part.rollup_id for part in effect.rollups if part.sealed}

@@ -56,6 +56,7 @@ def mishap_of(mishap: Mishap) -> dict[str, Any]:
         "rollupId": mishap.rollup_id,
         "index": mishap.index,
         "reason": mishap.reason or None,
+        **explain_revert(mishap.output),
     }
 
 
@@ -79,6 +80,7 @@ def trial_of(bundle: DecodedBundle, trial: Trial) -> dict[str, Any]:
             "rollupId": failure.rollup_id,
             "index": failure.place,
             "reason": failure.reason or None,
+            **explain_revert(failure.output),
         },
         "legs": [
             {

@@ -159,8 +159,9 @@ def test_a_failed_leg_says_code_reason_gas_and_what_the_revert_data_means(
         assert (failed["errorSelector"], failed["revertReason"]) == (wanted, f"custom error {wanted}")
     assert simulated["legs"][0]["transactions"][0]["status"] == "succeeded"
     assert (dropped.fields["rollup_id"], dropped.fields["index"]) == (OTHER, 0)
-    if reason is not None and selector is None:
-        assert reason in dropped.message
+    assert (dropped.fields["reason"], dropped.fields["revert_reason"]) == ("reverted", failed["revertReason"])
+    assert simulated["failure"]["revertReason"] == failed["revertReason"]
+    assert simulated["failure"]["errorSelector"] == failed["errorSelector"]
 
 
 def test_logs_of_a_leg_are_shown_in_a_simulation(node: Running, bench: bytes) -> None:

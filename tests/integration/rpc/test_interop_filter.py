@@ -1,6 +1,6 @@
 """This node as the interop filter of execution clients: requests letter for letter as op-geth and op-reth send them.
 
-The numbers are those of op-core/interop; tests/conformance/opgeth/test_interop_filter.py asks with a real op-geth.
+The numbers are those of op-core/interop; tests/conformance/opgeth/test_filter_for_op_geth.py asks with a real op-geth.
 """
 
 import json
