@@ -20,7 +20,7 @@ import uvloop
 
 from plait.cli.output import json_option, out, print_json
 from plait.errors import ConfigurationError
-from plait.limits import ROLLUPS_MAX, SNAPSHOT_EVERY_TRANSACTIONS
+from plait.limits import INTEROP_CHAINS_MAX, ROLLUPS_MAX, SNAPSHOT_EVERY_TRANSACTIONS
 from plait.node.config import (
     DEFAULT_PORT,
     DEFAULT_ROLLUP_PORT_BASE,
@@ -108,6 +108,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     block_times_s: tuple[float, ...] | None
     da_scalars: tuple[int, ...] | None
     forks: tuple[Fork, ...] | None
+    interop_sets: tuple[int, ...] | None
     genesis_files: tuple[Path, ...]
 
 
@@ -128,6 +129,10 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 )  # fmt: skip
 @click.option("--da-scalar", "da_scalars", type=PerRollup("SCALAR", whole), help="DA footprint scalar.  [default: 400]")
 @click.option("--fork", "forks", type=PerRollup("FORK", fork_named), help="OP Stack fork.  [default: jovian]")
+@click.option(
+    "--interop-set", "interop_sets", type=PerRollup("SET", whole),
+    help="Rollups with the same number execute each other's messages; 0: none.  [default: 1]",
+)  # fmt: skip
 @click.option("--accounts", type=click.IntRange(0, 10), help="Funded development accounts.  [default: 10]")
 @click.option(
     "--genesis", "genesis_files", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -163,6 +168,14 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
+@click.option(
+    "--relay", type=click.Choice(["free", "paid", "off"]), default="free", show_default=True,
+    help="Messages between rollups that the node delivers: all, those that pay for it, or none.",
+)  # fmt: skip
+@click.option(
+    "--relayer-key", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File with the key that pays deliveries, readable by its owner only.  [default: a public one]",
+)  # fmt: skip
 @click.option("--recheck", is_flag=True, help="Execute every own proposal twice, as validators of a network do.")
 @json_option
 def devnet(as_json: bool, **options: Any) -> None:
@@ -189,6 +202,7 @@ def devnet(as_json: bool, **options: Any) -> None:
         block_times_s=options["block_times"],
         da_scalars=options["da_scalars"],
         forks=options["forks"],
+        interop_sets=options["interop_sets"],
         genesis_files=options["genesis_files"],
     )
     data_dir = None if options["in_memory"] else options["data_dir"]
@@ -203,6 +217,8 @@ def devnet(as_json: bool, **options: Any) -> None:
         allowed_hosts=options["allowed_hosts"],
         allowed_origins=options["allowed_origins"],
         recheck_own=options["recheck"],
+        relay=options["relay"],
+        relayer_key=options["relayer_key"],
         snapshot_every_transactions=options["snapshot_every"],
     )
     uvloop.run(run(network, config, genesis, as_json=as_json))
@@ -259,7 +275,7 @@ def _rollups(asked: Asked, found: NetworkConfig | None) -> tuple[RollupConfig, .
     count = _or(asked.rollups, default)
     slot_ms = _or(asked.slot_ms, found.slot_ms if found else 1_000)
     before = found.rollups if found else ()
-    base = [before[at] if at < len(before) else RollupConfig(chain_id=FIRST_CHAIN_ID + at) for at in range(count)]
+    base = [before[at] if at < len(before) else _default_rollup(at) for at in range(count)]
     block_times = None if asked.block_times_s is None else tuple(_slots(one, slot_ms) for one in asked.block_times_s)
     changes: list[dict[str, Any]] = [{} for _ in base]
     for name, flag, values in (
@@ -268,11 +284,17 @@ def _rollups(asked: Asked, found: NetworkConfig | None) -> tuple[RollupConfig, .
         ("ordering", "--policy", asked.policies),
         ("da_footprint_gas_scalar", "--da-scalar", asked.da_scalars),
         ("fork", "--fork", asked.forks),
+        ("interop_set", "--interop-set", asked.interop_sets),
     ):
         for change, value in zip(changes, _spread(values, count, flag), strict=True):
             if value is not None:
                 change[name] = value
     return tuple(msgspec.structs.replace(one, **change) for one, change in zip(base, changes, strict=True))
+
+
+def _default_rollup(at: int) -> RollupConfig:
+    """The rollup at this place; as many as may share an interop set."""
+    return RollupConfig(chain_id=FIRST_CHAIN_ID + at, interop_set=1 + at // INTEROP_CHAINS_MAX)
 
 
 def _spread(values: Sequence[Any] | None, count: int, flag: str) -> Sequence[Any]:

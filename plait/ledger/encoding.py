@@ -16,7 +16,7 @@ CodecError.
 
 from plait.codec.rlp import Reader, encode_bytes, encode_list, encode_uint
 from plait.errors import CodecError, ConfigurationError
-from plait.ledger.state import LedgerState, OpenBlockRecord, RollupRecord
+from plait.ledger.state import LedgerState, OpenBlockRecord, RollupRecord, check_interop_sets
 from plait.limits import ROLLUPS_MAX
 from plait.native import merkle_root
 from plait.types import (
@@ -138,6 +138,7 @@ def decode_ledger(data: bytes) -> LedgerState:
             if records and records[-1].rollup_id >= record.rollup_id:
                 raise CodecError("rollup records are not strictly ascending by id", rollup_id=record.rollup_id)
             records.append(record)
+        check_interop_sets(record.parameters for record in records)
     except ConfigurationError as error:
         raise CodecError(f"the ledger holds an unusable parameter: {error.message}", **error.fields) from error
     if not records:

@@ -7,12 +7,14 @@ Rollup execution state is not in the ledger: its sealed block hashes and the mea
 Level 3, pure.
 """
 
+from collections import Counter
+from collections.abc import Iterable
 from itertools import pairwise
 
 import msgspec
 
 from plait.errors import ConfigurationError
-from plait.limits import ROLLUPS_MAX
+from plait.limits import INTEROP_CHAINS_MAX, ROLLUPS_MAX
 from plait.types import (
     BlockNumber,
     Gas,
@@ -75,6 +77,18 @@ class LedgerState(msgspec.Struct, frozen=True, kw_only=True):
         return tuple(record.parameters.rollup_id for record in self.rollups)
 
 
+def check_interop_sets(rollups: Iterable[RollupParameters]) -> None:
+    """Raises ConfigurationError `interop_set_too_large` when more than INTEROP_CHAINS_MAX rollups share a set."""
+    sizes = Counter(rollup.interop_set for rollup in rollups)
+    for number, size in sorted(sizes.items()):
+        if number and size > INTEROP_CHAINS_MAX:
+            raise ConfigurationError(
+                f"interop set {number} has {size} rollups, at most {INTEROP_CHAINS_MAX} may share one",
+                code="interop_set_too_large",
+                interop_set=number,
+            )
+
+
 def genesis_state(parameters: NetworkParameters, rollups: tuple[RollupParameters, ...]) -> LedgerState:
     """State before the first height: slot 0, sub-index 0, every rollup at its genesis block.
 
@@ -90,6 +104,7 @@ def genesis_state(parameters: NetworkParameters, rollups: tuple[RollupParameters
             raise ConfigurationError(f"rollup id {after.rollup_id} is given twice", code="rollup_duplicate")
     for rollup in ordered:
         rollup.check(parameters)
+    check_interop_sets(ordered)
     return LedgerState(
         parameters=parameters,
         height=Height(0),

@@ -14,6 +14,7 @@ import msgspec
 
 from plait.errors import ConfigurationError
 from plait.interop.messages import CROSS_L2_INBOX
+from plait.ledger.state import check_interop_sets
 from plait.limits import ROLLUPS_MAX, SNAPSHOT_EVERY_TRANSACTIONS
 from plait.node.logging import LogFormat, LogLevel
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS, DEVELOPMENT_RELAYER
@@ -125,6 +126,7 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 )
             seen.add(rollup.chain_id)
             rollup.parameters(Hash32(bytes(32))).check(parameters)
+        check_interop_sets(rollup.parameters(Hash32(bytes(32))) for rollup in self.rollups)
 
     def encode(self) -> bytes:
         """JSON as it lies in the data directory."""
