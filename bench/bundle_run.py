@@ -16,7 +16,6 @@ from bench.bundle_load import BundleLoad
 from bench.scaling import cpu_s
 from plait.errors import BundleRefused
 from plait.execution.bundles import DecodedBundle
-from plait.mempool import BundleStatus
 from plait.node.config import NodeConfig
 from plait.node.node import Node
 from plait.protocol.grid import slot_at
@@ -96,8 +95,6 @@ async def _measure(load: BundleLoad, folder: Path, as_bundles: bool) -> Run:
     network = solo.network(genesis_time_s, len(load.chain_ids))
     async with Node.start(network, config, genesis=genesis) as node:
         await asyncio.sleep(1.2)
-        ends: list[BundleStatus] = []
-        node.bundles.listen(lambda status: ends.append(status) if status.status != "received" else None)
         slot = slot_at(node.parameters, node.clock.now_ms())
         bundles = _bundles(load, slot + 600) if as_bundles else []
         watcher = asyncio.create_task(_watch(node, load.transactions))
@@ -110,9 +107,8 @@ async def _measure(load: BundleLoad, folder: Path, as_bundles: bool) -> Run:
             await asyncio.gather(*(solo.feed(node, RollupId(chain_id), plain[chain_id]) for chain_id in load.chain_ids))
         ended = await watcher
         spent = cpu_s() - before
-        dropped = [status for status in ends if status.status == "dropped"]
-        if dropped:
-            raise RuntimeError(f"{len(dropped)} bundles were dropped: {dropped[0].mishap}")
+        if node.bundles.dropped:
+            raise RuntimeError(f"bundles were dropped: {node.bundles.dropped}")
         return Run(ended - started, spent, node.bundles.trials_failed)
 
 

@@ -115,6 +115,11 @@ class BundleDecided(Protocol):
         ...
 
     @property
+    def legs(self) -> Sequence[tuple[RollupId, tuple[Hash32, ...]]]:
+        """Per rollup the hashes of its transactions, in order."""
+        ...
+
+    @property
     def deliveries(self) -> Sequence[tuple[RollupId, tuple[Hash32, ...]]]:
         """Per rollup the hashes of the transactions that delivered its messages."""
         ...
@@ -160,10 +165,22 @@ def senders_of(bundle: DecodedBundle) -> frozenset[tuple[RollupId, bytes]]:
     )
 
 
+def lowest_nonces_of(bundle: DecodedBundle) -> dict[tuple[RollupId, bytes], int]:
+    """Who signed the bundle's transactions, per rollup, and the lowest nonce of each."""
+    found: dict[tuple[RollupId, bytes], int] = {}
+    for leg, transactions in zip(bundle.terms.legs, bundle.legs, strict=True):
+        for transaction in transactions:
+            sender, nonce = (leg.rollup_id, transaction.sender), transaction.nonce
+            if nonce < found.get(sender, nonce + 1):
+                found[sender] = nonce
+    return found
+
+
 def rollups_of(terms: BundleTerms) -> set[RollupId]:
     """Every rollup that a bundle names."""
-    named = {leg.rollup_id for leg in terms.legs} | {condition.rollup_id for condition in terms.conditions}
-    named |= {pin.rollup_id for pin in terms.pins}
+    named = {leg.rollup_id for leg in terms.legs}
+    named.update([condition.rollup_id for condition in terms.conditions])
+    named.update([pin.rollup_id for pin in terms.pins])
     return named if terms.fee_bid is None else named | {terms.fee_bid.rollup_id}
 
 
@@ -189,6 +206,8 @@ def payer_of(bundle: DecodedBundle, signature: bytes | None, requester: bytes | 
 def placements_of(bundle: DecodedBundle) -> tuple[Placement, ...]:
     """Its legs before they are decided."""
     return tuple(
-        Placement(leg.rollup_id, tuple(Hash32(transaction.hash) for transaction in transactions), None)
-        for leg, transactions in zip(bundle.terms.legs, bundle.legs, strict=True)
+        [
+            Placement(leg.rollup_id, tuple([Hash32(transaction.hash) for transaction in transactions]), None)
+            for leg, transactions in zip(bundle.terms.legs, bundle.legs, strict=True)
+        ]
     )

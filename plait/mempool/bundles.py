@@ -54,6 +54,7 @@ from plait.mempool.bundle_records import (
     Placement,
     SubBlockEffect,
     TrialFailed,
+    lowest_nonces_of,
     payer_of,
     placements_of,
     rollups_of,
@@ -69,6 +70,10 @@ from plait.types import Bundle, BundleTerms, Hash32, Milliseconds, RollupId, Rol
 
 _Reads = dict[RollupId, tuple[dict[bytes, tuple[int, int, bool]], dict[Transaction, int]]]
 """Per rollup: nonce, balance and whether there is code, per sender; and per transaction its L1 and operator fee."""
+
+
+_Named = tuple[BundleTerms, tuple[bytes, ...]]
+"""A bundle's terms, and the canonical bytes of its legs."""
 
 
 class _Entry:
@@ -96,7 +101,7 @@ class _Entry:
         self.reservation = admission.origin.reservation
         self.first_slot, self.last_slot = admission.slots
         self.stamp_ms = stamp_ms
-        self.senders = senders_of(bundle)
+        self.senders = lowest_nonces_of(bundle)
         self.size = sum(map(len, bundle.leg_bytes)) + len(bundle.terms_bytes)
         self.trials = 0
         self.not_before_height = 0
@@ -140,7 +145,8 @@ class BundlePool:
         self._entries: dict[Hash32, _Entry] = {}
         self._bytes = 0
         self._by_payer: dict[Payer, int] = {}
-        self._by_sender: dict[tuple[RollupId, bytes], dict[Hash32, None]] = {}
+        self._by_sender: dict[tuple[RollupId, bytes], dict[Hash32, int]] = {}
+        """The bundles that wait with transactions of a sender, and the lowest nonce of these."""
         self._by_label: dict[Label, Hash32] = {}
         self._pinned: dict[Hash32, None] = {}
         self._last_stamp_ms: dict[tuple[RollupId, bytes], Milliseconds] = {}
@@ -177,36 +183,38 @@ class BundlePool:
 
     def decode_many(self, bundles: Sequence[Bundle]) -> list[DecodedBundle | BundleRefused]:
         """`decode` for many bundles at once: the transactions of a rollup are decoded together, on all cores."""
-        terms: list[BundleTerms | BundleRefused] = []
+        named: list[_Named | BundleRefused] = []
         raws: dict[RollupId, list[bytes]] = {}
         for bundle in bundles:
             try:
-                terms.append(self._terms(bundle))
+                named.append(self._named(bundle))
             except BundleRefused as refused:
-                terms.append(refused)
+                named.append(refused)
                 continue
             for leg in bundle.legs:
                 raws.setdefault(leg.rollup_id, []).extend(leg.transactions)
         decoded = {rollup_id: iter(decode_transactions(found, rollup_id)) for rollup_id, found in raws.items()}
         return [
-            named if isinstance(named, BundleRefused) else _decoded(bundle, named, decoded)
-            for bundle, named in zip(bundles, terms, strict=True)
+            found if isinstance(found, BundleRefused) else _decoded(bundle, found, decoded)
+            for bundle, found in zip(bundles, named, strict=True)
         ]
 
-    def _terms(self, bundle: Bundle) -> BundleTerms:
+    def _named(self, bundle: Bundle) -> _Named:
         """The bundle's own rules, and those of its rollups."""
         try:
             check_leg_sizes(bundle)
-            terms = terms_of(bundle)
+            leg_bytes = tuple([encode_leg(leg.transactions) for leg in bundle.legs])
+            terms = terms_of(bundle, leg_bytes)
             check_terms(terms)
         except CodecError as error:
             raise BundleRefused(error.message, code=error.code, **error.fields) from None
-        for rollup_id in sorted(rollups_of(terms)):
-            if rollup_id not in self._rollups:
-                raise BundleRefused(
-                    f"rollup {rollup_id} is not one of this network", code="rollup_unknown", rollup_id=rollup_id
-                )
-        return terms
+        unknown = rollups_of(terms) - self._rollups.keys()
+        if unknown:
+            rollup_id = min(unknown)
+            raise BundleRefused(
+                f"rollup {rollup_id} is not one of this network", code="rollup_unknown", rollup_id=rollup_id
+            )
+        return terms, leg_bytes
 
     def admit(
         self,
@@ -286,11 +294,12 @@ class BundlePool:
             self._by_label[entry.label] = bundle.hash
         if bundle.terms.pins:
             self._pinned[bundle.hash] = None
-        for sender in senders:
-            self._by_sender.setdefault(sender, {})[bundle.hash] = None
+        for sender, nonce in senders.items():
+            self._by_sender.setdefault(sender, {})[bundle.hash] = nonce
             self._last_stamp_ms[sender] = entry.stamp_ms
         self.admitted_count += 1
-        self._tell(self._waiting(entry))
+        if self._listeners:
+            self._tell(self._waiting(entry))
         return bundle.hash
 
     def _check(self, bundle: DecodedBundle, slot: Slot, origin: _Origin, reads: _Reads) -> _Admission:
@@ -358,7 +367,7 @@ class BundlePool:
         additional_costs: Mapping[Transaction, int],
     ) -> None:
         _, parameters = self._rollups[rollup_id]
-        gas = sum(transaction.gas_limit for transaction in transactions)
+        gas = sum([transaction.gas_limit for transaction in transactions])
         if gas > parameters.gas_limit:
             raise BundleRefused(
                 f"the leg on rollup {rollup_id} may use {gas} gas, a block has {parameters.gas_limit}",
@@ -395,7 +404,9 @@ class BundlePool:
         firsts: dict[RollupId, list[Transaction]] = {}
         for bundle in bundles:
             for leg, transactions in zip(bundle.terms.legs, bundle.legs, strict=True):
-                senders.setdefault(leg.rollup_id, {}).update((transaction.sender, None) for transaction in transactions)
+                found = senders.setdefault(leg.rollup_id, {})
+                for transaction in transactions:
+                    found[transaction.sender] = None
                 firsts.setdefault(leg.rollup_id, []).append(transactions[0])
         reads: _Reads = {}
         for rollup_id, addresses in senders.items():
@@ -499,27 +510,20 @@ class BundlePool:
             if entry is None:
                 continue
             self._remove(entry)
-            placed = tuple(
-                msgspec.structs.replace(leg, block_number=blocks[leg.rollup_id]) for leg in placements_of(entry.bundle)
-            )
-            deliveries = tuple(Placement(i, hashes, blocks[i]) for i, hashes in decided.deliveries)
-            status = msgspec.structs.replace(
-                self._waiting(entry),
+            status = BundleStatus(
+                hash=decided.hash,
                 status="decided",
-                legs=placed,
-                deliveries=deliveries,
+                legs=tuple([Placement(i, hashes, blocks[i]) for i, hashes in decided.legs]),
+                not_before_slot=entry.bundle.terms.not_before_slot,
+                deadline_slot=entry.bundle.terms.deadline_slot,
                 height=effect.height,
-                mishap=None,
+                trials=entry.trials,
+                deliveries=tuple([Placement(i, hashes, blocks[i]) for i, hashes in decided.deliveries]),
             )
             self._unsealed[decided.hash] = status
             self._tell(status)
         self._follow_seals(effect)
-        touched: dict[Hash32, None] = {}
-        if self._by_sender:
-            for part in effect.rollups:
-                for transaction in part.transactions:
-                    touched |= self._by_sender.get((part.rollup_id, transaction.sender), {})
-        for bundle_hash in touched:
+        for bundle_hash in self._reached(effect):
             if (waiting := self._entries.get(bundle_hash)) is not None:
                 self._drop_if_overtaken(waiting)
         for waiting in [e for e in self._entries.values() if e.last_slot < effect.slot]:
@@ -531,6 +535,19 @@ class BundlePool:
                 reason = last.reason or last.code
                 mishap = Mishap("bundle_expired", text, last.rollup_id, last.index, reason, last.output)
             self._drop(waiting.bundle.hash, mishap)
+
+    def _reached(self, effect: SubBlockEffect) -> list[Hash32]:
+        """Bundles that wait with a nonce which a decided transaction may have used. One that an authorization
+        (EIP-7702) used up is found by its next trial."""
+        found: dict[Hash32, None] = {}
+        if self._by_sender:
+            for part in effect.rollups:
+                for transaction in part.transactions:
+                    held = self._by_sender.get((part.rollup_id, transaction.sender))
+                    if held:
+                        nonce = transaction.nonce
+                        found.update((waiting, None) for waiting, lowest in held.items() if lowest <= nonce)
+        return list(found)
 
     def _follow_seals(self, effect: SubBlockEffect) -> None:
         sealed = {part.rollup_id for part in effect.rollups if part.sealed}
@@ -635,9 +652,10 @@ class BundlePool:
 
 
 def _decoded(
-    bundle: Bundle, terms: BundleTerms, decoded: Mapping[RollupId, Iterator[Transaction | Refusal]]
+    bundle: Bundle, named: _Named, decoded: Mapping[RollupId, Iterator[Transaction | Refusal]]
 ) -> DecodedBundle | BundleRefused:
     """Takes the bundle's transactions from the heads of its rollups' columns."""
+    terms, leg_bytes = named
     legs: list[tuple[Transaction, ...]] = []
     refused: BundleRefused | None = None
     for leg in bundle.legs:
@@ -652,13 +670,7 @@ def _decoded(
     if refused is not None:
         return refused
     terms_bytes = encode_terms(terms)
-    return DecodedBundle(
-        bundle_hash_of(terms_bytes),
-        terms,
-        terms_bytes,
-        tuple(legs),
-        tuple(encode_leg(leg.transactions) for leg in bundle.legs),
-    )
+    return DecodedBundle(bundle_hash_of(terms_bytes), terms, terms_bytes, tuple(legs), leg_bytes)
 
 
 __all__ = ["BundlePool", "BundleStatus", "Label", "Mishap", "Placement", "senders_of", "signed_text", "signer_of"]
