@@ -262,6 +262,23 @@ def test_d11_messages_that_cannot_be(case: str, reason: str) -> None:
     invalid_everywhere(world, world.offer({B: [validating(world, B, 1, message)]}), reason)
 
 
+def test_d11_rollups_of_another_set() -> None:
+    """A and B are of one interop set, C of another => what A sends to C is delivered by nobody, what C executes of A is
+    refused; on B the same is fine."""
+    world = World(3, sets=(1, 1, 2), relay="free")
+    bench = world.deploy_everywhere("Workbench")
+    world.fresh()
+    log = counted(world, A, bench, 0, 1)
+    raws = [world.tx(A, 0, bench, COUNT), world.tx(A, 0, MESSENGER, send(C, bench, COUNT), after=1)]
+    decided = world.decide(plain={A: raws})
+    assert (decided.statuses(A), decided.effect.sent, decided.statuses(C)) == ([1, 1], (), [])
+    plain_refused(world, C, validating(world, C, 1, log), "chain_unknown")
+    invalid_everywhere(world, world.offer({C: [validating(world, C, 1, log)]}), "chain_unknown")
+    fine = world.offer({B: [validating(world, B, 1, log)]})
+    assert world.decide(fine).bundles == [fine.bundle.hash]
+    assert world.ask(C, bench, "counter()") == 0
+
+
 # ---------------------------------------------------------------- messages that justify each other
 def entangled(
     world: World, bench: bytes, legs: dict[RollupId, Sequence[tuple[RollupId, int] | None]]

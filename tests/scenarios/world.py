@@ -99,22 +99,23 @@ def network_of(
     block_times: Sequence[int],
     policies: Sequence[OrderingPolicy],
     base_fee: int,
-    interop: bool,
+    sets: Sequence[int],
 ) -> Network:
-    """Genesis of `count` rollups with ids 901, 902, ...; every user has ether on each."""
+    """Genesis of `count` rollups with ids 901, 902, ...; every user has ether on each. `sets` has the interop set of
+    each, 0 for none."""
     parameters = NetworkParameters(
         network_id=NetworkId(7), genesis_time_s=GENESIS_TIME_S, slot_ms=Milliseconds(1_000), sub_blocks_per_slot=4
     )
     genesis: dict[RollupId, bytes] = {}
     rollups: list[RollupParameters] = []
-    for rollup_id, slots, policy in zip((A, B, C, D, E)[:count], block_times, policies, strict=True):
+    for rollup_id, slots, policy, number in zip((A, B, C, D, E)[:count], block_times, policies, sets, strict=True):
         specification = GenesisSpecification(
             chain_id=ChainId(rollup_id),
             timestamp=GENESIS_TIME_S,
             gas_limit=Gas(gas_limit),
             base_fee=Wei(base_fee),
             balances=dict.fromkeys([*(user.address for user in USERS), DEVELOPMENT_RELAYER.address], USER_BALANCE_WEI),
-            interop=interop,
+            interop=number > 0,
         )
         genesis[rollup_id] = genesis_json(specification)
         rollups.append(
@@ -132,7 +133,7 @@ def network_of(
                 operator_fee_constant=0,
                 base_fee_scalar=5_227,
                 blob_base_fee_scalar=1_014_213,
-                interop_set=int(interop),
+                interop_set=number,
             )
         )
     return Network(
@@ -165,7 +166,7 @@ class World:
         policies: Sequence[OrderingPolicy] | None = None,
         gas_limit: int = 30_000_000,
         base_fee: int = 10**9,
-        interop: bool = True,
+        sets: Sequence[int] | None = None,
         relay: RelayPolicy | None = None,
         chances: Chances = ROUGH,
         seed: int = 1,
@@ -178,7 +179,7 @@ class World:
             "policies": policies,
             "gas_limit": gas_limit,
             "base_fee": base_fee,
-            "interop": interop,
+            "sets": sets,
             "relay": relay,
             "chances": chances,
             "seed": seed,
@@ -189,7 +190,7 @@ class World:
             block_times=block_times or (1,) * rollups,
             policies=policies or [(FEE, ARRIVAL)[place % 2] for place in range(rollups)],
             base_fee=base_fee,
-            interop=interop,
+            sets=sets or (1,) * rollups,
         )
         self.ids = self.network.ledger.rollup_ids
         self.relayer = None if relay is None else LocalRelayer.of_development(policy=relay)

@@ -9,7 +9,9 @@ Items of a decided proposal are read with the `rlp` library, logs and blocks as 
                 ETHLiquidity has gained what was sent by the bridge and has not arrived
     tokens      the supplies of all rollups and what is on its way add up to what was minted
     messages    whatever an ordered transaction declares in its access list for CrossL2Inbox is a log that is where the
-                declaration says and says what its checksum commits to, and is not younger than the block
+                declaration says and says what its checksum commits to, is not younger than the block, and of a rollup
+                of the same interop set
+    relayers    one that wants to be paid has never less ether, over all rollups together, than before
     bids        the priority fees of a bundle's transactions are at least its bid (nobody pays the vault otherwise)
 """
 
@@ -65,6 +67,7 @@ class Invariants:
             allocation: dict[str, dict[str, Any]] = msgspec.json.decode(data)["alloc"]
             self._genesis[rollup_id] = sum(int(entry.get("balance", "0x0"), 16) for entry in allocation.values())
             self._accounts[rollup_id] = sorted({*(bytes.fromhex(address) for address in allocation), NOWHERE, TOKEN})
+        self._wealth: list[int] = [0] * len(traffic.relayers)
         for request in traffic.log:
             self._count(request.proposal)
 
@@ -81,6 +84,7 @@ class Invariants:
         for rollup_id in self._traffic.ids:
             self._read_logs(rollup_id)
         self._bridges()
+        self._relayers()
 
     # ------------------------------------------------------------ bundles and nonces
     def _count(self, proposal: bytes) -> dict[bytes, dict[RollupId, list[tuple[bytes, bool]]]]:
@@ -153,6 +157,7 @@ class Invariants:
 
     # ------------------------------------------------------------ messages and bids
     def _declared(self, proposal: bytes) -> None:
+        sets = dict(zip(self._traffic.ids, self._traffic.sets, strict=True))
         for leg_id, items in rlp.decode(proposal)[-1]:
             rollup_id = RollupId(int.from_bytes(leg_id, "big"))
             block = self._traffic.nodes[0].rollups[rollup_id].open_block
@@ -164,7 +169,16 @@ class Invariants:
                 assert len(keys) % 2 == 0, "no chain here has an id that needs a third key"
                 for lookup, checksum in zip(keys[::2], keys[1::2], strict=True):
                     assert int.from_bytes(lookup[20:28], "big") <= block.timestamp, "a message from the future"
+                    assert sets[int.from_bytes(lookup[4:12], "big")] == sets[rollup_id], "a message of another set"
                     assert self._checksum_at(lookup) == checksum, "a declared message is not where it should be"
+
+    def _relayers(self) -> None:
+        for place, relayer in enumerate(self._traffic.relayers):
+            if relayer is not None and relayer.policy == "paid":
+                rollups = self._traffic.nodes[0].rollups.values()
+                wealth = sum(rollup.accounts([relayer.address], PENDING)[0][1] for rollup in rollups)
+                assert wealth >= self._wealth[place], "a relayer paid for a delivery"
+                self._wealth[place] = wealth
 
     def _checksum_at(self, lookup: bytes) -> bytes:
         """Checksum of the log that a lookup key points at (OP Stack specs, interop: CrossL2Inbox)."""

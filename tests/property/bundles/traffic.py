@@ -94,13 +94,15 @@ class Traffic:
         self.random = random = Random(seed)
         count = random.choice((2, 2, 3, 4, 5))
         self.gas_limit = random.choice((3_000_000, 5_000_000, 30_000_000))
+        self.sets = random.choice(((1,) * 5, (1,) * 5, (1,) * 5, (1, 1, 2, 2, 1)))[:count]
+        """Interop sets. Messages between them are never delivered."""
         self.network = network_of(
             count,
             gas_limit=self.gas_limit,
             block_times=[random.choice((1, 1, 2, 3)) for _ in range(count)],
             policies=[random.choice(list(OrderingPolicy)) for _ in range(count)],
             base_fee=10**9,
-            interop=True,
+            sets=self.sets,
         )
         self.ids = self.network.ledger.rollup_ids
         self.nodes = [self.network.application(recheck_own=True) for _ in range(2)]
