@@ -55,3 +55,4 @@ def test_op_geth_accepts_blocks_with_messages(seed: int, tmp_path: Path) -> None
                     inserted[side.chain_id] = number
                 node.adopt(side.rollup.head.hash)
         assert len(traffic.landed) > ROUNDS, "too few messages were relayed to show anything"
+        assert traffic.paid > 0, "no fee was claimed: the seed shows nothing of it"

@@ -265,7 +265,7 @@ def test_claim_and_refund_never_both_have_their_time(pair: Pair) -> None:
     executed = pair.a.execute(ALICE, RELAY_FEES, refund)
     assert executed.status == 1
     assert before + 500 - 2 * 10**9 * executed.gas_used - 10**15 < pair.a.balance(ALICE.address) < before + 500
-    assert pair.a.balance(RELAY_FEES) == 0
+    assert pair.a.balance(RELAY_FEES) == pair.a.ask(RELAY_FEES, "offers(bytes32)", sent.message_hash) == 0
     refused(pair.a.execute(ALICE, RELAY_FEES, refund), error("NothingAttached()"))
 
 

@@ -1,13 +1,16 @@
-"""Random traffic over both bridges of two rollups: sends, relays in any order, late, twice, or with a wrong list."""
+"""Random traffic between two rollups: sends over both bridges, relays in any order, late, twice, or with a wrong list,
+and deliveries through the relay desk whose fee is claimed."""
 
 from __future__ import annotations
 
 from random import Random
 
 from plait.interop.cycles import SameTimeExecution, chains_in_cycles
+from plait.interop.identifiers import Message
 from plait.interop.messages import ETH_BRIDGE, TOKEN_BRIDGE, executing_messages
 from plait.interop.validity import refuse_execution
 from plait.types import Seconds
+from tests.unit.interop.fees import attach, claim_after, deliver, make_claim, message, sponsor
 from tests.unit.interop.pair import (
     ALICE,
     BOB,
@@ -35,6 +38,8 @@ class Traffic:
         self.flying: list[tuple[Side, Sent, str, int]] = []
         """Destination, message, "ether" or "token", amount."""
         self.landed: list[tuple[Side, Sent]] = []
+        self.paid = 0
+        """Deliveries whose fee was claimed."""
         self.executions: list[SameTimeExecution] = []
         """Of the open blocks' timestamp."""
         for side in self.sides:
@@ -44,8 +49,10 @@ class Traffic:
 
     def step(self) -> None:
         """One random action; it asserts what that action must give."""
-        action = self.random.randrange(10)
-        if action < 5:
+        action = self.random.randrange(11)
+        if action == 10:
+            self._pay_for_delivery()
+        elif action < 5:
             self._send()
         elif action < 8 and self.flying:
             self._relay()
@@ -87,12 +94,28 @@ class Traffic:
         executed = relay(destination, sent)
         assert executed.status == 1, executed.failure
         self.landed.append((destination, sent))
-        self._note(destination, executed, sent)
+        self._note(destination, executed, sent.message)
 
-    def _note(self, destination: Side, executed: Executed, sent: Sent) -> None:
+    def _pay_for_delivery(self) -> None:
+        """A message with an attached or a sponsored fee is delivered through the desk and claimed where it was sent."""
+        side, other = self.random.sample(self.sides, 2)
+        relay = message(side, other.chain_id, data=self.random.randbytes(self.random.randrange(200)))
+        if self.random.randrange(2) == 0:
+            assert attach(side, relay.message_hash, 1 + self.random.randrange(300)).status == 1
+        else:
+            sponsor(side, BOB, ALICE, amount=250, messages=1, deposit=300)
+        executed = deliver(other, relay)
+        claim = claim_after(other, relay, executed)
+        self._note(other, executed, relay.message)
+        paid = make_claim(side, claim)
+        assert paid.status == 1, paid.failure
+        self._note(side, paid, claim.message)
+        self.paid += 1
+
+    def _note(self, destination: Side, executed: Executed, expected: Message) -> None:
         """Records an execution of the open blocks' timestamp for the cycle rule."""
         ((index, message),) = executing_messages([log for _, log in executed.logs], executed.logs[0][0])
-        assert message == sent.message
+        assert message == expected
         if message.identifier.timestamp == destination.timestamp:
             self.executions.append(
                 SameTimeExecution(
