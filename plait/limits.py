@@ -49,8 +49,10 @@ BUNDLE_CONDITIONS_MAX: Final = 16
 """State reads before the legs of one bundle run."""
 CONDITION_INPUT_BYTES_MAX: Final = 1_024
 """Calldata of a condition that calls a contract."""
-CONDITION_CALL_GAS_MAX: Final = 1_000_000
+CONDITION_CALL_GAS_MAX: Final = 200_000
 """Gas of one such call; what needs more is false."""
+CONDITION_CALLS_PER_SUB_BLOCK_MAX: Final = 256
+"""Calls that the conditions of one sub-block's bundles make: nobody pays for them. A tenth of a second at most."""
 BUNDLE_BYTES_MAX: Final = 128_000
 """One encoded bundle; below TRANSACTION_BYTES_MAX, so that a leg meets the bound of an item."""
 BUNDLE_DEADLINE_SLOTS_MAX: Final = 3_600
@@ -68,6 +70,8 @@ BUNDLE_TRIALS_FAILED_PER_SLOT_MAX: Final = 8
 """Failed trials that one sender may cause per slot; further bundles of that sender wait untried."""
 BUNDLE_FAILED_GAS_PER_SUB_BLOCK_MAX: Final = 60_000_000
 """Gas that failed trials of one `prepare` may burn in all; below a tenth of a second of execution."""
+BUNDLE_FAILED_GAS_PER_SLOT_MAX: Final = 3_000_000
+"""Gas that one sender's failed trials may burn per slot; what is burnt beyond it is worked off in later slots."""
 BUNDLE_HISTORY_MAX: Final = 50_000
 """Remembered ends of bundles."""
 BUNDLE_RETRY_SUB_BLOCKS_MAX: Final = 64

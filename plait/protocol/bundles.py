@@ -37,6 +37,7 @@ from plait.limits import (
     BUNDLE_BYTES_MAX,
     BUNDLE_FAILED_GAS_PER_SUB_BLOCK_MAX,
     BUNDLES_PER_SUB_BLOCK_MAX,
+    CONDITION_CALLS_PER_SUB_BLOCK_MAX,
     DELIVERIES_PER_BUNDLE_MAX,
     PROPOSAL_ITEMS_MAX,
 )
@@ -51,7 +52,7 @@ from plait.protocol.proposal import (
     encode_leg_item,
 )
 from plait.protocol.requests import BundleFailed
-from plait.types import BundleTerms, Hash32, Milliseconds, RollupId, Slot
+from plait.types import BundleTerms, ConditionKind, Hash32, Milliseconds, RollupId, Slot
 
 ENTRY_BYTES = 16
 """Upper bound of what an entry adds to the bytes of its terms, and a leg item's prefix to the bytes of its leg."""
@@ -60,6 +61,11 @@ ENTRY_BYTES = 16
 def order_key(stamp_ms: Milliseconds, terms: BundleTerms, bundle_hash: Hash32) -> tuple[bool, int, int, bytes]:
     """What orders a bundle among those of its sub-block: strictly ascending."""
     return not terms.pins, 0 if terms.fee_bid is None else -terms.fee_bid.amount, stamp_ms, bundle_hash
+
+
+def condition_calls(terms: BundleTerms) -> int:
+    """How many calls a bundle's conditions make."""
+    return sum(condition.kind is ConditionKind.CALL for condition in terms.conditions)
 
 
 class LegColumns(NamedTuple):
@@ -247,6 +253,7 @@ class _Building:
         self._work = work
         self._charges: dict[bytes, int] = {}
         self._burnt = 0
+        self._calls = 0
         self._seen: set[Hash32] = set()
         self.room = _Room(candidate, work)
         self.run = BundlesRun.empty()
@@ -281,6 +288,7 @@ class _Building:
             self.deferred += 1
             return False
         self._seen.add(bundle.hash)
+        self._calls += condition_calls(bundle.terms)
         trial = try_bundle(self._candidate, bundle, self._work.sets, self._work.deliver)
         if trial.failure is None:
             self.run.add(offer.stamp_ms, bundle, trial)
@@ -292,7 +300,9 @@ class _Building:
         self._charges[payer] = self._charges.get(payer, 0) + charged
         self._burnt += trial.gas_used
         code, sentence, rollup_id, place, reason, output = trial.failure
-        self.failed.append(BundleFailed(bundle.hash, code, sentence, rollup_id, place, reason, charged, output))
+        self.failed.append(
+            BundleFailed(bundle.hash, code, sentence, rollup_id, place, reason, charged, output, trial.gas_used)
+        )
         return True
 
     def _waits(self, offer: _Offer) -> bool:
@@ -303,6 +313,7 @@ class _Building:
             or not terms.not_before_slot <= self._slot <= terms.deadline_slot
             or self._charges.get(offer.candidate.payer, 0) >= offer.candidate.credit
             or self._burnt > BUNDLE_FAILED_GAS_PER_SUB_BLOCK_MAX
+            or self._calls + condition_calls(terms) > CONDITION_CALLS_PER_SUB_BLOCK_MAX
         )
 
 
@@ -372,8 +383,10 @@ def check_entries(entries: Sequence[BundleEntry], slot: Slot, time_ms: Milliseco
     """The rules of the bundles section that need no execution.
 
     Raises:
-        ProposalRefused: `bundle_duplicate`, `bundle_order`, `bundle_stamp_in_future`, `bundle_outside_window`.
+        ProposalRefused: `bundle_duplicate`, `bundle_order`, `bundle_stamp_in_future`, `bundle_outside_window`,
+            `bundle_too_many_calls`.
     """
+    calls = 0
     seen: set[Hash32] = set()
     before: tuple[bool, int, int, bytes] | None = None
     for place, entry in enumerate(entries):
@@ -381,6 +394,10 @@ def check_entries(entries: Sequence[BundleEntry], slot: Slot, time_ms: Milliseco
         if bundle_hash in seen:
             raise _refused("bundle_duplicate", place, bundle_hash, "occurs twice")
         seen.add(bundle_hash)
+        calls += condition_calls(entry.terms)
+        if calls > CONDITION_CALLS_PER_SUB_BLOCK_MAX:
+            problem = f"brings the calls of conditions above {CONDITION_CALLS_PER_SUB_BLOCK_MAX}"
+            raise _refused("bundle_too_many_calls", place, bundle_hash, problem)
         key = order_key(entry.stamp_ms, entry.terms, bundle_hash)
         if before is not None and key <= before:
             problem = "does not stand in the order of pins, fee bids, stamps and hashes"

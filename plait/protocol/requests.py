@@ -66,6 +66,8 @@ class BundleFailed(msgspec.Struct, frozen=True):
     """It cost execution, or its condition was read and false: the sender answers for it."""
     output: bytes = b""
     """Revert data of the transaction, or of the delivery, that failed."""
+    gas_used: int = 0
+    """That the trial burnt."""
 
 
 class PreparedProposal(msgspec.Struct, frozen=True, kw_only=True):
