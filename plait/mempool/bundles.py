@@ -85,6 +85,7 @@ class _Entry:
         "label",
         "last_slot",
         "mishap",
+        "missed",
         "not_before_height",
         "payer",
         "reservation",
@@ -106,6 +107,7 @@ class _Entry:
         self.trials = 0
         self.not_before_height = 0
         self.mishap: Mishap | None = None
+        self.missed = False
 
 
 class _Origin(NamedTuple):
@@ -470,17 +472,30 @@ class BundlePool:
 
     # ------------------------------------------------------------ for the protocol
     def candidates(self, slot: Slot) -> list[BundleCandidate]:
-        """Bundles to try in this slot's next sub-block, oldest first. Nothing in it changes later."""
+        """Bundles to try in this slot's next sub-block, oldest first; when they are more than it holds, every payer has
+        an equal share. Nothing in it changes later."""
         self._turn(slot)
-        offered: list[BundleCandidate] = []
-        fresh = sorted(self._entries.values(), key=lambda entry: (entry.trials > 0, entry.stamp_ms))
-        for entry in fresh:
-            credit = BUNDLE_TRIALS_FAILED_PER_SLOT_MAX - self._used.get(entry.payer, 0)
-            if credit > 0 and self._height >= entry.not_before_height and entry.first_slot <= slot <= entry.last_slot:
-                offered.append(BundleCandidate(entry.bundle, entry.stamp_ms, entry.trials > 0, entry.payer, credit))
-                if len(offered) == BUNDLES_PER_SUB_BLOCK_MAX:
-                    break
-        return offered
+        height, used = self._height, self._used
+        waiting = [
+            entry
+            for entry in self._entries.values()
+            if height >= entry.not_before_height
+            and entry.first_slot <= slot <= entry.last_slot
+            and used.get(entry.payer, 0) < BUNDLE_TRIALS_FAILED_PER_SLOT_MAX
+        ]
+        if len(waiting) > BUNDLES_PER_SUB_BLOCK_MAX:
+            waiting = _shared(waiting)
+        waiting.sort(key=lambda entry: (entry.trials > 0, entry.stamp_ms))
+        return [
+            BundleCandidate(
+                entry.bundle,
+                entry.stamp_ms,
+                entry.trials > 0,
+                entry.payer,
+                BUNDLE_TRIALS_FAILED_PER_SLOT_MAX - used.get(entry.payer, 0),
+            )
+            for entry in waiting
+        ]
 
     def on_failed(self, failed: Iterable[TrialFailed], slot: Slot) -> None:
         """Follows trials that failed: charges their payers, and drops what can never apply as things stand."""
@@ -492,6 +507,7 @@ class BundlePool:
                 continue
             output = item.output[:MISHAP_OUTPUT_BYTES_MAX]
             entry.mishap = Mishap(item.code, item.sentence, item.rollup_id, item.index, item.reason, output)
+            entry.missed = True
             if item.charged:
                 self._used[entry.payer] = self._used.get(entry.payer, 0) + 1
                 entry.trials += 1
@@ -649,6 +665,27 @@ class BundlePool:
     def _tell(self, status: BundleStatus) -> None:
         for listener in self._listeners:
             listener(status)
+
+
+def _shared(waiting: Sequence[_Entry]) -> list[_Entry]:
+    """BUNDLES_PER_SUB_BLOCK_MAX of them: every payer's best, then every payer's second, and so on.
+
+    The best are those that never failed; among them pinned ones, then the highest bids, then the oldest.
+    """
+
+    def rank(entry: _Entry) -> tuple[bool, bool, bool, int, Milliseconds]:
+        terms = entry.bundle.terms
+        bid = 0 if terms.fee_bid is None else terms.fee_bid.amount
+        return entry.trials > 0, entry.missed, not terms.pins, -bid, entry.stamp_ms
+
+    turns: dict[Payer, int] = {}
+    placed: list[tuple[int, int, _Entry]] = []
+    for place, entry in enumerate(sorted(waiting, key=rank)):
+        turn = turns.get(entry.payer, 0)
+        turns[entry.payer] = turn + 1
+        placed.append((turn, place, entry))
+    placed.sort(key=lambda item: item[:2])
+    return [entry for _, _, entry in placed[:BUNDLES_PER_SUB_BLOCK_MAX]]
 
 
 def _decoded(

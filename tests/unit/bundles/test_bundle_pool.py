@@ -13,7 +13,7 @@ from plait.mempool import BundlePool, BundleStatus
 from plait.mempool.bundles import signed_text
 from plait.protocol.grid import slot_at
 from plait.protocol.requests import FinalizeRequest, PrepareRequest
-from plait.types import Bundle, Hash32, Height, Leg, Milliseconds, OrderingPolicy, RollupId, Slot
+from plait.types import Bundle, FeeBid, Hash32, Height, Leg, Milliseconds, OrderingPolicy, RollupId, Slot, Wei
 from sim.pooling import USERS, PooledNetwork
 from sim.wallet import Wallet
 from sim.workload import REVERTING_CODE
@@ -284,3 +284,19 @@ def test_bundles_handed_in_together_fare_as_one_after_the_other() -> None:
     assert together.told == apart.told
     assert together.pool.candidates(together.slot) == apart.pool.candidates(apart.slot)
     assert len(together.decide()) == 4
+
+
+def test_a_flood_that_fills_whole_sub_blocks_delays_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plait.mempool.bundles.BUNDLES_PER_SUB_BLOCK_MAX", 8)
+    flood = Bundles()
+    for nonce in range(1, 21):  # the first nonce is missing: each fails at every sub-block, which costs no gas
+        flood.send(*pair(0, nonce))
+        flood.send(*pair(1, nonce))
+    late = [flood.send(*pair(user)) for user in range(2, 6)]
+    offered = flood.pool.candidates(flood.slot)
+    assert len(offered) == 8
+    assert {item.bundle.hash for item in offered} >= set(late)
+    assert sorted(flood.decide()) == sorted(late)
+    bid = FeeBid(rollup_id=ONE, amount=Wei(1))
+    first = flood.send(*pair(0, 30), changes={"fee_bid": bid})
+    assert first in {item.bundle.hash for item in flood.pool.candidates(flood.slot)}, "the payer's best comes first"
