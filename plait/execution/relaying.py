@@ -181,7 +181,8 @@ def _call_target(
 ) -> Ran | NotDelivered:
     """Runs the delivery on the destination."""
     destination = RollupId(relay.sent.destination)
-    gas_limit = min(offer.gas_limit or RELAY_GAS_DEFAULT, RELAY_GAS_MAX, block.gas_limit - block.gas_used)
+    # Anybody may attach a fee to a message: a small gas limit of one must not keep the delivery from running.
+    gas_limit = min(max(offer.gas_limit, RELAY_GAS_DEFAULT), RELAY_GAS_MAX, block.gas_limit - block.gas_used)
     ((nonce, _, _), (_, _, has_desk)) = candidate.session(destination).accounts([relayer.address, RELAY_DESK])
     to, data = (RELAY_DESK, relay.desk_calldata) if has_desk else (MESSENGER, relay.calldata)
     return _run(candidate, block, destination, relayer, nonce, to, data, gas_limit, relay.keys)
