@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -119,6 +121,43 @@ def test_the_interface_is_the_published_one(name: str) -> None:
 def test_selectors(signature: str) -> None:
     """Selectors as published, so that foreign tools and contracts reach these functions."""
     assert keccak256(signature.encode())[:4].hex() == SELECTORS[signature]
+
+
+def page_of(name: str) -> set[str]:
+    """What docs/interop.md says that a contract of Plait's own has, without the names of parameters."""
+    page = (Path(__file__).resolve().parents[3] / "docs/interop.md").read_text()
+    block = page.split(f"\n{name}\n", 1)[1].split("\n\n", 1)[0].split("\n```", 1)[0]
+    lines = set()
+    for line in block.replace("Identifier ", f"{ID} ").splitlines():
+        kind, rest = line.strip().split(" ", 1)
+        given, _, returned = rest.partition(" returns ")
+        head, _, tail = given.rpartition(")")
+        called, _, arguments = head.partition("(")
+        marks = [" indexed" if " indexed " in argument else "" for argument in split(arguments)]
+        types = ",".join(first + mark for first, mark in zip(types_of(arguments), marks, strict=True))
+        text = f"{kind} {called}({types})"
+        if kind == "function":
+            text += f" {tail.strip() or 'nonpayable'}"
+            if returned:
+                text += " -> " + ",".join(types_of(returned.removeprefix("(").removesuffix(")")))
+        lines.add(text)
+    return lines
+
+
+def split(arguments: str) -> list[str]:
+    """At the commas outside of parentheses."""
+    parts = re.split(r",\s*(?![^()]*\))", arguments)
+    return [part.strip() for part in parts if part.strip()]
+
+
+def types_of(arguments: str) -> list[str]:
+    return [argument.split(" ", 1)[0] for argument in split(arguments)]
+
+
+@pytest.mark.parametrize("name", ["RelayDesk", "RelayFees"])
+def test_the_page_has_the_interface_of_the_relay_contracts(name: str) -> None:
+    """Every function, event and error with its types, and nothing that is not there."""
+    assert {described(entry) for entry in artifact(name).abi} == page_of(name)
 
 
 @pytest.mark.parametrize("fork", FORKS)
