@@ -506,13 +506,17 @@ class BundlePool:
             if entry is None:
                 continue
             output = item.output[:MISHAP_OUTPUT_BYTES_MAX]
-            entry.mishap = Mishap(item.code, item.sentence, item.rollup_id, item.index, item.reason, output)
+            mishap = Mishap(item.code, item.sentence, item.rollup_id, item.index, item.reason, output)
+            told = not item.charged and mishap == entry.mishap
+            entry.mishap = mishap
             entry.missed = True
             if item.charged:
                 self._used[entry.payer] = self._used.get(entry.payer, 0) + 1
                 entry.trials += 1
                 pause = min(1 << min(entry.trials - 1, 16), BUNDLE_RETRY_SUB_BLOCKS_MAX)
                 entry.not_before_height = self._height + pause
+            if not told:
+                self._tell(self._waiting(entry))
             if item.reason == "nonce_too_low":
                 self._drop_if_overtaken(entry)
 

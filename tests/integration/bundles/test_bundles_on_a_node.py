@@ -176,3 +176,50 @@ def test_a_subscription_tells_every_level(node: Running) -> None:
         return heard
 
     assert run(node, work) == ["decided", "sealed"]
+
+
+def test_a_subscription_tells_why_trials_fail_and_why_it_was_dropped(node: Running) -> None:
+    async def work(client: Client) -> list[tuple[str, str | None]]:
+        slot = (await client.call("plait_slot"))["clockSlot"]
+        reverting = signed(5, OTHER, 0, to=b"", data=REVERTING_CODE, gas_limit=80_000)
+        bundle = Bundle().leg(ONE, signed(5, ONE, 0)).leg(OTHER, reverting).not_before(slot + 2).deadline(slot + 3)
+        await client.send(bundle)
+        heard: list[tuple[str, str | None]] = []
+        async for told in client.subscribe("plait_subscribe", "bundles", bundle.hash):
+            why = told.get("lastFailure") or told.get("dropped") or {"code": None}
+            heard.append((told["status"], why["code"]))
+            if told["status"] == "dropped":
+                break
+        return heard
+
+    heard = run(node, work)
+    assert heard[0] == ("received", "bundle_leg_failed")
+    assert heard[-1] == ("dropped", "bundle_expired")
+    assert 2 <= len(heard) <= 8, "trials grow rare"
+
+
+def test_h4_nobody_who_watches_pending_transactions_sees_a_leg(node: Running) -> None:
+    async def work(client: Client) -> None:
+        watched = {}
+        for rollup in (ONE, OTHER):
+            at = client.at(str(rollup))
+            watched[rollup] = (at, await at.call("eth_newPendingTransactionFilter"))
+        slot = (await client.call("plait_slot"))["clockSlot"]
+        legs = {rollup: signed(6, rollup, 0) for rollup in (ONE, OTHER)}
+        waiting = Bundle().leg(ONE, legs[ONE]).leg(OTHER, legs[OTHER]).not_before(slot + 2)
+        refused = Bundle().leg(ONE, signed(6, ONE, 1)).leg(OTHER, signed(6, OTHER, 1, value=10**30))
+        await client.send(waiting)
+        with pytest.raises(RpcError, match="may cost"):
+            await client.send(refused)
+        await client.simulate(waiting)
+        address = "0x" + WALLETS[6].address.hex()
+        while (await waiting.status() or {})["status"] == "received":
+            for at, filter_ in watched.values():
+                assert await at.call("eth_getFilterChanges", filter_) == []
+                assert (await at.call("txpool_contentFrom", address)) == {"pending": {}, "queued": {}}
+            await asyncio.sleep(0.1)
+        assert (await waiting.wait("decided"))["status"] in {"decided", "sealed"}
+        for at, filter_ in watched.values():
+            assert await at.call("eth_getFilterChanges", filter_) == []
+
+    run(node, work)
