@@ -1,6 +1,5 @@
 """Why a contract refused, in its own words: custom errors decoded with the ABI of the demonstration's contracts."""
 
-import re
 from typing import Any
 
 from eth_abi.abi import decode
@@ -30,17 +29,11 @@ def _value(value: Any) -> str:
     return amount(value) if value > UNIT // 1_000 else str(value)
 
 
-def explain_failure(simulated: dict[str, Any]) -> str:
-    """Where and why a simulated bundle fails, in a sentence."""
-    failure = simulated["failure"]
-    if failure.get("output", "0x") != "0x":
-        output = bytes.fromhex(failure["output"][2:])
-        return f"a message to rollup {failure['rollupId']} cannot be delivered, {explain(output)}"
-    for leg in simulated["legs"]:
-        if leg["rollupId"] == failure["rollupId"] and failure["index"] is not None:
-            ran = leg["transactions"]
-            if failure["index"] < len(ran) and ran[failure["index"]]["status"] == "reverted":
-                output = bytes.fromhex(ran[failure["index"]]["output"][2:])
-                number = f"{failure['index'] + 1} of {len(ran)}"
-                return f"transaction {number} on rollup {failure['rollupId']} is reverted, {explain(output)}"
-    return re.sub(r"0x([0-9a-f]{4})[0-9a-f]{56}([0-9a-f]{4})", r"0x\1…\2", failure["sentence"])
+def explain_failure(failure: dict[str, Any]) -> str:
+    """Where and why a bundle failed, in a sentence: `failure` of a simulation, `dropped` of a status."""
+    rollup, output = failure["rollupId"], bytes.fromhex(failure["output"][2:])
+    if not output:
+        return str(failure["sentence"])
+    if "cannot be delivered" in failure["sentence"]:
+        return f"a message to rollup {rollup} cannot be delivered, {explain(output)}"
+    return f"transaction {failure['index'] + 1} of the leg on rollup {rollup} is reverted, {explain(output)}"

@@ -56,6 +56,7 @@ def mishap_of(mishap: Mishap) -> dict[str, Any]:
         "rollupId": mishap.rollup_id,
         "index": mishap.index,
         "reason": mishap.reason or None,
+        "output": _hex(mishap.output),
         **explain_revert(mishap.output),
     }
 
@@ -80,6 +81,7 @@ def trial_of(bundle: DecodedBundle, trial: Trial) -> dict[str, Any]:
             "rollupId": failure.rollup_id,
             "index": failure.place,
             "reason": failure.reason or None,
+            "output": _hex(failure.output),
             **explain_revert(failure.output),
         },
         "legs": [

@@ -21,7 +21,7 @@ async def happens(client: Client, bundle: Bundle) -> dict[str, Any]:
     bundle.deadline(await slot_now(client) + DEADLINE_SLOTS)
     simulated = await client.simulate(bundle)
     if not simulated["success"]:
-        raise DemoFailure(f"The bundle would fail: {explain_failure(simulated)}")
+        raise DemoFailure(f"The bundle would fail: {explain_failure(simulated['failure'])}")
     await client.send(bundle)
     try:
         return await bundle.wait("sealed")
@@ -43,15 +43,16 @@ async def fails(client: Client, bundle: Bundle, footprint: Footprint, code: str 
     simulated = await client.simulate(bundle)
     require(not simulated["success"], "The twin should fail, but its simulation succeeds.")
     found = simulated["failure"]["code"]
-    require(found == code, f"The twin should fail with {code}, not with {found}: {explain_failure(simulated)}")
+    require(found == code, f"The twin should fail with {code}, not with {found}: {simulated['failure']['sentence']}")
     await client.send(bundle)
     try:
         await bundle.wait("decided")
     except BundleDropped as dropped:
-        status = await bundle.status()
-        tried = "" if status is None else f" after {status['failedTrials']} trials"
         require(dropped.code == "bundle_expired", f"The twin was dropped for another reason: {dropped.message}")
-        say(f"The network dropped it at its deadline{tried}: {explain_failure(simulated)}.")
+        status = await bundle.status()
+        assert status is not None
+        why = explain_failure(status["dropped"])
+        say(f"The network tried it {status['failedTrials']} times and dropped it at its deadline: {why}.")
     else:
         raise DemoFailure("The failing twin took place.")
     footprint.next_blocks()
