@@ -10,7 +10,7 @@ that locks whole chains (`bench.lock_model`). `python -m bench.chart` draws both
 
 from collections.abc import Sequence
 
-from bench import bundle_load, bundle_run, lock_model
+from bench import bundle_http, bundle_load, bundle_run, lock_model
 from bench.bundle_run import Run
 from bench.report import Result
 
@@ -85,6 +85,8 @@ def run(quick: bool = False) -> Result:
     two = conflicts(result, count)
     spread(result, count, two)
     overhead(result, count, 1 if quick else 3)
+    rate = bundle_http.bundles_per_second(bundle_load.make(2, count // 2))
+    result.figure("over HTTP, one per request, accepted", rate, "bundles/s")
     model(result)
     result.note(f"{count:,} bundles per run, two legs each, 1 s slots of 4 sub-blocks, durable log on disk")
     result.note("assumptions of the model: bench/lock_model.py; it counts neither execution nor failures")
