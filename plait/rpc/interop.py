@@ -21,6 +21,7 @@ import msgspec
 from plait.errors import MessageRefused
 from plait.interop.access_list import Access, parse_accesses
 from plait.interop.identifiers import LogIndex, MessageChainId, log_hash_of, payload_hash_of
+from plait.interop.messages import CROSS_L2_INBOX
 from plait.interop.validity import (
     InitiatingLog,
     InteropSet,
@@ -29,9 +30,11 @@ from plait.interop.validity import (
     MessageRefusal,
     RpcCode,
     refuse_admission,
+    refuse_execution,
     refuse_unknown_chain,
 )
-from plait.limits import ACCESS_LIST_KEYS_MAX
+from plait.limits import ACCESS_LIST_KEYS_MAX, MESSAGES_PER_TRANSACTION_MAX
+from plait.native import Refusal, Transaction, declaring
 from plait.rpc.backend import Backend
 from plait.rpc.errors import RpcError
 from plait.rpc.parameters import COUNT, COUNT_SCHEMA, HASH_SCHEMA, Kind, fixed
@@ -194,3 +197,36 @@ def check(backend: Backend, entries: Sequence[Hash32], execution: Execution, *, 
 def error_of(refusal: MessageRefusal) -> RpcError:
     """A refusal as an answer."""
     return RpcError(int(refusal.rpc_code), refusal.message, {"code": refusal.code})
+
+
+# ---------------------------------------------------------------- transactions handed to this node
+_AWAITED: Final = frozenset({"message_not_yet", "message_from_future"})
+"""Such a message may still come: its transaction waits in the pool."""
+
+
+def refuse_never_valid(
+    backend: Backend, rollup_id: RollupId, transactions: Sequence[Transaction | Refusal]
+) -> dict[int, RpcError]:
+    """Per position of a transaction with a message that can never be executed, why.
+
+    Whoever sends one learns it at once, with the OP Stack's number. What may still become valid is left to the builder.
+    """
+    interop_set, block = backend.interop_sets.get(rollup_id), backend.rollups[rollup_id].native.open_block
+    if interop_set is None or block is None:
+        return {}
+    places = [place for place, item in enumerate(transactions) if isinstance(item, Transaction)]
+    decoded = [item for item in transactions if isinstance(item, Transaction)]
+    lookup = lookup_in(backend, open_blocks=True)
+    refused: dict[int, RpcError] = {}
+    for index in declaring(decoded, CROSS_L2_INBOX):
+        try:
+            accesses = parse_accesses([Hash32(key) for key in decoded[index].access_list_keys(CROSS_L2_INBOX)])
+        except MessageRefused as error:
+            refused[places[index]] = RpcError(RpcCode.INVALID_PARAMETERS, error.message, {"code": error.code})
+            continue
+        for access in accesses[:MESSAGES_PER_TRANSACTION_MAX]:
+            found = refuse_execution(interop_set, MessageChainId(rollup_id), Seconds(block.timestamp), access, lookup)
+            if found is not None and found.code not in _AWAITED:
+                refused[places[index]] = error_of(found)
+                break
+    return refused

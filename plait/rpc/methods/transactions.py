@@ -11,11 +11,14 @@ from typing import Any, Final
 import msgspec
 
 from plait.errors import TransactionRefused
+from plait.interop.messages import CROSS_L2_INBOX
 from plait.limits import RPC_TRANSACTION_WAIT_MS, RPC_TRANSACTION_WAIT_MS_MAX
 from plait.mempool import Admitted, DroppedEnd
+from plait.native import Transaction, declaring
 from plait.rpc.encoding import hex_of, pooled_transaction
 from plait.rpc.endpoint import Endpoint
 from plait.rpc.errors import SERVER_ERROR, WAIT_DROPPED, WAIT_TIMEOUT, RpcError, data_of
+from plait.rpc.interop import refuse_never_valid
 from plait.rpc.methods.blocks import nullable, raw_or_null
 from plait.rpc.parameters import (
     BLOCK_NUMBER,
@@ -50,12 +53,19 @@ async def submit(endpoint: Endpoint, raws: Sequence[bytes]) -> list[bytes | RpcE
         decoded = pool.decode(rollup_id, raws)
     else:
         decoded = await endpoint.readers.run(pool.decode, rollup_id, raws)
+    invalid: dict[int, RpcError] = {}
+    if declaring([item for item in decoded if type(item) is Transaction], CROSS_L2_INBOX):
+        invalid = await endpoint.readers.run(refuse_never_valid, endpoint.backend, rollup_id, decoded)
+        decoded = [item for place, item in enumerate(decoded) if place not in invalid]
     results = pool.admit(rollup_id, decoded, endpoint.backend.clock.now_ms())
     promoted = pool.lanes[rollup_id].take_promoted()
     if endpoint.streams.wants_transactions(rollup_id):
         executable = [item for item in results if isinstance(item, Admitted) and item.pending]
         endpoint.streams.executable(rollup_id, [*executable, *promoted])
-    return [item.hash if type(item) is Admitted else _refusal(item) for item in results]
+    answers: list[bytes | RpcError] = [item.hash if type(item) is Admitted else _refusal(item) for item in results]
+    for place in sorted(invalid):
+        answers.insert(place, invalid[place])
+    return answers
 
 
 def _refusal(refused: Admitted | TransactionRefused) -> RpcError:

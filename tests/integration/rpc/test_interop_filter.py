@@ -12,8 +12,10 @@ import pytest
 from plait.client import Bundle, Client
 from plait.interop.access_list import Access, access_of, encode_accesses
 from plait.interop.identifiers import LogIndex, Message, MessageChainId, message_of_log
+from plait.interop.messages import CROSS_L2_INBOX
+from plait.native import keccak256
 from plait.types import Address, BlockNumber, Hash32, Seconds
-from sim.listening import Running
+from sim.listening import WALLETS, Running
 from tests.integration.bundles.helpers import ONE, OTHER, next_nonce, run, signed
 
 EMITTER = bytes.fromhex("60006000a000")
@@ -212,3 +214,51 @@ def test_block_hashes_and_the_failsafe_can_be_asked_for(node: Running) -> None:
     assert node.error("interop_getBlockHashByNumber", "777", "latest", rollup=None)["code"] == -320501
     assert node.error("interop_getBlockHashByNumber", "901", "pending", rollup=None)["code"] == -32602
     assert node.call("admin_getFailsafeEnabled", rollup=None) is False
+
+
+def executing(user: int, rollup: int, nonce: int, keys: list[str]) -> str:
+    entries = [bytes.fromhex(key[2:]) for key in keys]
+    fields = {"to": CROSS_L2_INBOX, "value": 0, "gas_limit": 200_000, "access_list": [(CROSS_L2_INBOX, entries)]}
+    return "0x" + signed(user, rollup, nonce, **fields).hex()
+
+
+def test_a_transaction_whose_message_can_never_be_executed_is_refused_at_once(node: Running, sent: Sent) -> None:
+    access = sent.access
+    checksum = Hash32(access.checksum[:-1] + bytes([access.checksum[-1] ^ 1]))
+    nonce = next_nonce(node, 2, OTHER)
+    for keys, number, code in (
+        (keys_of(changed(access, checksum=checksum)), -320600, "message_checksum_wrong"),
+        (keys_of(changed(access, log_index=5)), -320600, "message_missing"),
+        (keys_of(access, changed(access, chain_id=777)), -320501, "chain_unknown"),
+        (keys_of(access)[:1], -32602, "access_list_incomplete"),
+    ):
+        error = node.error("eth_sendRawTransaction", executing(2, OTHER, nonce, keys), rollup=OTHER)
+        assert (error["code"], error["data"]["code"]) == (number, code)
+    assert node.call("txpool_contentFrom", "0x" + WALLETS[2].address.hex(), rollup=OTHER)["pending"] == {}
+
+
+def test_a_batch_keeps_its_order_and_only_the_bad_ones_are_refused(node: Running, sent: Sent) -> None:
+    bad = keys_of(changed(sent.access, log_index=5))
+    good = executing(5, OTHER, 0, keys_of(sent.access))
+    raws = ["0x" + signed(3, OTHER, 0).hex(), executing(4, OTHER, 0, bad), "0x02", good]
+    raws += [executing(6, OTHER, 0, bad), "0x" + signed(7, OTHER, 0).hex()]
+    batch = [
+        {"jsonrpc": "2.0", "id": place, "method": "eth_sendRawTransaction", "params": [raw]}
+        for place, raw in enumerate(raws)
+    ]
+    answers = node.answer(batch, rollup=OTHER)
+    codes = [answer.get("error", {}).get("data", {}).get("code") for answer in answers]
+    assert [answer["id"] for answer in answers] == list(range(6))
+    assert codes == [None, "message_missing", "rlp_malformed", None, "message_missing", None]
+    for place in (0, 3, 5):
+        assert answers[place]["result"] == "0x" + keccak256(bytes.fromhex(raws[place][2:])).hex()
+    deadline = time.monotonic() + 10
+    while node.call("eth_getTransactionReceipt", answers[3]["result"], rollup=OTHER) is None:
+        assert time.monotonic() < deadline, "the valid one is executed"
+        time.sleep(0.1)
+
+
+def test_a_transaction_whose_message_is_still_to_come_waits(node: Running, sent: Sent) -> None:
+    later = changed(sent.access, block_number=sent.access.block_number + 10**6, timestamp=sent.timestamp + 10**6)
+    found = node.call("eth_sendRawTransaction", executing(8, OTHER, 0, keys_of(later)), rollup=OTHER)
+    assert node.call("plait_getTransactionStatus", found, rollup=OTHER)["level"] == "received"
