@@ -94,9 +94,11 @@ class Wanted(NamedTuple):
     """Which messages a bundle must deliver itself."""
 
     sent: tuple[Relay, ...]
-    """In order, of what its legs sent."""
+    """In order, of what its legs sent and did not deliver themselves."""
     all: bool
     """Whether every message that a delivery sends belongs to them too, or only those it demands."""
+    delivered: frozenset[Hash32]
+    """What its legs delivered themselves, replies that are still to be sent included."""
 
 
 class Deliveries(NamedTuple):
@@ -211,8 +213,11 @@ def _with_messages(  # noqa: PLR0917 - a helper with one caller
     required = bundle.terms.delivery_required
     sent = sent_messages(candidate, sets, ran)
     demanded = demanded_messages(sets, ran)
-    wanted = tuple(relay for relay in sent if required or relay.message_hash in demanded)
-    deliveries = deliver(candidate, marks, Wanted(wanted, required))
+    done = delivered_messages(sets, ran)
+    wanted = tuple(
+        relay for relay in sent if (required or relay.message_hash in demanded) and relay.message_hash not in done
+    )
+    deliveries = deliver(candidate, marks, Wanted(wanted, required, done))
     trial = trial._replace(gas_used=Gas(trial.gas_used + deliveries.gas_used))
     if deliveries.failure is not None:
         return trial._replace(failure=deliveries.failure)

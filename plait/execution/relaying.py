@@ -283,14 +283,19 @@ def _claim_fee(candidate: Candidate, relay: Relay, ran: Ran, relayer: Relayer) -
 
 # ---------------------------------------------------------------- of a bundle
 def deliver_by(relayer: Relayer, sets: InteropSets) -> Deliver:
-    """Deliveries that a relayer makes: breadth first, in the order in which the messages were sent."""
+    """Deliveries that a relayer makes: breadth first, in the order in which the messages were sent; each message once,
+    however often it was sent."""
 
     def deliver(candidate: Candidate, marks: Marks, wanted: Wanted) -> Deliveries:
         found: dict[RollupId, list[Ran]] = {}
         queue = deque((relay, 1) for relay in wanted.sent)
+        done = set(wanted.delivered)
         count = size = gas_used = 0
         while queue:
             relay, depth = queue.popleft()
+            if relay.message_hash in done:
+                continue
+            done.add(relay.message_hash)
             count += 1
             if depth > RELAY_DEPTH_MAX or 2 * count > DELIVERIES_PER_BUNDLE_MAX:
                 most = f"{RELAY_DEPTH_MAX} rounds or {DELIVERIES_PER_BUNDLE_MAX // 2} deliveries"

@@ -30,7 +30,7 @@ from plait.execution.bundles import (
     try_bundle,
 )
 from plait.execution.candidate import Candidate
-from plait.execution.messages import InteropSets, Ran, delivered_by
+from plait.execution.messages import InteropSets, Ran
 from plait.execution.together import Pace, is_ordinary, run_together
 from plait.interop.relays import Relay
 from plait.limits import (
@@ -84,13 +84,13 @@ class BundlesRun(NamedTuple):
     legs: dict[RollupId, LegColumns]
     sent: list[Relay]
     """Messages that they sent."""
-    delivered: dict[Hash32, Ran]
-    """By hash, the messages that they delivered, and the transactions that did."""
+    delivered: set[Hash32]
+    """Messages that they delivered, by a delivery or by a transaction of a leg."""
 
     @classmethod
     def empty(cls) -> "BundlesRun":
         """No bundles."""
-        return cls([], [], {}, [], {})
+        return cls([], [], {}, [], set())
 
     @property
     def root(self) -> Hash32 | None:
@@ -115,6 +115,8 @@ class BundlesRun(NamedTuple):
             columns.transactions.extend(transactions)
             columns.statuses.extend(b"\x01" * len(transactions) if ran is None else ran.statuses)
             placed.append((leg.rollup_id, tuple([Hash32(transaction.hash) for transaction in transactions])))
+        if trial is not None:
+            self.delivered.update(trial.delivered)
         if trial is None or not (trial.deliveries or trial.sent):
             self.decided.append(BundleDecided(hash=bundle.hash, legs=tuple(placed), deliveries=()))
         else:
@@ -129,8 +131,6 @@ class BundlesRun(NamedTuple):
             columns.items.append(encode_deliveries_item(bundle.hash, [one.raw for one in delivering]))
             columns.transactions.extend(delivering)
             columns.statuses.extend(b"\x01" * len(delivering))
-            for part in trial.deliveries[rollup_id]:
-                self.delivered.update((message_hash, part) for _, message_hash in delivered_by(part))
         self.sent.extend(trial.sent)
         self.decided.append(
             BundleDecided(
