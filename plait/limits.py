@@ -109,6 +109,8 @@ RELAY_OFFER_GAS_MAX: Final = 200_000
 """Gas of the call that asks what is offered for a delivery."""
 RELAYS_WAITING_MAX: Final = 10_000
 """Messages that were decided without their delivery and that a node tries again."""
+MESSAGE_HISTORY_MAX: Final = 50_000
+"""Remembered ends of messages."""
 RELAYS_OFFERED_MAX: Final = 256
 """Of these, tried again in one sub-block."""
 RELAY_TRIALS_MAX: Final = 10

@@ -12,8 +12,8 @@ import msgspec
 from plait.engines.simulated import Chances, SimulatedEngine, SimulatedNode, Step
 from plait.ledger.state import LedgerState, genesis_state
 from plait.native import Rollup, Store
+from plait.node.message_book import MessageBook
 from plait.node.relayer import LocalRelayer
-from plait.node.waiting_messages import WaitingMessages
 from plait.protocol.application import Application
 from plait.protocol.grid import slot_at
 from plait.rollups.embedded.genesis import GenesisSpecification, genesis_json
@@ -143,7 +143,7 @@ class World:
         ids = self.network.ledger.rollup_ids
         interop = self.plan.interop and len(ids) > 1
         self.workload = Workload(self.random, ids, self.wallets, int(self.plan.gas_limit), interop=interop)
-        self.messages = WaitingMessages()
+        self.messages = MessageBook()
         self.bundles = BundleWorkload(
             self.random, self.network.ledger, self.wallets, self.workload.nonce, self.workload.recipients
         )

@@ -37,6 +37,7 @@ from plait.ordering.queues import SenderQueue
 from plait.protocol.application import Application
 from plait.protocol.effects import SubBlockDecided
 from plait.protocol.grid import slot_at
+from plait.protocol.relaying import RelayRefused
 from plait.protocol.requests import BundleFailed, Dropped, FinalizeRequest, PrepareRequest, ProcessRequest, Refused
 from plait.storage.record import DecidedRecord
 from plait.types import Height, Milliseconds, NetworkParameters, RollupId, Slot
@@ -59,6 +60,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     dropped: tuple[Dropped, ...]
     deferred: int
     bundles_failed: tuple[BundleFailed, ...]
+    relays_refused: tuple[RelayRefused, ...]
     phases_s: Mapping[str, float]
     """Seconds per phase: prepare, process, finalize, append, commit. For metrics only."""
 
@@ -236,6 +238,7 @@ class SoloEngine:
             dropped=prepared.dropped,
             deferred=prepared.deferred,
             bundles_failed=prepared.bundles_failed,
+            relays_refused=prepared.relays_refused,
             phases_s={
                 "prepare": prepared_at - started,
                 "process": processed_at - prepared_at,

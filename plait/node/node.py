@@ -37,10 +37,10 @@ from plait.node.config import NetworkConfig, NodeConfig, decode_network, embedde
 from plait.node.health import Health, health_of
 from plait.node.logging import get_logger
 from plait.node.lost_log import require_log, require_no_later_snapshot
+from plait.node.message_book import MessageBook
 from plait.node.metrics import Metrics
 from plait.node.relayer import relayer_of
 from plait.node.restore import Restored, restore, source_of, write_snapshot
-from plait.node.waiting_messages import WaitingMessages
 from plait.protocol.requests import ApplicationInfo
 from plait.storage import NETWORK_FILE, DataDirectory, DecidedLog, Files, MemoryLog, Snapshots
 from plait.types import NetworkParameters, RollupId, RollupParameters
@@ -89,7 +89,7 @@ class Node:
         self.bus = EffectBus()
         self.pool = Pool()
         self.bundles = BundlePool()
-        self.messages = WaitingMessages()
+        self.messages = MessageBook()
         self.relayer = relayer_of(config, stored.network)
         self.interop_sets = interop_sets(
             [record.parameters for record in restored.application.ledger.rollups],
@@ -210,8 +210,7 @@ class Node:
             self.pool.drop(decision.dropped, effect.time_ms)
         self.pool.on_decided(effect)
         self.bundles.on_decided(effect)
-        if self.relayer is not None:
-            self.messages.on_decided(effect)
+        self.messages.on_decided(effect, decision.relays_refused)
         self.bus.publish(effect)
         self.metrics.decided(decision)
         self._since_snapshot_heights += 1

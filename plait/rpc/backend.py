@@ -12,6 +12,7 @@ from plait.execution.messages import InteropSets
 from plait.execution.relaying import Relayer
 from plait.mempool import BundlePool, Pool
 from plait.native import Rollup
+from plait.node.message_book import MessageBook
 from plait.protocol.effects import SubBlockDecided
 from plait.protocol.requests import ApplicationInfo
 from plait.storage.record import DecidedRecord
@@ -172,6 +173,11 @@ class Backend(Protocol):
     @property
     def relayer(self) -> Relayer | None:
         """Who delivers messages for this node; None when nobody does."""
+        ...
+
+    @property
+    def messages(self) -> MessageBook:
+        """Messages between rollups that this node saw."""
         ...
 
     @property
