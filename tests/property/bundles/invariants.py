@@ -10,7 +10,7 @@ Items of a decided proposal are read with the `rlp` library, logs and blocks as 
     tokens      the supplies of all rollups and what is on its way add up to what was minted
     messages    whatever an ordered transaction declares in its access list for CrossL2Inbox is a log that is where the
                 declaration says and says what its checksum commits to, is not younger than the block, and of a rollup
-                of the same interop set
+                of the same interop set; what nodes are told of messages is what the messenger's logs say
     relayers    one that wants to be paid has never less ether, over all rollups together, than before
     bids        the priority fees of a bundle's transactions are at least its bid (nobody pays the vault otherwise)
 """
@@ -58,6 +58,9 @@ class Invariants:
         self.sent: dict[Message, tuple[str, int]] = {}
         """Every message of a bridge: "ether" or "tokens", and how much."""
         self.arrived: set[Message] = set()
+        self._sets = dict(zip(traffic.ids, traffic.sets, strict=True))
+        self._sent_in_set: set[Message] = set()
+        """Every message to a rollup of the sender's set, whoever sent it."""
         self._open: list[bytes] = []
         """Bundles that may still take place, or were decided just now."""
         self._known = 0
@@ -157,7 +160,6 @@ class Invariants:
 
     # ------------------------------------------------------------ messages and bids
     def _declared(self, proposal: bytes) -> None:
-        sets = dict(zip(self._traffic.ids, self._traffic.sets, strict=True))
         for leg_id, items in rlp.decode(proposal)[-1]:
             rollup_id = RollupId(int.from_bytes(leg_id, "big"))
             block = self._traffic.nodes[0].rollups[rollup_id].open_block
@@ -169,7 +171,8 @@ class Invariants:
                 assert len(keys) % 2 == 0, "no chain here has an id that needs a third key"
                 for lookup, checksum in zip(keys[::2], keys[1::2], strict=True):
                     assert int.from_bytes(lookup[20:28], "big") <= block.timestamp, "a message from the future"
-                    assert sets[int.from_bytes(lookup[4:12], "big")] == sets[rollup_id], "a message of another set"
+                    chain = RollupId(int.from_bytes(lookup[4:12], "big"))
+                    assert self._sets[chain] == self._sets[rollup_id], "a message of another set"
                     assert self._checksum_at(lookup) == checksum, "a declared message is not where it should be"
 
     def _relayers(self) -> None:
@@ -227,6 +230,8 @@ class Invariants:
             topics = [int(topic, 16) for topic in log["topics"][1:]]
             if log["topics"][0] == SENT:
                 sender, message = decode(["address", "bytes"], bytes.fromhex(log["data"][2:]))
+                if self._sets.get(RollupId(topics[0])) == self._sets[rollup_id]:
+                    self._sent_in_set.add((rollup_id, topics[2]))
                 value = value_of(bytes.fromhex(sender[2:]), message)
                 if value is not None:
                     assert (rollup_id, topics[2]) not in self.sent, "two messages with one nonce"
@@ -237,6 +242,8 @@ class Invariants:
         self._read[rollup_id] = newest, sum(int(log["blockNumber"], 16) == newest for log in logs)
 
     def _bridges(self) -> None:
+        waiting = {(r.message.identifier.chain_id, r.sent.nonce) for r in self._traffic.waiting.values()}
+        assert waiting == self._sent_in_set - self.arrived, "nodes are told other messages than logs say"
         for node in self._traffic.nodes:
             way = Counter[str]()
             for message, (kind, amount) in self.sent.items():

@@ -14,7 +14,7 @@ import pytest
 from tests.property.bundles.invariants import Invariants
 from tests.property.bundles.traffic import Traffic
 
-SEEDS = 16
+SEEDS = 24
 BUNDLES = 200
 """Per seed, admitted by the pool."""
 
