@@ -55,7 +55,9 @@ from plait.types import (
 from sim.bundling import REVERTING, STORING, BundleWorkload, decoded
 from sim.wallet import Wallet
 from tests.conformance.messages.checker import Chain
+from tests.conformance.messages.proposals import Outcome, Outcomes, faults_of
 from tests.conformance.messages.reading import Block, read_chain
+from tests.conformance.messages.reading import Log as ReadLog
 
 GENESIS_S = Seconds(1_790_000_000)
 BALANCE = Wei(10**21)
@@ -152,6 +154,8 @@ class BundledRollups:
         )
         prepared = self.proposer.prepare(request)
         effect = self._decide(height, prepared)
+        faults = faults_of(effect.proposal, outcomes_of(self.judge), self.ids)
+        assert not faults, f"seed {self.seed}, height {height}: {faults}"
         self._note(effect, prepared)
         return effect
 
@@ -424,6 +428,23 @@ class BundledRollups:
             )
         newest = min(max(b.timestamp for b in found if b.chain_id == rollup_id) for rollup_id in self.ids)
         return [block for block in found if block.timestamp <= newest]
+
+
+def outcomes_of(application: Application) -> Outcomes:
+    """Looks transactions of the open blocks up."""
+    known: dict[tuple[int, bytes], Outcome] = {}
+    for rollup_id, rollup in application.rollups.items():
+        block = rollup.open_block
+        if block is None:
+            continue
+        count = 0
+        for text in json.loads(rollup.block_json(PENDING, False) or b"")["transactions"]:
+            found = rollup.pending_outcome(bytes.fromhex(text[2:]))
+            assert found is not None
+            logs = tuple(ReadLog(origin, tuple(topics), data) for origin, topics, data in found[2])
+            known[rollup_id, bytes.fromhex(text[2:])] = Outcome(found[0], logs, block.number, count)
+            count += len(logs)
+    return lambda rollup_id, transaction_hash: known[rollup_id, transaction_hash]
 
 
 def _one(raw: bytes, rollup_id: RollupId) -> Transaction:
