@@ -47,7 +47,9 @@ from plait.native import OpenBlock, Refusal, decode_transactions
 from plait.types import Address, BlockNumber, Gas, Hash32, RollupId, Seconds, Wei
 
 CLAIM_GAS: Final = 300_000
-"""Gas limit of a claim."""
+"""Gas limit of a claim, without its calldata."""
+GAS_PER_BYTE: Final = 44
+"""Of calldata: 40 by the floor of EIP-7623, and what copying and hashing it takes."""
 _NOTHING_OFFERED: Final = Offer(amount=Wei(0), gas_limit=Gas(0))
 
 
@@ -182,7 +184,8 @@ def _call_target(
     """Runs the delivery on the destination."""
     destination = RollupId(relay.sent.destination)
     # Anybody may attach a fee to a message: a small gas limit of one must not keep the delivery from running.
-    gas_limit = min(max(offer.gas_limit, RELAY_GAS_DEFAULT), RELAY_GAS_MAX, block.gas_limit - block.gas_used)
+    usual = RELAY_GAS_DEFAULT + GAS_PER_BYTE * len(relay.desk_calldata)
+    gas_limit = min(max(offer.gas_limit, usual), RELAY_GAS_MAX, block.gas_limit - block.gas_used)
     ((nonce, _, _), (_, _, has_desk)) = candidate.session(destination).accounts([relayer.address, RELAY_DESK])
     to, data = (RELAY_DESK, relay.desk_calldata) if has_desk else (MESSENGER, relay.calldata)
     return _run(candidate, block, destination, relayer, nonce, to, data, gas_limit, relay.keys)
@@ -271,7 +274,7 @@ def _claim_fee(candidate: Candidate, relay: Relay, ran: Ran, relayer: Relayer) -
     session = candidate.session(source)
     mark = session.checkpoint()
     ((nonce, _, _),) = session.accounts([relayer.address])
-    gas_limit = min(CLAIM_GAS, here.gas_limit - here.gas_used)
+    gas_limit = min(CLAIM_GAS + GAS_PER_BYTE * len(claim.calldata), here.gas_limit - here.gas_used)
     claimed = _run(candidate, here, source, relayer, nonce, RELAY_FEES, claim.calldata, gas_limit, claim.keys)
     if isinstance(claimed, NotDelivered):
         return None

@@ -1,4 +1,4 @@
-"""Messages between rollups as a client sees them: sent by an ordinary call, delivered in the same slot, followed by hash."""
+"""Messages between rollups as a client sees them: sent by a call, delivered in the same slot, followed by hash."""
 
 import time
 from typing import Any

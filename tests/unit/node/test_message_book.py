@@ -1,4 +1,4 @@
-"""Messages that wait are tried again with growing pauses, end with their delivery or after enough trials, and are bounded."""
+"""Messages that wait are tried again with growing pauses, end with their delivery or after enough trials; bounds."""
 
 from types import SimpleNamespace
 from typing import Any, cast
