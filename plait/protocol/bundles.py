@@ -340,7 +340,7 @@ def build_bundles(candidate: Candidate, position: Position, work: BundleWork) ->
             surprised |= building.one(ahead[applied])
             applied += 1
         place += applied
-        pace.note(surprised=surprised)
+        pace.note(applied, surprised=surprised)
     return BundlesBuilt(building.run, building.failed, building.deferred, bytes_before - building.room.bytes)
 
 
@@ -447,9 +447,9 @@ def run_bundles(
         applied = run_together(candidate, ahead, sets) if len(ahead) > 1 else 0
         for entry, bundle in zip(entries[place : place + applied], ahead, strict=False):
             run.add(entry.stamp_ms, bundle, None)
-        pace.note(surprised=applied < len(ahead))
         place += applied
         if applied and applied == len(ahead):
+            pace.note(applied, surprised=False)
             continue
         entry, one = entries[place], listed[place]
         trial = try_bundle(candidate, one.bundle, sets, _given(one.deliveries))
@@ -461,6 +461,7 @@ def run_bundles(
             )
         run.add(entry.stamp_ms, one.bundle, trial)
         place += 1
+        pace.note(applied + 1, surprised=len(ahead) > 1 or bool(trial.sent))
     return run
 
 
