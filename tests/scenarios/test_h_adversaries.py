@@ -183,7 +183,7 @@ def test_h04_nothing_of_a_bundle_is_shown_before_it_is_decided() -> None:
 
 def test_h07_reads_that_cost_much() -> None:
     """Bundles with as many conditions as are allowed, all on other rollups and all but the last true => each of them is
-    read, the trial counts against its sender, and a thousand such trials take below two seconds."""
+    read, the trial counts against its sender, and a thousand such trials take seconds at most."""
     world = World(3, chances=STEADY)
     conditions = tuple(
         Condition(
@@ -202,7 +202,7 @@ def test_h07_reads_that_cost_much() -> None:
     ]
     began = time.perf_counter()
     prepared = world.prepare(*offers)
-    assert time.perf_counter() - began < 2
+    assert time.perf_counter() - began < 10, "about 0.1 s on an idle machine"
     assert len(prepared.bundles_failed) == 1_000
     assert all(failed.charged and failed.code == "bundle_condition_false" for failed in prepared.bundles_failed)
     fails_without_trace(world, offers[0], code="bundle_condition_false", rollup_id=C, index=15)

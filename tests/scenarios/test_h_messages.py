@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from plait.interop.messages import MESSENGER, RELAY_DESK, RELAY_FEES
-from plait.limits import RELAY_DEPTH_MAX
+from plait.limits import CONDITION_CALLS_PER_SUB_BLOCK_MAX, RELAY_DEPTH_MAX
 from plait.protocol.proposal import decode_proposal
 from plait.types import Comparison, Condition, ConditionKind, FeeBid, Wei
 from sim.forging import entries_of, with_bundles
@@ -232,3 +232,32 @@ def test_h07_calls_that_cost_much() -> None:
     assert decided.bundles == [honest.bundle.hash]
     assert [failed.code for failed in decided.failed.values()] == ["bundle_condition_false"] * 7
     assert world.balance(B, NOWHERE) == 7
+
+
+def test_h07_more_calls_than_a_sub_block_makes() -> None:
+    """More bundles whose call conditions all hold than a sub-block has calls for, cheap for their sender => as many as
+    there are calls for take place, the next is deferred, others without calls are not held up; a proposal with one more
+    is refused by every validator."""
+    world = World(chances=STEADY)
+    bench = world.deploy_everywhere("Workbench")
+    true = Condition(
+        rollup_id=A,
+        kind=ConditionKind.CALL,
+        address=bench,
+        input=calldata("counter()"),
+        comparison=Comparison.EQUAL,
+        value=0,
+    )
+    most = CONDITION_CALLS_PER_SUB_BLOCK_MAX // 16
+    offers = [
+        world.offer({B: [world.tx(B, 0, value=1, gas=21_000, after=n)]}, conditions=(true,) * 16, ready_ms=1 + n)
+        for n in range(most + 1)
+    ]
+    refused = world.refusal(world.forged(*offers))
+    assert refused.code == "bundle_too_many_calls"
+    other = world.offer({A: [world.tx(A, 1, value=5)], B: [world.tx(B, 1, value=7)]}, ready_ms=99)
+    decided = world.decide(*offers, other)
+    assert decided.bundles == [offer.bundle.hash for offer in (*offers[:most], other)]
+    assert (decided.failed, decided.deferred) == ({}, 1)
+    assert world.decide(offers[most]).bundles == [offers[most].bundle.hash]
+    assert world.balance(B, NOWHERE) == most + 1 + 7
