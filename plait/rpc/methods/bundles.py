@@ -15,6 +15,8 @@ from plait.rpc.bundle_answers import refuse_empty, status_of, trial_of
 from plait.rpc.bundles import BUNDLE, RESERVE, SEND_OPTIONS, BundleRequest, ReserveRequest, SendOptions
 from plait.rpc.encoding import hex_of
 from plait.rpc.endpoint import Endpoint
+from plait.rpc.errors import RpcError
+from plait.rpc.interop import refuse_never_valid
 from plait.rpc.methods.blocks import nullable
 from plait.rpc.parameters import DATA, HASH, OBJECT_SCHEMA
 from plait.rpc.table import Param, method
@@ -45,7 +47,7 @@ async def send_bundle(endpoint: Endpoint, request: BundleRequest, options: SendO
     """Hands in a bundle: its legs are executed together in one sub-block, or not at all."""
     pool = endpoint.backend.bundles
     bundle = _bundle(endpoint, request)
-    decoded = await endpoint.readers.run(pool.decode, bundle)
+    decoded = await endpoint.readers.run(decoded_of, endpoint, bundle)
     found = pool.admit(
         decoded,
         endpoint.backend.clock.now_ms(),
@@ -55,6 +57,23 @@ async def send_bundle(endpoint: Endpoint, request: BundleRequest, options: SendO
         reservation=options.reservation,
     )
     return {"bundleHash": hex_of(found), "deadlineSlot": bundle.deadline_slot}
+
+
+def decoded_of(endpoint: Endpoint, bundle: Bundle) -> DecodedBundle:
+    """Decodes a bundle that is handed in.
+
+    Raises:
+        BundleRefused: as `BundlePool.decode`.
+        RpcError: one of its messages can never be executed; the number is the OP Stack's.
+    """
+    decoded = endpoint.backend.bundles.decode(bundle)
+    for leg, transactions in zip(decoded.terms.legs, decoded.legs, strict=True):
+        refused = refuse_never_valid(endpoint.backend, leg.rollup_id, transactions)
+        for index in sorted(refused):
+            error = refused[index]
+            problem = f"transaction {index} of the leg on rollup {leg.rollup_id}: {error.message}"
+            raise RpcError(error.number, problem, {**error.data, "rollupId": leg.rollup_id, "index": index})
+    return decoded
 
 
 def simulated(endpoint: Endpoint, bundle: DecodedBundle) -> Trial:

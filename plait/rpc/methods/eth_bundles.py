@@ -17,7 +17,7 @@ from plait.rpc.encoding import hex_of
 from plait.rpc.endpoint import Endpoint
 from plait.rpc.errors import SERVER_ERROR, RpcError
 from plait.rpc.eth_bundles import ETH_BUNDLE, ETH_CALL_BUNDLE, ETH_CANCEL_BUNDLE, EthBundle, EthCall
-from plait.rpc.methods.bundles import simulated
+from plait.rpc.methods.bundles import decoded_of, simulated
 from plait.rpc.parameters import OBJECT_SCHEMA, BlockRef
 from plait.rpc.table import Param, method
 from plait.types import Bundle, Slot
@@ -56,7 +56,7 @@ async def send_bundle(endpoint: Endpoint, credentials: Credentials | None, found
     """Hands in a bundle of this rollup, bounded by blocks and timestamps; replaces the one with its replacementUuid."""
     label = _label(endpoint, credentials, found.uuid)
     pool, backend = endpoint.backend.bundles, endpoint.backend
-    decoded = await endpoint.readers.run(pool.decode, _bundle(endpoint, found))
+    decoded = await endpoint.readers.run(decoded_of, endpoint, _bundle(endpoint, found))
     return {"bundleHash": hex_of(pool.admit(decoded, backend.clock.now_ms(), _slot(endpoint), label=label))}
 
 

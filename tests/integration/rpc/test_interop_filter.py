@@ -217,8 +217,9 @@ def test_block_hashes_and_the_failsafe_can_be_asked_for(node: Running) -> None:
 
 
 def executing(user: int, rollup: int, nonce: int, keys: list[str]) -> str:
+    """A transfer that declares messages: what is declared must be valid, whether the inbox is called or not."""
     entries = [bytes.fromhex(key[2:]) for key in keys]
-    fields = {"to": CROSS_L2_INBOX, "value": 0, "gas_limit": 200_000, "access_list": [(CROSS_L2_INBOX, entries)]}
+    fields = {"gas_limit": 200_000, "access_list": [(CROSS_L2_INBOX, entries)]}
     return "0x" + signed(user, rollup, nonce, **fields).hex()
 
 
@@ -254,7 +255,7 @@ def test_a_batch_keeps_its_order_and_only_the_bad_ones_are_refused(node: Running
         assert answers[place]["result"] == "0x" + keccak256(bytes.fromhex(raws[place][2:])).hex()
     deadline = time.monotonic() + 10
     while node.call("eth_getTransactionReceipt", answers[3]["result"], rollup=OTHER) is None:
-        assert time.monotonic() < deadline, "the valid one is executed"
+        assert time.monotonic() < deadline, "the valid one is ordered"
         time.sleep(0.1)
 
 
@@ -262,3 +263,18 @@ def test_a_transaction_whose_message_is_still_to_come_waits(node: Running, sent:
     later = changed(sent.access, block_number=sent.access.block_number + 10**6, timestamp=sent.timestamp + 10**6)
     found = node.call("eth_sendRawTransaction", executing(8, OTHER, 0, keys_of(later)), rollup=OTHER)
     assert node.call("plait_getTransactionStatus", found, rollup=OTHER)["level"] == "received"
+
+
+def test_a_bundle_whose_message_can_never_be_executed_is_refused_at_once(node: Running, sent: Sent) -> None:
+    raw = executing(2, OTHER, next_nonce(node, 2, OTHER), keys_of(changed(sent.access, log_index=5)))
+    legs = [{"rollupId": OTHER, "transactions": ["0x" + signed(2, OTHER, next_nonce(node, 2, OTHER)).hex(), raw]}]
+    errors = [
+        node.error("plait_sendBundle", {"legs": legs}, rollup=None),
+        node.error("eth_sendBundle", {"txs": [raw]}, rollup=OTHER),
+    ]
+    for error, index in zip(errors, (1, 0), strict=True):
+        assert (error["code"], error["data"]["code"]) == (-320600, "message_missing")
+        assert (error["data"]["rollupId"], error["data"]["index"]) == (OTHER, index)
+    simulated = node.call("plait_simulateBundle", {"legs": [{"rollupId": OTHER, "transactions": [raw]}]}, rollup=None)
+    failure = simulated["failure"]
+    assert (failure["code"], failure["reason"]) == ("bundle_message_invalid", "message_missing")
