@@ -94,7 +94,7 @@ class Footprint:
             f"{was + 1} to {after.blocks[chain_id]} of {chain_id}" for chain_id, was in before.blocks.items()
         )
         say(f"{len(after.accounts)} accounts (people, coins, contracts, bridges, fee vaults) have equal nonces, "
-            f"balances and storage roots by proof; blocks {spans} hold no transaction.")  # fmt: skip
+            f"balances and storage roots by proof; blocks {spans} hold nothing but their own deposit.")  # fmt: skip
 
 
 def nonce(chain: Chain, name: str, address: ChecksumAddress) -> Figure:
