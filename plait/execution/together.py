@@ -12,7 +12,7 @@ Level 2, pure but for the native sessions it drives.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from plait.execution.bundles import DecodedBundle
 from plait.execution.candidate import Candidate
@@ -29,6 +29,18 @@ TOGETHER_FIRST: Final = 32
 PARALLEL_MIN: Final = 128
 """Transactions from which on rollups run in parallel; below, waking the native core's other threads costs more."""
 
+TOGETHER_GAS_MAX: Final = 16_000_000
+"""Gas limits of what runs together, all rollups: bounds what is run in vain when a bundle stands out."""
+
+
+class Together(NamedTuple):
+    """What came of running bundles together."""
+
+    applied: int
+    """How many of the first were."""
+    stood_out: bool
+    """Whether the next one is for `try_bundle`; otherwise there was no next one, or too much gas."""
+
 
 class Pace:
     """How many bundles to run together next: an eighth of the usual distance between two that stand out.
@@ -39,8 +51,8 @@ class Pace:
 
     __slots__ = ("_since", "_usual")
 
-    def __init__(self) -> None:
-        self._usual = 8 * TOGETHER_FIRST
+    def __init__(self, first: int = TOGETHER_FIRST) -> None:
+        self._usual = 8 * first
         self._since = 0
 
     @property
@@ -61,7 +73,7 @@ def is_ordinary(terms: BundleTerms) -> bool:
     return not terms.pins and not terms.conditions and terms.fee_bid is None
 
 
-def run_together(candidate: Candidate, bundles: Sequence[DecodedBundle], sets: InteropSets) -> int:
+def run_together(candidate: Candidate, bundles: Sequence[DecodedBundle], sets: InteropSets) -> Together:
     """Applies as many of these bundles, from the first on, as can be applied together.
 
     Args:
@@ -70,19 +82,19 @@ def run_together(candidate: Candidate, bundles: Sequence[DecodedBundle], sets: I
         sets: of the registry.
 
     Returns:
-        How many were applied; the next one, if any, is for `try_bundle`. All their transactions succeeded, and none has
-        to do with messages.
+        How many were applied: all their transactions succeeded, and none has to do with messages.
 
     Raises:
         NativeError: `block_not_open`.
     """
     columns: dict[RollupId, list[Transaction]] = {}
     owners: dict[RollupId, list[int]] = {}
-    for index, bundle in enumerate(bundles):
+    offered = _within_gas(bundles)
+    for index, bundle in enumerate(bundles[:offered]):
         for leg, found in zip(bundle.terms.legs, bundle.legs, strict=True):
             columns.setdefault(leg.rollup_id, []).extend(found)
             owners.setdefault(leg.rollup_id, []).extend([index] * len(found))
-    count = len(bundles)
+    count = offered
     for rollup_id, transactions in columns.items():
         if rollup_id in sets and (declared := declaring(transactions, CROSS_L2_INBOX)):
             count = min(count, owners[rollup_id][declared[0]])
@@ -99,7 +111,17 @@ def run_together(candidate: Candidate, bundles: Sequence[DecodedBundle], sets: I
             break
         candidate.rollback(marks)
         count = first
-    return count
+    return Together(count, count < offered)
+
+
+def _within_gas(bundles: Sequence[DecodedBundle]) -> int:
+    """How many of the first bundles stay within TOGETHER_GAS_MAX."""
+    gas = 0
+    for index, bundle in enumerate(bundles):
+        gas += sum([transaction.gas_limit for leg in bundle.legs for transaction in leg])
+        if gas > TOGETHER_GAS_MAX:
+            return index
+    return len(bundles)
 
 
 def _run(candidate: Candidate, work: Mapping[RollupId, Sequence[Transaction]]) -> dict[RollupId, Outcomes]:
@@ -137,4 +159,4 @@ def _first_to_stand_out(
     return min(found, default=None)
 
 
-__all__ = ["TOGETHER_FIRST", "TOGETHER_MAX", "Pace", "is_ordinary", "run_together"]
+__all__ = ["TOGETHER_FIRST", "TOGETHER_MAX", "Pace", "Together", "is_ordinary", "run_together"]

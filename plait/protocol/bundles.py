@@ -31,7 +31,7 @@ from plait.execution.bundles import (
 )
 from plait.execution.candidate import Candidate
 from plait.execution.messages import InteropSets, Ran
-from plait.execution.together import Pace, is_ordinary, run_together
+from plait.execution.together import TOGETHER_MAX, Pace, Together, is_ordinary, run_together
 from plait.interop.relays import Relay
 from plait.limits import (
     BUNDLE_BYTES_MAX,
@@ -260,7 +260,7 @@ class _Building:
         self.failed: list[BundleFailed] = []
         self.deferred = 0
 
-    def together(self, offers: Sequence[_Offer]) -> tuple[int, bool]:
+    def together(self, offers: Sequence[_Offer]) -> Together:
         """Applies as many of the first offers as can be applied together; how many, and whether the next stood out."""
         room = self.room.copy()
         count = 0
@@ -272,14 +272,15 @@ class _Building:
                 break
             hashes.add(bundle_hash)
             count += 1
-        applied = run_together(self._candidate, [offer.bundle for offer in offers[:count]], self._work.sets)
+        found = run_together(self._candidate, [offer.bundle for offer in offers[:count]], self._work.sets)
+        applied = found.applied
         for offer in offers[:applied]:
             self._seen.add(offer.bundle.hash)
             self.run.add(offer.stamp_ms, offer.bundle, None)
             self.room.note(offer, 0, 0)
         if applied:
             self.room.reread()
-        return applied, applied < count
+        return found
 
     def one(self, offer: _Offer) -> bool:
         """Tries a bundle, or leaves it for later; whether it stood out: failed, or had to do with messages."""
@@ -335,8 +336,8 @@ def build_bundles(candidate: Candidate, position: Position, work: BundleWork) ->
     place = 0
     while place < len(offers):
         ahead = offers[place : place + pace.count]
-        applied, surprised = building.together(ahead) if len(ahead) > 1 else (0, False)
-        if applied < len(ahead):
+        applied, surprised = building.together(ahead) if len(ahead) > 1 else Together(0, stood_out=False)
+        if not applied or surprised:
             surprised |= building.one(ahead[applied])
             applied += 1
         place += applied
@@ -440,15 +441,15 @@ def run_bundles(
             `bundle_message_invalid`, `bundle_bid_unpaid`.
     """
     run = BundlesRun.empty()
-    pace = Pace()
+    pace = Pace(TOGETHER_MAX)  # whoever proposed them found that they hold
     place = 0
     while place < len(listed):
         ahead = [one.bundle for one in takewhile(_is_ordinary, listed[place : place + pace.count])]
-        applied = run_together(candidate, ahead, sets) if len(ahead) > 1 else 0
+        applied, surprised = run_together(candidate, ahead, sets) if len(ahead) > 1 else Together(0, stood_out=False)
         for entry, bundle in zip(entries[place : place + applied], ahead, strict=False):
             run.add(entry.stamp_ms, bundle, None)
         place += applied
-        if applied and applied == len(ahead):
+        if applied and not surprised:
             pace.note(applied, surprised=False)
             continue
         entry, one = entries[place], listed[place]
@@ -461,7 +462,7 @@ def run_bundles(
             )
         run.add(entry.stamp_ms, one.bundle, trial)
         place += 1
-        pace.note(applied + 1, surprised=len(ahead) > 1 or bool(trial.sent))
+        pace.note(applied + 1, surprised=surprised or bool(trial.sent))
     return run
 
 

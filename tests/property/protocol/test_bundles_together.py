@@ -6,6 +6,7 @@ the same failed trials, whatever the traffic; and a log made one way replays the
 
 import os
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -34,17 +35,16 @@ def test_running_together_changes_nothing(seed: int, monkeypatch: pytest.MonkeyP
     seen: Counter[str] = Counter()
     run_together = together.run_together
 
-    def counted(*arguments: object) -> int:
-        offered = len(arguments[1])  # type: ignore[arg-type]
-        applied = run_together(*arguments)  # type: ignore[arg-type]
-        seen["whole" if applied == offered else "cut"] += offered > 1
-        return applied
+    def counted(*arguments: Any) -> together.Together:
+        found = run_together(*arguments)
+        seen["cut" if found.stood_out else "whole"] += len(arguments[1]) > 1
+        return found
 
     with monkeypatch.context() as patch:
         patch.setattr(protocol_bundles, "run_together", counted)
         at_once = play(seed)
     assert sum(seen.values()) > 0, "nothing ran together: the seed shows nothing"
-    monkeypatch.setattr(together, "TOGETHER_MAX", 1)
+    monkeypatch.setattr(together.Pace, "count", 1)
     apart = play(seed)
     assert [request.proposal for request in at_once.log] == [request.proposal for request in apart.log]
     assert at_once.happened == apart.happened
