@@ -9,6 +9,7 @@ import pytest
 from plait.interop.access_list import access_of, encode_accesses
 from plait.interop.messages import CROSS_L2_INBOX, MESSENGER
 from plait.types import Hash32
+from sim.workload import BURNING_CODE
 from tests.scenarios.messages import changed, declared, delivered, foreseen, relaying, send
 from tests.scenarios.world import USERS, A, B, World, calldata, fails_without_trace
 
@@ -53,6 +54,25 @@ def test_c08_a_relay_finds_the_new_position() -> None:
     assert [message.message.identifier.log_index for message in decided.effect.sent] == [1, 3, 5, 7]
     assert len(decided.effect.delivered) == 4
     assert [world.ask(i, bench, "counter()") for i in (A, B)] == [4, 4]
+
+
+def test_c10_no_room_for_a_delivery() -> None:
+    """Both legs fit their blocks, but the block of B has no room left for the delivery that the bundle needs => nothing
+    of it in these blocks; in the next slot legs and delivery take place together."""
+    world = World(relay="free", gas_limit=8_000_000)
+    bench = world.deploy_everywhere("Workbench")
+    world.fresh()
+    world.decide(plain={B: [world.tx(B, 7, b"", BURNING_CODE, gas=7_850_000)]})
+    legs = {A: [world.tx(A, 0, MESSENGER, send(B, bench, COUNT))], B: [world.tx(B, 0, value=5, gas=21_000)]}
+    offer = world.offer(legs, delivery_required=True)
+    twin = world.twin()
+    decided = world.decide(offer)
+    twin.decide()
+    assert decided.bundles == []
+    assert world.info == twin.info
+    assert world.there(offer) == {False}
+    assert world.decide(offer, after_ms=1_000).bundles == [offer.bundle.hash]
+    assert (world.ask(B, bench, "counter()"), world.waiting) == (1, [])
 
 
 @pytest.mark.parametrize(

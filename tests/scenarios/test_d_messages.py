@@ -262,6 +262,26 @@ def test_d11_messages_that_cannot_be(case: str, reason: str) -> None:
     invalid_everywhere(world, world.offer({B: [validating(world, B, 1, message)]}), reason)
 
 
+def test_d11_a_rollup_of_no_set() -> None:
+    """C has no interop at all => bundles over it and the others take place as ever; what names it in a message is not
+    delivered, and a declaration of C's logs is refused."""
+    world = World(3, sets=(1, 1, 0), relay="free")
+    bench = world.deploy_everywhere("Workbench")
+    world.fresh()
+    log = counted(world, C, bench, 0, 1)
+    legs = {
+        A: [world.tx(A, 0, MESSENGER, send(C, bench, COUNT))],
+        B: [world.tx(B, 0, bench, COUNT)],
+        C: [world.tx(C, 0, bench, COUNT)],
+    }
+    offer = world.offer(legs, delivery_required=True)
+    decided = world.decide(offer)
+    assert decided.bundles == [offer.bundle.hash]
+    assert (decided.effect.sent, world.waiting) == ((), [])
+    assert [world.ask(i, bench, "counter()") for i in world.ids] == [0, 1, 1]
+    plain_refused(world, B, validating(world, B, 1, log), "chain_unknown")
+
+
 def test_d11_rollups_of_another_set() -> None:
     """A and B are of one interop set, C of another => what A sends to C is delivered by nobody, what C executes of A is
     refused; on B the same is fine."""

@@ -216,6 +216,8 @@ class Traffic:
                 raws = [[self.raw(rollup_id, user, n) for n in range(random.randrange(1, 3))] for user in users]
                 plain[rollup_id] = queues(rollup_id, raws, self.time_ms - random.randrange(400))
         after_ms = random.choice((0, 100, 100, 250, 250, 250, 400, 1_000, 2_000))
+        if random.randrange(120) == 0:
+            after_ms = 650_000  # more blocks were missed than one sub-block makes up for
         return self.decide(plain, after_ms=after_ms)
 
     def send(self, replaces: Hash32 | None = None, signer: Wallet | None = None) -> None:
