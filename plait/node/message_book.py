@@ -85,8 +85,7 @@ class MessageBook:
             refused: what the builder of the sub-block could not relay.
         """
         for relay in effect.sent:
-            if relay.message_hash not in self._ended:
-                self._waiting.setdefault(relay.message_hash, _Waiting(relay, effect.height, effect.slot + 1))
+            self._take(relay, effect)
         for message_hash in effect.delivered:
             waiting = self._waiting.pop(message_hash, None)
             if waiting is not None:
@@ -100,6 +99,15 @@ class MessageBook:
         while len(self._waiting) > self._messages_max:
             _, oldest = self._waiting.popitem(last=False)
             self._leave(oldest)
+
+    def _take(self, relay: Relay, effect: SubBlockDecided) -> None:
+        """A message that was sent, maybe not for the first time: the newest log lives longest."""
+        ended = self._ended.get(relay.message_hash)
+        if ended is not None and ended.status == "delivered":
+            return
+        self._ended.pop(relay.message_hash, None)
+        waiting = self._waiting.setdefault(relay.message_hash, _Waiting(relay, effect.height, effect.slot + 1))
+        waiting.relay = relay
 
     def offer(self, slot: Slot) -> list[Relay]:
         """Messages to try in a sub-block of this slot, oldest first."""

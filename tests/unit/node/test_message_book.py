@@ -13,12 +13,15 @@ from plait.protocol.relaying import RelayRefused
 from plait.types import BlockNumber, Hash32, Seconds, Slot
 
 
+def _log(number: int) -> tuple[list[Hash32], bytes]:
+    topics = [SENT_MESSAGE_TOPIC, *(Hash32(value.to_bytes(32, "big")) for value in (902, 0xAA, number))]
+    return topics, b"".join(value.to_bytes(32, "big") for value in (0xBB, 64, 0))
+
+
 def message(number: int) -> Relay:
     """A message from 901 to 902 with this nonce."""
-    topics = [SENT_MESSAGE_TOPIC, *(Hash32(value.to_bytes(32, "big")) for value in (902, 0xAA, number))]
-    data = b"".join(value.to_bytes(32, "big") for value in (0xBB, 64, 0))
     (relay,) = relays_of(
-        [Log(MESSENGER, topics, data)],
+        [Log(MESSENGER, *_log(number))],
         first_log_index=LogIndex(number),
         block_number=BlockNumber(1),
         timestamp=Seconds(1_790_000_000),
@@ -58,6 +61,26 @@ def test_a_delivery_ends_it_and_is_remembered() -> None:
     assert book.offer(Slot(9)) == []
     book.on_decided(effect(4, relay))  # sent again, delivered already
     assert len(book) == 0
+
+
+def test_a_message_that_is_sent_again_is_tried_again_at_its_newest_log() -> None:
+    book = MessageBook(messages_max=1)
+    first, second = message(5), message(6)
+    book.on_decided(effect(1, first))
+    book.on_decided(effect(2, second))  # no room for the first any more
+    left = book.status(first.message_hash)
+    assert left is not None
+    assert left.status == "left"
+    again = relays_of(
+        [Log(MESSENGER, *_log(5))],
+        first_log_index=LogIndex(0),
+        block_number=BlockNumber(9),
+        timestamp=Seconds(1_790_000_008),
+        chain_id=MessageChainId(901),
+    )[0]
+    assert again.message_hash == first.message_hash
+    book.on_decided(effect(9, again, delivered=frozenset({second.message_hash})))
+    assert [one.message.identifier.block_number for one in book.offer(Slot(20))] == [9]
 
 
 def test_what_is_delivered_where_it_is_sent_never_waits() -> None:
