@@ -392,9 +392,9 @@ def test_d13_two_sales_that_wait_for_each_other(circular: bool) -> None:
 
 
 def test_d14_expiry_to_the_second() -> None:
-    """Messages that are seven days and one block old, and seven days to the second => the first is refused by every
-    validator and dropped by a proposer, the second is executed."""
-    world = World(block_times=(60, 60), chances=STEADY, validators=2)
+    """Messages that are seven days and one block (an hour) old, and seven days to the second => the first is refused by
+    every validator and dropped by a proposer, the second is executed."""
+    world = World(block_times=(60, 60), slot_ms=60_000, chances=STEADY)
     bench = world.deploy_everywhere("Workbench")
     world.fresh()
     older = counted(world, A, bench, 0, 1)

@@ -100,11 +100,12 @@ def network_of(
     policies: Sequence[OrderingPolicy],
     base_fee: int,
     sets: Sequence[int],
+    slot_ms: int = 1_000,
 ) -> Network:
     """Genesis of `count` rollups with ids 901, 902, ...; every user has ether on each. `sets` has the interop set of
     each, 0 for none."""
     parameters = NetworkParameters(
-        network_id=NetworkId(7), genesis_time_s=GENESIS_TIME_S, slot_ms=Milliseconds(1_000), sub_blocks_per_slot=4
+        network_id=NetworkId(7), genesis_time_s=GENESIS_TIME_S, slot_ms=Milliseconds(slot_ms), sub_blocks_per_slot=4
     )
     genesis: dict[RollupId, bytes] = {}
     rollups: list[RollupParameters] = []
@@ -167,6 +168,7 @@ class World:
         gas_limit: int = 30_000_000,
         base_fee: int = 10**9,
         sets: Sequence[int] | None = None,
+        slot_ms: int = 1_000,
         relay: RelayPolicy | None = None,
         chances: Chances = ROUGH,
         seed: int = 1,
@@ -180,6 +182,7 @@ class World:
             "gas_limit": gas_limit,
             "base_fee": base_fee,
             "sets": sets,
+            "slot_ms": slot_ms,
             "relay": relay,
             "chances": chances,
             "seed": seed,
@@ -191,6 +194,7 @@ class World:
             policies=policies or [(FEE, ARRIVAL)[place % 2] for place in range(rollups)],
             base_fee=base_fee,
             sets=sets or (1,) * rollups,
+            slot_ms=slot_ms,
         )
         self.ids = self.network.ledger.rollup_ids
         self.relayer = None if relay is None else LocalRelayer.of_development(policy=relay)
@@ -207,9 +211,9 @@ class World:
         self._plain: Mapping[RollupId, Any] = {}
         self._offers: Sequence[BundleCandidate] = ()
         for _ in range(4):
-            self.decide(after_ms=1_000)
+            self.decide(after_ms=slot_ms)
         if any(self.rollup(rollup_id).open_block is None for rollup_id in self.ids):
-            self.decide(after_ms=1_000 * max(block_times or (1,)))
+            self.decide(after_ms=slot_ms * max(block_times or (1,)))
 
     def _start(self) -> Application:
         rollups = {i: Rollup.from_genesis(data, Store.in_memory()) for i, data in self.network.genesis.items()}
@@ -279,7 +283,7 @@ class World:
         slot = self.slot + 1
         while any(slot % slots for slots in times):
             slot += 1
-        start_ms = self.network.ledger.time_ms + slot * 1_000
+        start_ms = self.network.ledger.time_ms + slot * self.network.ledger.parameters.slot_ms
         self.decide(after_ms=start_ms - self.time_ms)
 
     def candidates(self, plain: Mapping[RollupId, Sequence[bytes]]) -> dict[RollupId, Any]:
