@@ -28,6 +28,7 @@ from plait.rpc.readers import Readers
 from plait.types import RollupId
 
 Topic: TypeAlias = Literal["newHeads", "syncing", "logs", "newPendingTransactions", "subBlocks", "bundles"]
+_Key: TypeAlias = tuple[Topic, RollupId | bytes | None]
 _raw_list: Final = msgspec.json.Decoder(list[msgspec.Raw])
 
 
@@ -54,6 +55,11 @@ class Subscription:
     full: bool = False
     bundle_hash: bytes | None = None
 
+    @property
+    def key(self) -> "_Key":
+        """What it is found by when there is something to tell: its topic, and its rollup or bundle."""
+        return self.topic, self.rollup_id if self.bundle_hash is None else self.bundle_hash
+
     def send(self, result: bytes) -> None:
         """Notifies of one result, JSON."""
         self.subscriber.notify(
@@ -70,7 +76,7 @@ class Streams:
         self._readers = readers
         self._log_failure = log_failure
         self._filters: dict[RollupId, Filters] = {}
-        self._by_topic: dict[tuple[Topic, RollupId | None], dict[str, Subscription]] = {}
+        self._by_topic: dict[_Key, dict[str, Subscription]] = {}
         self._sealed = {rollup_id: handle.native.head.number for rollup_id, handle in backend.rollups.items()}
         backend.bundles.listen(self._bundle_changed)
 
@@ -95,7 +101,7 @@ class Streams:
         namespace: Literal["eth", "plait"] = "plait" if topic in {"subBlocks", "bundles"} else "eth"
         subscription = Subscription(identity, namespace, topic, subscriber, rollup_id, logs, full, bundle_hash)
         subscriber.subscriptions[identity] = subscription
-        self._by_topic.setdefault((topic, rollup_id), {})[identity] = subscription
+        self._by_topic.setdefault(subscription.key, {})[identity] = subscription
         return identity
 
     def unsubscribe(self, subscriber: Subscriber, identity: str) -> bool:
@@ -103,7 +109,7 @@ class Streams:
         subscription = subscriber.subscriptions.pop(identity, None)
         if subscription is None:
             return False
-        key = (subscription.topic, subscription.rollup_id)
+        key = subscription.key
         self._by_topic[key].pop(identity, None)
         if not self._by_topic[key]:
             del self._by_topic[key]
@@ -114,8 +120,8 @@ class Streams:
         for identity in list(subscriber.subscriptions):
             self.unsubscribe(subscriber, identity)
 
-    def _of(self, topic: Topic, rollup_id: RollupId | None) -> list[Subscription]:
-        return list(self._by_topic.get((topic, rollup_id), {}).values())
+    def _of(self, topic: Topic, subject: RollupId | bytes | None) -> list[Subscription]:
+        return list(self._by_topic.get((topic, subject), {}).values())
 
     # ------------------------------------------------------------ publishing
     def watch(self, rollup_id: RollupId, filters: Filters) -> None:
@@ -142,9 +148,11 @@ class Streams:
 
     def _bundle_changed(self, status: BundleStatus) -> None:
         """Notifies who follows the bundle. Nobody learns of a bundle whose hash they do not know."""
-        for subscription in self._of("bundles", None):
-            if subscription.bundle_hash == status.hash:
-                subscription.send(status_json(status))
+        followers = self._of("bundles", status.hash)
+        if followers:
+            shown = status_json(status)
+            for subscription in followers:
+                subscription.send(shown)
 
     async def run(self) -> None:
         """Follows the node's decided sub-blocks until cancelled; picks up again after having fallen behind."""
