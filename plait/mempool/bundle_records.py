@@ -105,6 +105,11 @@ class TrialFailed(Protocol):
         """Whether the payer answers for it."""
         ...
 
+    @property
+    def gas_used(self) -> int:
+        """Gas that the trial burnt."""
+        ...
+
 
 class BundleDecided(Protocol):
     """A bundle that took place; `protocol.effects.BundleDecided` has it."""

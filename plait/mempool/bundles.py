@@ -4,7 +4,8 @@ Rules of admission, in this order (the first that fails is the answer; codes in 
  1. the bundle's own rules (`plait.codec.bundle`): legs, sizes, conditions, window
  2. known rollups; not held already; deadline in reach; gas of each leg within a block's
  3. decoding and sender recovery of every transaction
- 4. nonces not used; the first transaction of each leg can be paid (later ones may be funded by earlier ones)
+ 4. nonces not used; the first transaction of each leg can be paid (later ones may be funded by earlier ones), and so
+    can a fee bid
  5. pins: their blocks are open together within the window, and no reservation is in the way
  6. limits per payer and of the whole pool
 
@@ -15,7 +16,9 @@ replaces. A bundle may instead be sent under a *label*, a name that its requeste
 chose: another one under the same label takes its place, and the requester cancels it by its label.
 
 Credit: a failed trial that cost execution takes one of BUNDLE_TRIALS_FAILED_PER_SLOT_MAX of its payer; a payer without
-credit waits for the next slot. A bundle that failed stands behind all that did not, and is tried after 1, 2, 4, ...
+credit waits for the next slot. The gas that it burnt is the payer's debt, of which every slot works off
+BUNDLE_FAILED_GAS_PER_SLOT_MAX; who owes more is not tried, whatever it bids or pins. A bid is refused that its senders
+cannot pay. A bundle that failed stands behind all that did not, and is tried after 1, 2, 4, ...
 sub-blocks. So a flood of failing bundles costs its own sender's turns and nobody else's.
 
 Nothing in here is visible to the pool of plain transactions, or to anybody who does not know the bundle's hash.
@@ -37,6 +40,7 @@ from plait.errors import BundleRefused, CodecError
 from plait.execution.bundles import BundleCandidate, DecodedBundle
 from plait.limits import (
     BUNDLE_DEADLINE_SLOTS_MAX,
+    BUNDLE_FAILED_GAS_PER_SLOT_MAX,
     BUNDLE_HISTORY_MAX,
     BUNDLE_RETRY_SUB_BLOCKS_MAX,
     BUNDLE_TRIALS_FAILED_PER_SLOT_MAX,
@@ -154,6 +158,8 @@ class BundlePool:
         self._last_stamp_ms: dict[tuple[RollupId, bytes], Milliseconds] = {}
         self._used: dict[Payer, int] = {}
         self._used_slot = Slot(-1)
+        self._debts: dict[Payer, int] = {}
+        """Gas that failed trials burnt and that is not worked off yet."""
         self._height = 0
         self._ends: OrderedDict[Hash32, BundleStatus] = OrderedDict()
         self._unsealed: dict[Hash32, BundleStatus] = {}
@@ -325,6 +331,7 @@ class BundlePool:
             )
         for leg, transactions in zip(terms.legs, bundle.legs, strict=True):
             self._check_leg(leg.rollup_id, transactions, *reads[leg.rollup_id])
+        self._check_bid(bundle, reads)
         replaces, label = origin.replaces, origin.label
         if replaces is not None:
             text = signed_text("replace", replaces, bundle.hash)
@@ -360,6 +367,22 @@ class BundlePool:
                     deadline_slot=terms.deadline_slot,
                 )
         return first, last
+
+    def _check_bid(self, bundle: DecodedBundle, reads: _Reads) -> None:
+        """A bid is within what its senders have on its rollup: it is they who pay the vault."""
+        bid = bundle.terms.fee_bid
+        if bid is None:
+            return
+        places = [place for place, leg in enumerate(bundle.terms.legs) if leg.rollup_id == bid.rollup_id]
+        senders = {transaction.sender for place in places for transaction in bundle.legs[place]}
+        funds = sum(reads[bid.rollup_id][0][sender][1] for sender in senders)
+        if bid.amount > funds:
+            raise BundleRefused(
+                f"{bid.amount} wei are bid on rollup {bid.rollup_id}, where the bundle's senders have {funds}",
+                code="bundle_bid_unfunded",
+                rollup_id=bid.rollup_id,
+                funds=funds,
+            )
 
     def _check_leg(
         self,
@@ -475,13 +498,14 @@ class BundlePool:
         """Bundles to try in this slot's next sub-block, oldest first; when they are more than it holds, every payer has
         an equal share. Nothing in it changes later."""
         self._turn(slot)
-        height, used = self._height, self._used
+        height, used, debts = self._height, self._used, self._debts
         waiting = [
             entry
             for entry in self._entries.values()
             if height >= entry.not_before_height
             and entry.first_slot <= slot <= entry.last_slot
             and used.get(entry.payer, 0) < BUNDLE_TRIALS_FAILED_PER_SLOT_MAX
+            and debts.get(entry.payer, 0) <= BUNDLE_FAILED_GAS_PER_SLOT_MAX
         ]
         if len(waiting) > BUNDLES_PER_SUB_BLOCK_MAX:
             waiting = _shared(waiting)
@@ -512,6 +536,7 @@ class BundlePool:
             entry.missed = True
             if item.charged:
                 self._used[entry.payer] = self._used.get(entry.payer, 0) + 1
+                self._debts[entry.payer] = self._debts.get(entry.payer, 0) + item.gas_used
                 entry.trials += 1
                 pause = min(1 << min(entry.trials - 1, 16), BUNDLE_RETRY_SUB_BLOCKS_MAX)
                 entry.not_before_height = self._height + pause
@@ -602,6 +627,8 @@ class BundlePool:
 
     def _turn(self, slot: Slot) -> None:
         if slot != self._used_slot:
+            worked_off = BUNDLE_FAILED_GAS_PER_SLOT_MAX * max(1, slot - self._used_slot)
+            self._debts = {payer: debt - worked_off for payer, debt in self._debts.items() if debt > worked_off}
             self._used_slot = slot
             self._used.clear()
 

@@ -35,6 +35,7 @@ from plait.execution.together import TOGETHER_MAX, Pace, Together, is_ordinary, 
 from plait.interop.relays import Relay
 from plait.limits import (
     BUNDLE_BYTES_MAX,
+    BUNDLE_FAILED_GAS_PER_SLOT_MAX,
     BUNDLE_FAILED_GAS_PER_SUB_BLOCK_MAX,
     BUNDLES_PER_SUB_BLOCK_MAX,
     CONDITION_CALLS_PER_SUB_BLOCK_MAX,
@@ -252,6 +253,7 @@ class _Building:
         self._slot = position.slot
         self._work = work
         self._charges: dict[bytes, int] = {}
+        self._burnt_by: dict[bytes, int] = {}
         self._burnt = 0
         self._calls = 0
         self._seen: set[Hash32] = set()
@@ -299,6 +301,7 @@ class _Building:
         charged = trial.gas_used > 0 or trial.failure.code == "bundle_condition_false"
         payer = offer.candidate.payer
         self._charges[payer] = self._charges.get(payer, 0) + charged
+        self._burnt_by[payer] = self._burnt_by.get(payer, 0) + trial.gas_used
         self._burnt += trial.gas_used
         code, sentence, rollup_id, place, reason, output = trial.failure
         self.failed.append(
@@ -313,6 +316,7 @@ class _Building:
             offer.bundle.hash in self._seen
             or not terms.not_before_slot <= self._slot <= terms.deadline_slot
             or self._charges.get(offer.candidate.payer, 0) >= offer.candidate.credit
+            or self._burnt_by.get(offer.candidate.payer, 0) > BUNDLE_FAILED_GAS_PER_SLOT_MAX
             or self._burnt > BUNDLE_FAILED_GAS_PER_SUB_BLOCK_MAX
             or self._calls + condition_calls(terms) > CONDITION_CALLS_PER_SUB_BLOCK_MAX
         )

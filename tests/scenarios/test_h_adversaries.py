@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import msgspec
 import pytest
 
 from plait.errors import BundleRefused
@@ -11,7 +12,7 @@ from plait.execution.bundles import BundleCandidate
 from plait.limits import BUNDLE_FAILED_GAS_PER_SUB_BLOCK_MAX, BUNDLE_TRIALS_FAILED_PER_SLOT_MAX
 from plait.mempool import BundlePool
 from plait.protocol.proposal import decode_proposal, encode_leg_item
-from plait.types import Bundle, Comparison, Condition, ConditionKind, Leg, RollupId, Slot
+from plait.types import Bundle, Comparison, Condition, ConditionKind, FeeBid, Leg, RollupId, Slot, Wei
 from sim.forging import entries_of, with_bundles
 from sim.workload import BURNING_CODE, REVERTING_CODE
 from tests.scenarios.contracts import open_market, swap
@@ -103,6 +104,30 @@ def test_h01_many_senders_flood() -> None:
         failed = set(decided.failed)
         retried = [offer._replace(retried=offer.retried or offer.bundle.hash in failed) for offer in retried]
     assert decided.bundles == [good.bundle.hash]
+
+
+@pytest.mark.parametrize("kind", ["bid", "pin"])
+def test_h01_a_flood_that_pushes_to_the_front(kind: str) -> None:
+    """Two accounts hand in fresh bundles for every sub-block that burn a block's gas and fail, each with a bid that its
+    account could just pay, or pinned, so that they stand before everybody => who failed is not tried again before that
+    is worked off: a bundle without a bid that was there first takes place within a slot."""
+    world = World(chances=STEADY)
+    pooled = Pooled(world)
+    good = world.offer({A: [world.tx(A, 7, value=1, gas=21_000)], B: [world.tx(B, 7, value=1, gas=21_000)]})
+    sent = pooled.send(_bundle_of(world, good))
+    decided: list[bytes] = []
+    for place in range(5):
+        for flood in range(8):
+            bundle = failing(world, flood % 2, 1 + 8 * place + flood, gas=25_000_000)
+            if kind == "bid":
+                bundle = msgspec.structs.replace(bundle, fee_bid=FeeBid(rollup_id=B, amount=Wei(10**18 + flood)))
+            else:
+                bundle = msgspec.structs.replace(bundle, pins=(world.pin(A),))
+            pooled.send(bundle)
+        decided += pooled.decide(after_ms=100).bundles
+    assert decided == [sent]
+    assert (world.balance(A, NOWHERE), world.balance(B, NOWHERE)) == (1, 1)
+    assert all(world.nonce(i, USERS[user].address) == 0 for i in (A, B) for user in (0, 1))
 
 
 def test_h02_nobody_can_hold_a_lock() -> None:
