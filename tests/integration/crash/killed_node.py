@@ -7,8 +7,9 @@ import random
 import signal
 import sys
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -18,6 +19,8 @@ from sim.wallet import Wallet
 
 ROOT = Path(__file__).resolve().parents[3]
 CHAINS = (901, 902)
+T = TypeVar("T")
+_POLL_S = 0.05
 
 
 class Reported:
@@ -47,7 +50,10 @@ class Reported:
 
 
 class KilledNode:
-    """One run of the node: started, loaded, killed."""
+    """One run of the node: started, loaded, killed. Subclasses load it with something else."""
+
+    options: tuple[str, ...] = ("--sub-blocks", "50", "--snapshot-every", "400")
+    """Of `plait devnet`."""
 
     def __init__(self, data_dir: Path, reported: Reported, wallets: list[Wallet], source: random.Random) -> None:
         self.data_dir = data_dir
@@ -64,8 +70,7 @@ class KilledNode:
         self._began = time.monotonic()
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "plait.cli.main", "devnet", "--data-dir", str(self.data_dir), "--json"),
-            *("--port", "0", "--rollup-port-base", "0", "--sub-blocks", "50", "--log-level", "error"),
-            *("--snapshot-every", "400"),
+            *("--port", "0", "--rollup-port-base", "0", "--log-level", "error", *self.options),
             stdout=asyncio.subprocess.PIPE, cwd=ROOT,
         )  # fmt: skip
 
@@ -91,6 +96,18 @@ class KilledNode:
         assert found.get("event") == "ready", f"the node did not start again: {found}"
         return str(found["url"])
 
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncIterator[Client]:
+        """Starts it, and kills it at the end of the block whatever happened there."""
+        await self.start()
+        try:
+            async with Client(await self.url()) as client:
+                await client.wait_ready(30)
+                yield client
+        finally:
+            self.kill()
+            await self.ended()
+
     async def use(self, *, seconds: float) -> None:
         """Checks that everything reported is still there, then loads the node and notes what it reports."""
         try:
@@ -101,12 +118,16 @@ class KilledNode:
                 self.in_use.set()
                 async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
                     group.create_task(self._follow(client))
-                    for chain_id in CHAINS:
-                        group.create_task(self._load(client, chain_id))
+                    for load in self.loads(client):
+                        group.create_task(load)
         except* NodeUnreachable:
             pass  # it was killed, as planned
         finally:
             self.in_use.set()
+
+    def loads(self, client: Client) -> list[Coroutine[Any, Any, None]]:
+        """What goes on until the node is killed."""
+        return [self._load(client, chain_id) for chain_id in CHAINS]
 
     async def check(self, client: Client, *, everything: bool) -> None:
         """Asks again about what was reported: all of it, or a sample with all of the newest."""
@@ -145,10 +166,7 @@ class KilledNode:
                 )
                 nonces[at] += 1
                 raws.append("0x" + raw.hex())
-            answers = await rollup.batch([("eth_sendRawTransaction", (raw,)) for raw in raws])
-            for answer in answers:
-                assert not isinstance(answer, RpcError), f"a good transaction was refused: {answer.message}"
-            sent.extend(answers)
+            sent.extend(await answers(rollup, [("eth_sendRawTransaction", (raw,)) for raw in raws]))
             asked = self.source.sample(sent, min(len(sent), 10))
             for status in await client.batch([("plait_getTransactionStatus", (one, chain_id)) for one in asked]):
                 assert not isinstance(status, RpcError), status
@@ -159,3 +177,29 @@ class KilledNode:
 def development_wallets() -> list[Wallet]:
     """Wallets of the ten development accounts."""
     return [Wallet(account.private_key) for account in DEVELOPMENT_ACCOUNTS]
+
+
+async def answers(client: Client, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+    """Results of calls none of which may fail."""
+    found = await client.batch(calls)
+    failed = [one.message for one in found if isinstance(one, RpcError)]
+    assert not failed, failed
+    return found
+
+
+async def until(question: Callable[[], Awaitable[T]], *, seconds: float = 20) -> T:
+    """The first true answer."""
+    for _ in range(int(seconds / _POLL_S)):
+        if found := await question():
+            return found
+        await asyncio.sleep(_POLL_S)
+    raise AssertionError(f"not within {seconds} s")
+
+
+async def block_sealed(rollup: Client, number: int) -> None:
+    """Returns when the rollup's block is sealed."""
+
+    async def sealed() -> bool:
+        return int(await rollup.call("eth_blockNumber"), 16) >= number
+
+    await until(sealed)

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 from killed_node import CHAINS, KilledNode, Reported, development_wallets
 
-from plait.client import Client
 from plait.node.config import NodeConfig
 from plait.node.node import open_storage
 from plait.node.verify import verify
@@ -52,12 +51,8 @@ async def test_nothing_decided_is_lost_or_changed_by_fifty_kills(tmp_path: Path)
             ready_s.append(node.ready_s)
 
     node = KilledNode(tmp_path, reported, wallets, source)
-    await node.start()
-    async with Client(await node.url()) as client:
-        await client.wait_ready(30)
+    async with node.serving() as client:
         await node.check(client, everything=True)
-    node.kill()
-    await node.ended()
     stored = open_storage(None, NodeConfig(data_dir=tmp_path))
     found = verify(stored)
     stored.log.close()
