@@ -99,6 +99,8 @@ MESSAGES_PER_TRANSACTION_MAX: Final = 64
 """Messages that one transaction declares."""
 MESSAGES_PER_STEP_MAX: Final = 1_024
 """Messages that one bundle, or the rest of a sub-block, declares: each may cost a read of an old block's receipts."""
+MESSAGES_ASKED_PER_SUB_BLOCK_MAX: Final = 2_048
+"""Declared messages of plain transactions that one `prepare` looks up, valid or not; the others wait."""
 RELAY_FAILED_GAS_PER_SUB_BLOCK_MAX: Final = 30_000_000
 """Gas that relays which fail may burn in one `prepare`; nobody pays for it."""
 RELAY_GAS_DEFAULT: Final = 2_000_000

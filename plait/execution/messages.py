@@ -17,6 +17,7 @@ Level 2, pure but for the native sessions it reads.
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import Final, NamedTuple
 
 from plait.errors import MessageRefused
@@ -43,7 +44,8 @@ from plait.interop.validity import (
     InteropSet,
     LogAbsence,
     LogLookup,
-    refuse_execution,
+    refuse_missing,
+    refuse_position,
 )
 from plait.limits import MESSAGES_PER_STEP_MAX, MESSAGES_PER_TRANSACTION_MAX
 from plait.native import Outcomes, Transaction, declaring
@@ -273,11 +275,24 @@ def refuse_declared(
         return MessageFailure(refused.code, refused.message, rollup_id, Hash32(transaction.hash))
     if len(accesses) > MESSAGES_PER_TRANSACTION_MAX:
         return _too_many(MESSAGES_PER_TRANSACTION_MAX, rollup_id, transaction)
-    for access in accesses:
-        refusal = refuse_execution(interop_set, MessageChainId(rollup_id), timestamp, access, lookup)
-        if refusal is not None:
-            return MessageFailure(refusal.code, refusal.message, rollup_id, Hash32(transaction.hash))
-    return None
+    refusals = chain(  # what costs no read comes first
+        (refuse_position(interop_set, MessageChainId(rollup_id), timestamp, access) for access in accesses),
+        (refuse_missing(access, lookup) for access in accesses),
+    )
+    refusal = next((found for found in refusals if found is not None), None)
+    if refusal is None:
+        return None
+    return MessageFailure(refusal.code, refusal.message, rollup_id, Hash32(transaction.hash))
+
+
+def never_comes(candidate: Candidate, transaction: Transaction, lookup: LogLookup) -> bool:
+    """Whether a transaction, refused with `message_missing`, declares a log that a sealed block does not have."""
+    for access in declared_by(transaction):
+        block = candidate.open_block(RollupId(access.chain_id))
+        sealed = block is not None and access.block_number < block.number
+        if sealed and lookup(access.chain_id, access.block_number, access.log_index) is LogAbsence.NO_SUCH_LOG:
+            return True
+    return False
 
 
 def _too_many(maximum: int, rollup_id: RollupId, transaction: Transaction) -> MessageFailure:

@@ -231,11 +231,17 @@ def refuse_execution(
     Returns:
         The first rule that is broken, or None.
     """
+    return refuse_position(interop_set, executing_chain, execution, access) or refuse_missing(access, lookup)
+
+
+def refuse_position(
+    interop_set: InteropSet, executing_chain: MessageChainId, execution: Seconds, access: Access
+) -> MessageRefusal | None:
+    """The rules of `refuse_execution` that need no log: chains, activation, order, expiry."""
     return (
         _refuse_by_time(interop_set, executing_chain, execution, access)
         or refuse_from_future(access.timestamp, execution)
         or refuse_expired(access.timestamp, execution, interop_set.expiry_window_s)
-        or refuse_missing(access, lookup)
     )
 
 

@@ -33,6 +33,7 @@ from plait.execution.messages import (
     delivered_messages,
     demanded_by,
     lookup_of,
+    never_comes,
     refuse_declared,
     refuse_messages,
     sent_messages,
@@ -41,7 +42,9 @@ from plait.execution.relaying import deliver_by
 from plait.interop.messages import CROSS_L2_INBOX
 from plait.ledger.state import LedgerState
 from plait.limits import (
+    MESSAGES_ASKED_PER_SUB_BLOCK_MAX,
     MESSAGES_PER_STEP_MAX,
+    MESSAGES_PER_TRANSACTION_MAX,
     PROPOSAL_BYTES_MAX,
     PROPOSAL_ITEMS_MAX,
     PROPOSAL_REPAIRS_MAX,
@@ -124,22 +127,27 @@ def _executable(
     sets = sets_of(ledger)
     kept = dict(packed)
     lookup = lookup_of(candidate)
-    room = MESSAGES_PER_STEP_MAX - RELAYS_PER_SUB_BLOCK_MAX
+    room, asked_max = MESSAGES_PER_STEP_MAX - RELAYS_PER_SUB_BLOCK_MAX, MESSAGES_ASKED_PER_SUB_BLOCK_MAX
     for rollup_id, (transactions, stamps_ms) in packed.items():
         interop_set, block = sets.get(rollup_id), candidate.open_block(rollup_id)
         if interop_set is None or block is None:
             continue
         mask = bytearray(b"\x01") * len(transactions)
         for index in declaring(transactions, CROSS_L2_INBOX):
-            timestamp = Seconds(block.timestamp)
-            failure = refuse_declared(interop_set, rollup_id, timestamp, transactions[index], lookup)
+            transaction = transactions[index]
+            messages = len(transaction.access_list_keys(CROSS_L2_INBOX)) // 2
+            if min(room, asked_max) < messages <= 2 * MESSAGES_PER_TRANSACTION_MAX:  # it waits; more are refused unread
+                mask[index] = 0
+                continue
+            asked_max -= messages
+            failure = refuse_declared(interop_set, rollup_id, Seconds(block.timestamp), transaction, lookup)
             if failure is None:
-                room -= len(transactions[index].access_list_keys(CROSS_L2_INBOX)) // 2
-                mask[index] = int(room >= 0)  # the others wait
+                room -= messages
                 continue
             mask[index] = 0
-            if failure.code not in _MESSAGES_AWAITED:
-                dropped.append(Dropped(rollup_id, Hash32(transactions[index].hash), failure.code, failure.sentence))
+            lost = failure.code == "message_missing" and never_comes(candidate, transaction, lookup)
+            if lost or failure.code not in _MESSAGES_AWAITED:
+                dropped.append(Dropped(rollup_id, Hash32(transaction.hash), failure.code, failure.sentence))
         if not all(mask):
             kept[rollup_id] = order(
                 policies[rollup_id],

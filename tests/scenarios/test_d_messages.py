@@ -46,7 +46,8 @@ def plain_refused(world: World, rollup_id: RollupId, raw: bytes, reason: str) ->
 
 def test_d01_what_is_read_never_arrives() -> None:
     """A leg executes a message that is never sent => the bundle is tried and fails until its deadline, a plain
-    transaction of the same kind just waits; neither leaves anything, and no clock of a coordinator runs out."""
+    transaction of the same kind waits until the block that should hold the message is sealed without it; neither leaves
+    anything, and no clock of a coordinator runs out."""
     world = World()
     bench = world.deploy_everywhere("Workbench")
     world.fresh()
@@ -54,12 +55,14 @@ def test_d01_what_is_read_never_arrives() -> None:
     offer = world.offer({A: [world.tx(A, 1)], B: [validating(world, B, 0, never)]}, slots=(0, world.slot + 2))
     raw = validating(world, B, 2, never)
     twin = world.twin()
+    assert world.decide(plain={B: [raw]}).dropped == [], "what may still come is waited for"
+    twin.decide()
     seen = []
     for _ in range(4):
         decided = world.decide(offer, plain={B: [raw]}, after_ms=1_000)
         twin.decide(after_ms=1_000)
         seen.append([failed.reason for failed in decided.failed.values()])
-        assert decided.dropped == [], "what may still come is waited for"
+        assert decided.dropped == [(B, "message_missing")], "what cannot come any more is not waited for"
     assert seen == [["message_missing"], ["message_missing"], [], []], "after the deadline it is not tried any more"
     assert world.info == twin.info
 

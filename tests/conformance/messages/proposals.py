@@ -201,7 +201,7 @@ def _no_relay(raw: bytes, outcome: Outcome) -> str:
     except Malformed as malformed:
         return f"declares badly: {malformed}"
     executed = [log for log in outcome.logs if log.origin == INBOX and log.topics[:1] == (EXECUTING,)]
-    if outcome.status != 1 or len(declared) != 1 or len(executed) != 1:
+    if outcome.status != 1 or len(declared) != 1 or not executed:
         return f"has status {outcome.status}, declares {len(declared)} messages and executes {len(executed)}"
     return ""
 

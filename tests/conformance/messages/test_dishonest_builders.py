@@ -22,6 +22,7 @@ from plait.interop.identifiers import Identifier, LogIndex, MessageChainId
 from plait.interop.messages import CROSS_L2_INBOX, MESSENGER, Log, relay_calldata
 from plait.interop.relay_fees import RELAY_FEES
 from plait.interop.relays import Relay, relays_of
+from plait.limits import MESSAGES_ASKED_PER_SUB_BLOCK_MAX
 from plait.native import PENDING, Transaction, decode_transactions, keccak256
 from plait.node.relayer import LocalRelayer
 from plait.ordering.queues import Ready
@@ -642,6 +643,57 @@ def test_demands_that_show_one_after_the_other_do_not_keep_others_out(stage: Sta
     dropped = {bytes(each.hash) for each in prepared.dropped}
     assert dropped & {keccak256(raw) for raw in raws}, "the contract demanded nothing"
     assert prepared.transactions >= 2, "nobody's transaction went in"
+
+
+def test_declarations_that_never_come_true_are_asked_after_once_and_within_a_bound(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flood of transactions that declare many good messages and at last one that a sealed block does not have: few
+    logs are looked up per sub-block, all of the flood is dropped in the end, and the transfers of others go in."""
+    relay = stage.sent()
+    stage.decide(stage.prepare(pause_ms=1_000))
+    wrong = moved(relay, log_index=77)
+    keys = [*relay.keys * 62, *wrong.keys]
+    flood = [
+        wallet.sign_1559(B, 0, to=RECIPIENTS[0], gas_limit=300_000, access_list=[(CROSS_L2_INBOX, keys)])
+        for wallet in (Wallet.of_index(index, "flood") for index in range(100))
+    ]
+    asked: list[object] = []
+    real = building.lookup_of
+    monkeypatch.setattr(
+        building, "lookup_of", lambda candidate: lambda *at: (asked.append(at), real(candidate)(*at))[1]
+    )
+    waiting = {keccak256(raw): raw for raw in flood}
+    for _ in range(4):
+        asked.clear()
+        transfer = ALICE.sign_1559(B, stage.nonce(B, ALICE), to=RECIPIENTS[0], value=1)
+        prepared = stage.prepare({B: [transfer, *waiting.values()]})
+        assert len(asked) <= 2 * MESSAGES_ASKED_PER_SUB_BLOCK_MAX
+        assert prepared.transactions == 1
+        for dropped in prepared.dropped:
+            assert dropped.code == "message_missing"
+            del waiting[bytes(dropped.hash)]
+        stage.decide(prepared)
+    assert not waiting
+
+
+def test_many_messages_and_strange_chains_do_not_stop_a_builder(stage: Stage) -> None:
+    """Far too many messages, and a future one before one of a chain that nobody knows: dropped, or left to wait."""
+    relay = stage.sent()
+    at = relay.message.identifier
+    future, strange = moved(relay, timestamp=at.timestamp + 90), moved(relay, chain_id=77)
+    awaited = moved(relay, log_index=at.log_index + 9)
+    for wallet, keys, code in (
+        (ALICE, [*relay.keys * 300], "message_too_many"),
+        (BOB, [*future.keys, *strange.keys], None),
+        (CAROL, [*awaited.keys, *strange.keys], "chain_unknown"),
+    ):
+        raw = wallet.sign_1559(
+            B, stage.nonce(B, wallet), to=RECIPIENTS[0], gas_limit=2_000_000, access_list=[(CROSS_L2_INBOX, keys)]
+        )
+        prepared = stage.prepare({B: [raw]}, pause_ms=0)
+        assert prepared.transactions == 0
+        assert [dropped.code for dropped in prepared.dropped] == ([code] if code else [])
 
 
 def test_pairs_of_wallets_are_funded(stage: Stage) -> None:
