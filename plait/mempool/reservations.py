@@ -210,7 +210,8 @@ class Reservations:
     def taken_by_other(self, terms: BundleTerms, reservation_id: bytes | None) -> Place | None:
         """A reserved block that a pinned bundle touches without carrying its reservation.
 
-        A leg without a pin of its own counts too: it runs in the slot that the other pins fix.
+        A leg without a pin of its own counts too: it runs in the slot that the other pins fix. Deliveries of a bundle
+        that requires them may be on any rollup.
         """
         first, last = self.pinned_slots(terms.pins)
         if not terms.pins:
@@ -219,7 +220,7 @@ class Reservations:
         for reservation in self._live.values():
             if reservation.id != reservation_id and first <= reservation.slot <= last:
                 for place in reservation.places:
-                    if place[0] in touched:
+                    if place[0] in touched or terms.delivery_required:
                         return place
         return None
 

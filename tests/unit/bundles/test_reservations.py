@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from plait.errors import BundleRefused
@@ -150,6 +151,8 @@ def test_pins_of_a_live_reservation_need_its_id() -> None:
     assert check(made, terms([1]), 8, found.id) == "reserve_lost"
     assert check(made, terms([1, 3], (3, 10, 0)), 8) == "reserve_taken", "its leg on 1 would run at the reserved top"
     assert check(made, terms([3], (3, 10, 0)), 8) is None
+    delivering = msgspec.structs.replace(terms([3], (3, 10, 0)), delivery_required=True)
+    assert check(made, delivering, 8) == "reserve_taken", "its deliveries could be anywhere"
     assert check(made, terms([1, 2]), 8) is None, "bundles without pins stand behind pinned ones"
     assert check(made, terms([1], (1, 9, 0)), 8) is None
     assert check(made, mine, 10, found.id) is None
