@@ -21,7 +21,7 @@ from plait.interop.cycles import SameTimeExecution, chains_in_cycles
 from plait.interop.identifiers import LogIndex, MessageChainId, log_hash_of, payload_hash_of
 from plait.interop.messages import Log, decode_executing_message, is_executing_message
 from plait.interop.validity import InitiatingLog, InteropChain, InteropSet, LogAbsence, refuse_execution
-from plait.native import Transaction, decode_transactions
+from plait.native import Transaction, declaring, decode_transactions
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
 from plait.types import Address, BlockNumber, Hash32, Seconds
 from tests.conformance.messages.checker import INBOX, Claim, Judged, Malformed, declared_by, judge
@@ -253,6 +253,8 @@ def test_both_readers_find_the_same_access_list_in_raw_transactions() -> None:
             assert isinstance(transaction, Transaction)
             joined = [key for address, keys in expected if address == INBOX for key in keys]
             assert transaction.access_list_keys(INBOX) == joined
+            named = any(address == INBOX for address, _ in expected)
+            assert declaring([transaction], INBOX) == ([0] if named else [])
 
 
 def _random_claim(random: Random) -> Claim:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from random import Random
 
+from plait.types import RollupId
 from tests.conformance.messages.bundled_rollups import BundledRollups, Counts
 from tests.conformance.messages.checker import judge, unmet_demands
 from tests.conformance.messages.histories import History
@@ -68,3 +69,20 @@ def test_equal_seeds_give_equal_worlds() -> None:
             world.step()
         hashes.append(world.proposer.app_hash)
     assert hashes[0] == hashes[1]
+
+
+def test_the_cores_lookup_of_logs_is_what_the_raw_receipts_say() -> None:
+    """Every log of every sealed block is found at its place, with the block's timestamp, and none beyond the last."""
+    world = BundledRollups(2)
+    for _ in range(HEIGHTS):
+        world.step()
+    found = 0
+    for block in world.blocks():
+        rollup = world.judge.rollups[RollupId(block.chain_id)]
+        session = rollup.session()
+        for index, log in enumerate(block.logs):
+            expected = (block.timestamp, log.origin, list(log.topics), log.data)
+            assert session.log(block.number, index) == rollup.log(block.number, index) == expected
+            found += 1
+        assert session.log(block.number, len(block.logs)) is None
+    assert found > HEIGHTS
