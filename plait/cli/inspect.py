@@ -3,18 +3,20 @@
 import asyncio
 import re
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import click
 from rich.table import Table
 
 from plait.cli.output import EXIT_NO, fail, json_option, narrow, out, print_json, short, url_option
+from plait.cli.parts import executed, part_of, rows_of
 from plait.client import Client, RpcError
 from plait.errors import InvalidInput
 
 T = TypeVar("T")
-_HASH = re.compile(r"0x[0-9a-fA-F]{64}\Z")
+HASH = re.compile(r"0x[0-9a-fA-F]{64}\Z")
+_COLOURS = {"dropped": "red", "sealed": "green", "decided": "green"}
 
 
 def answer(work: Coroutine[Any, Any, T], *, as_json: bool) -> T:
@@ -108,7 +110,7 @@ def block(block: str, chain_id: int | None, transactions: bool, url: str, as_jso
       plait block 12 --rollup 902
       plait block pending --transactions
     """
-    wanted = block if _HASH.match(block) else _number(block)
+    wanted = block if HASH.match(block) else _number(block)
     found = answer(_block(url, chain_id, wanted), as_json=as_json)
     if found is None:
         fail(InvalidInput(f"There is no block {block}.", code="block_unknown"), as_json=as_json)
@@ -122,7 +124,7 @@ async def _block(url: str, chain_id: int | None, block: str) -> dict[str, Any] |
     async with Client(url) as client:
         rollups = await client.call("plait_rollups")
         rollup = client.at(str(_pick(rollups, chain_id)))
-        if _HASH.match(block):
+        if HASH.match(block):
             found = await rollup.call("eth_getBlockByHash", block, True)
         else:
             found = await rollup.call("eth_getBlockByNumber", block, True)
@@ -186,7 +188,7 @@ def tx(hash_: str, chain_id: int | None, wait: str | None, seconds: float, url: 
 
     Exits 1 when nothing is known of it, when it was dropped, or when it has not got as far as --wait asks.
     """
-    if not _HASH.match(hash_):
+    if not HASH.match(hash_):
         raise click.BadParameter("a transaction hash is 0x and 64 hex digits", param_hint="HASH")
     found = answer(_transaction(url, hash_, chain_id, wait, seconds), as_json=as_json)
     if found is None:
@@ -195,38 +197,63 @@ def tx(hash_: str, chain_id: int | None, wait: str | None, seconds: float, url: 
         print_json(found)
     else:
         _print_transaction(found)
-    if found["status"] == "dropped" or (wait is not None and not _reached(found, wait)):
+    if found["status"] == "dropped" or (wait is not None and not reached(found, wait)):
         raise SystemExit(EXIT_NO)
 
 
 async def _transaction(
     url: str, hash_: str, chain_id: int | None, wait: str | None, seconds: float
 ) -> dict[str, Any] | None:
-    deadline = time.monotonic() + seconds
     parameters = (hash_,) if chain_id is None else (hash_, chain_id)
     async with Client(url) as client:
         if chain_id is not None:
             _pick(await client.call("plait_rollups"), chain_id)
-        while True:
-            found = await client.call("plait_getTransactionStatus", *parameters)
-            done = wait is None or (found is not None and (_reached(found, wait) or found["status"] == "dropped"))
-            if done or time.monotonic() > deadline:
-                break
-            await asyncio.sleep(0.1)
+        found = await follow(lambda: client.call("plait_getTransactionStatus", *parameters), wait, seconds)
         if found is None:
             return None
         detail = await client.at(str(found["rollupId"])).call("eth_getTransactionByHash", hash_)
-        return {**found, "transaction": detail}
+        shown: dict[str, Any] = {**found, "transaction": detail}
+        if found.get("height") is not None:
+            proof = await client.call("plait_getInclusionProof", found["rollupId"], hash_)
+            shown["partOf"] = None if proof is None else part_of(proof["item"])
+        if detail is not None:
+            shown["executes"] = executed(detail)
+        return shown
 
 
-def _reached(found: dict[str, Any], level: str) -> bool:
+async def follow(
+    ask: Callable[[], Awaitable[dict[str, Any] | None]], wait: str | None, seconds: float
+) -> dict[str, Any] | None:
+    """The first answer that has reached a level or never will; the last one when the time is over."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = await ask()
+        done = wait is None or (found is not None and (reached(found, wait) or found["status"] == "dropped"))
+        if done or time.monotonic() > deadline:
+            return found
+        await asyncio.sleep(0.1)
+
+
+def reached(found: dict[str, Any], level: str) -> bool:
+    """Whether a status is at this level or beyond."""
     order = ["received", "decided", "sealed"]
     return found["level"] in order and order.index(found["level"]) >= order.index(level)
 
 
+def colour_of(found: dict[str, Any]) -> str:
+    """Of a status on the terminal."""
+    return _COLOURS.get(found["status"], "yellow")
+
+
+def outcome_of(found: dict[str, Any]) -> str | None:
+    """What a decided transaction came to; None before."""
+    if found.get("succeeded") is None:
+        return None
+    return f"{'succeeded' if found['succeeded'] else 'reverted'}, gas used {found['gasUsed']:,}"
+
+
 def _print_transaction(found: dict[str, Any]) -> None:
-    colour = {"dropped": "red", "sealed": "green", "decided": "green"}.get(found["status"], "yellow")
-    out.print(f"[bold]{found['hash']}[/] on rollup {found['rollupId']}: [{colour}]{found['status']}[/]")
+    out.print(f"[bold]{found['hash']}[/] on rollup {found['rollupId']}: [{colour_of(found)}]{found['status']}[/]")
     rows: list[tuple[str, str]] = []
     if found.get("reason"):
         rows.append(("reason", f"{found['reason']} ({found['code']})"))
@@ -236,8 +263,10 @@ def _print_transaction(found: dict[str, Any]) -> None:
         rows.append(
             ("block", f"{found['blockNumber']}, index {found['transactionIndex']}, {found.get('blockHash') or 'open'}")
         )
-    if found.get("succeeded") is not None:
-        rows.append(("outcome", f"{'succeeded' if found['succeeded'] else 'reverted'}, gas used {found['gasUsed']:,}"))
+    outcome = outcome_of(found)
+    if outcome is not None:
+        rows.append(("outcome", outcome))
+    rows += rows_of(found)
     detail = found.get("transaction")
     if detail is not None:
         rows.append(("from", detail["from"]))

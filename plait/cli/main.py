@@ -19,6 +19,7 @@ _COMMANDS = {
     "watch": ("plait.cli.watch", "Watch slots, sub-blocks and blocks live."),
     "block": ("plait.cli.inspect", "Show a rollup's block."),
     "tx": ("plait.cli.inspect", "Show a transaction and how far it has got."),
+    "bundle": ("plait.cli.bundle", "Show a bundle: its legs, deliveries, and why it failed."),
     "verify-log": ("plait.cli.verify", "Replay the decided log and compare every root."),
     "genesis": ("plait.cli.genesis", "Write a rollup's genesis file for op-geth."),
     "version": ("plait.cli.version", "Show versions of Plait and what it runs on."),
@@ -68,6 +69,7 @@ def plait() -> None:
       plait devnet                      two rollups on http://127.0.0.1:8545/901 and /902
       plait watch                       in a second terminal: what it does, live
       plait tx 0x...                    how far a transaction has got
+      plait bundle 0x...                how far a bundle has got, or why it failed
     """
 
 

@@ -95,7 +95,10 @@ class View:
 
     def _sub_blocks(self) -> Table:
         table = Table(expand=True, box=None, title="decided sub-blocks, newest first", title_justify="left")
-        for heading in ("height", "slot", "sub", "transactions per rollup", "sealed blocks"):
+        headings = ["height", "slot", "sub", "bundles", "relayed", "transactions per rollup", "sealed blocks"]
+        if narrow():
+            headings.remove("relayed")
+        for heading in headings:
             table.add_column(heading, no_wrap=True)
         for one in list(self.recent)[-12:][::-1]:
             counts = [
@@ -107,15 +110,20 @@ class View:
                 for part in one["rollups"]
                 if part["sealed"]
             ]
-            table.add_row(
-                str(one["height"]), str(one["slot"]), str(one["subIndex"]), "  ".join(counts) or "-", "  ".join(sealed)
-            )
+            cells = [one["height"], one["slot"], one["subIndex"], len(one["bundles"]) or "-"]
+            cells += [] if narrow() else [relayed_of(one) or "-"]
+            table.add_row(*map(str, cells), "  ".join(counts) or "-", "  ".join(sealed))
         return table
 
 
 def count_of(sub_block: dict[str, Any]) -> int:
     """Transactions of a sub-block over all rollups."""
     return sum(len(part["transactions"]) for part in sub_block["rollups"])
+
+
+def relayed_of(sub_block: dict[str, Any]) -> int:
+    """How many of them deliver messages between rollups, or claim fees for that."""
+    return sum(part["relayed"] for part in sub_block["rollups"])
 
 
 def bar(share: float, width: int = 8) -> str:

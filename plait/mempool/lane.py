@@ -19,6 +19,7 @@ from typing import Protocol
 
 from plait.limits import (
     POOL_CANDIDATES_PER_SENDER_MAX,
+    POOL_FEE_CAP_SHARE_MIN_PERCENT,
     POOL_PENDING_LIFETIME_S,
     POOL_PROMOTED_MAX,
     POOL_QUEUED_LIFETIME_S,
@@ -114,6 +115,7 @@ class Lane:
         self._tails_base_fee = 0
         self._sweep: list[Account] = []
         self.base_fee: Wei
+        self.fee_cap_min: int
         self.gas_limit: Gas
         self.da_bytes_max: int
         self.open_number: BlockNumber
@@ -134,14 +136,19 @@ class Lane:
             scalar, number = open_block.da_footprint_scalar, open_block.number
         self.da_bytes_max = self.gas_limit // (scalar or DA_FOOTPRINT_GAS_SCALAR_DEFAULT)
         self.open_number = BlockNumber(number)
+        self.fee_cap_min = max(self.parameters.min_base_fee, self.base_fee * POOL_FEE_CAP_SHARE_MIN_PERCENT // 100)
 
     # ------------------------------------------------------------ counters and tiers
     def count_pending(self, entries: Iterable[Admitted], sign: int) -> None:
         """Adds (1) or removes (-1) executable transactions in the counters."""
+        count = gas = size = 0
         for entry in entries:
-            self.pending_count += sign
-            self.pending_gas += sign * entry.gas_limit
-            self.pending_bytes += sign * entry.size
+            count += 1
+            gas += entry.gas_limit
+            size += entry.size
+        self.pending_count += sign * count
+        self.pending_gas += sign * gas
+        self.pending_bytes += sign * size
 
     def promote(self, account: Account, now_ms: Milliseconds) -> None:
         """Makes executable what follows an account's executable transactions; remembers it for those who listen."""
@@ -259,23 +266,28 @@ class Lane:
         self.decided_count += len(hashes)
         pop, accounts = self.by_hash.pop, self.accounts
         following: dict[Account, int] = {}
+        size = 0
         for hash_, transaction in zip(hashes, transactions, strict=True):
             entry = pop(hash_, None)
             if entry is not None:
-                self.bytes -= entry.size
-                entry.account.cost -= entry.cost
-                following[entry.account] = entry.nonce + 1
-            elif (account := accounts.get(transaction.sender)) is not None:
-                following[account] = transaction.nonce + 1
+                account = entry.account
+                size += entry.size
+                account.cost -= entry.cost
+                following[account] = entry.nonce + 1
+            elif (other := accounts.get(transaction.sender)) is not None:
+                following[other] = transaction.nonce + 1
+        self.bytes -= size
+        executed: list[Admitted] = []
         for account, next_nonce in following.items():
-            executable = account.pending[: max(0, next_nonce - account.next_nonce)]
-            self.count_pending(executable, -1)
+            executed += account.pending[: max(0, next_nonce - account.next_nonce)]
             for entry in account.advance(next_nonce):
                 if entry.hash in self.by_hash:
                     self.forget(entry, DroppedEnd("nonce_used", sentence("nonce_used", f"nonce {entry.nonce}")))
-            self.promote(account, time_ms)
+            if account.queued:
+                self.promote(account, time_ms)
             self.place(account)
             self.added(account)
+        self.count_pending(executed, -1)
         self.history.remember(hashes, end)
         self.waiters.decided(hashes, end)
         self._recheck(following, time_ms)
@@ -283,7 +295,7 @@ class Lane:
     def _recheck(self, touched: Iterable[Account], time_ms: Milliseconds) -> None:
         """A sender that spent more than foreseen keeps only what it can still pay one by one; execution decides about
         sums."""
-        rest = [account for account in touched if len(account)]
+        rest = [account for account in touched if account.pending or account.queued]
         if not rest:
             return
         states = self.rollup.accounts([account.address for account in rest], -1)

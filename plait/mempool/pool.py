@@ -26,7 +26,6 @@ from typing import Literal, NamedTuple, Protocol
 from plait.errors import TransactionRefused
 from plait.limits import (
     POOL_BYTES_MAX,
-    POOL_FEE_CAP_SHARE_MIN_PERCENT,
     POOL_NONCE_GAP_MAX,
     POOL_PRICE_BUMP_PERCENT,
     POOL_TRANSACTIONS_MAX,
@@ -179,7 +178,12 @@ class Pool:
         if hash_ in lane.by_hash:
             raise refusal("already_known", "0x" + hash_.hex())
         gas_limit, fee_cap, nonce = transaction.gas_limit, transaction.max_fee_per_gas, transaction.nonce
-        _check_block_rules(lane, transaction, gas_limit, fee_cap)
+        if not (
+            transaction.intrinsic_gas <= gas_limit <= lane.gas_limit
+            and transaction.da_size <= lane.da_bytes_max
+            and fee_cap >= lane.fee_cap_min
+        ):
+            raise _block_rule_broken(lane, transaction, gas_limit, fee_cap)
         state_nonce, balance, has_code = state
         if has_code and not lane.rollup.code(address, AT_PENDING).startswith(DELEGATION_PREFIX):
             raise refusal("sender_not_eoa", f"address 0x{address.hex()}", address="0x" + address.hex())
@@ -226,25 +230,25 @@ class Pool:
     def _insert(
         self, lane: Lane, account: Account, entry: Admitted, executable_nonce: int, now_ms: Milliseconds
     ) -> None:
-        if len(account) >= self.limits.per_sender_max:
+        limits, size = self.limits, entry.size
+        if len(account.pending) + len(account.queued) >= limits.per_sender_max:
             self._make_room_of_sender(lane, account, entry)
-        if self.count >= self.limits.transactions_max or self.bytes + entry.size > self.limits.bytes_max:
+        if self.count >= limits.transactions_max or self.bytes + size > limits.bytes_max:
             self._make_room(lane, entry)
         lane.accounts[account.address] = account
         lane.by_hash[entry.hash] = entry
         self.count += 1
-        lane.bytes += entry.size
-        self.bytes += entry.size
+        lane.bytes += size
+        self.bytes += size
         account.cost += entry.cost
-        if len(lane.history):
-            lane.history.forget(entry.hash)
+        lane.history.forget(entry.hash)
         if entry.nonce != executable_nonce:
             account.queued[entry.nonce] = entry
         else:
             account.append(entry, now_ms)
             lane.pending_count += 1
             lane.pending_gas += entry.gas_limit
-            lane.pending_bytes += entry.size
+            lane.pending_bytes += size
             if account.queued:
                 lane.promote(account, now_ms)
             if account.tier < 0:
@@ -433,21 +437,21 @@ def _of_native(found: Refusal) -> TransactionRefused:
     return TransactionRefused(found.message, code=found.code)
 
 
-def _check_block_rules(lane: Lane, transaction: Transaction, gas_limit: int, fee_cap: int) -> None:
+def _block_rule_broken(lane: Lane, transaction: Transaction, gas_limit: int, fee_cap: int) -> TransactionRefused:
+    """The first rule of the open block that a transaction breaks; it breaks one."""
     intrinsic = transaction.intrinsic_gas
     if gas_limit < intrinsic:
         details = f"gas {gas_limit}, minimum needed {intrinsic}"
-        raise refusal("intrinsic_gas_too_low", details, gas=gas_limit, minimum=intrinsic)
+        return refusal("intrinsic_gas_too_low", details, gas=gas_limit, minimum=intrinsic)
     if gas_limit > lane.gas_limit:
         details = f"gas {gas_limit}, block gas limit {lane.gas_limit}"
-        raise refusal("gas_limit_exceeds_block", details, gas=gas_limit, limit=lane.gas_limit)
+        return refusal("gas_limit_exceeds_block", details, gas=gas_limit, limit=lane.gas_limit)
     if transaction.da_size > lane.da_bytes_max:
         details = f"estimated {transaction.da_size} bytes, limit {lane.da_bytes_max}"
-        raise refusal("da_exceeds_block", details, da_bytes=transaction.da_size, limit=lane.da_bytes_max)
-    floor = max(lane.parameters.min_base_fee, lane.base_fee * POOL_FEE_CAP_SHARE_MIN_PERCENT // 100)
-    if fee_cap < floor:
-        details = f"maxFeePerGas {fee_cap}, baseFee {lane.base_fee}, lowest accepted {floor}"
-        raise refusal("fee_cap_too_low", details, fee_cap=fee_cap, base_fee=lane.base_fee, minimum=floor)
+        return refusal("da_exceeds_block", details, da_bytes=transaction.da_size, limit=lane.da_bytes_max)
+    floor = lane.fee_cap_min
+    details = f"maxFeePerGas {fee_cap}, baseFee {lane.base_fee}, lowest accepted {floor}"
+    return refusal("fee_cap_too_low", details, fee_cap=fee_cap, base_fee=lane.base_fee, minimum=floor)
 
 
 def _check_replacement(before: Admitted, entry: Admitted) -> None:

@@ -40,12 +40,16 @@ class Counters(Collector):
 
     def observe(self, method: str, seconds: float, error: int | None) -> None:
         """One answered call."""
+        self.observe_batch(method, 1, seconds, int(error is not None))
+
+    def observe_batch(self, method: str, calls: int, seconds: float, errors: int) -> None:
+        """Calls that were answered together: how many, in how much time, and how many of them with an error."""
         total = self._totals.get(method)
         if total is None:
             total = self._totals.setdefault(method if method in METHODS else UNKNOWN, Total())
-        total.calls += 1
+        total.calls += calls
         total.seconds += seconds
-        total.errors += error is not None
+        total.errors += errors
 
     def all(self) -> Total:
         """Over all methods."""

@@ -15,7 +15,7 @@ Level 7.
 
 import re
 import time
-from binascii import unhexlify
+from binascii import hexlify, unhexlify
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
@@ -168,33 +168,36 @@ class Dispatcher:
         refused: dict[int, RpcError] = {}
         for place, send in enumerate(sends):
             identity = bytes(send.id)
-            if send.method != _SEND or send.jsonrpc != "2.0" or identity[:1] in {b"{", b"["}:
+            if send.method != _SEND or send.jsonrpc != "2.0" or identity.startswith((b"{", b"[")):
                 return None
             ids.append(identity)
             text = send.params[0]
             try:
-                if text[:2] != "0x":
+                if not text.startswith("0x"):
                     data_of_hex(text)
                 raw = unhexlify(text[2:])
             except ValueError:
                 refused[place] = _bad_hex(text)
                 continue
-            if is_too_short(raw):
+            if len(raw) < 2 and is_too_short(raw):
                 refused[place] = TOO_SHORT
             else:
                 raws.append(raw)
         started = time.perf_counter()
-        results = iter(await submit(endpoint, raws))
-        seconds = (time.perf_counter() - started) / len(sends)
+        results = await submit(endpoint, raws)
+        for place in sorted(refused):
+            results.insert(place, refused[place])
+        seconds = time.perf_counter() - started
         answers: list[bytes] = []
-        for place, identity in enumerate(ids):
-            result = refused.get(place) or next(results)
-            if isinstance(result, bytes):
-                answers.append(b'{"jsonrpc":"2.0","id":%b,"result":"0x%b"}' % (identity, result.hex().encode()))
-                self._counters.observe(_SEND, seconds, None)
+        errors = 0
+        for identity, result in zip(ids, results, strict=True):
+            if type(result) is bytes:
+                answers.append(b'{"jsonrpc":"2.0","id":%b,"result":"0x%b"}' % (identity, hexlify(result)))
             else:
+                assert isinstance(result, RpcError)
                 answers.append(_failure(identity, result))
-                self._counters.observe(_SEND, seconds, result.number)
+                errors += 1
+        self._counters.observe_batch(_SEND, len(sends), seconds, errors)
         return b"[" + b",".join(answers) + b"]"
 
     # ------------------------------------------------------------ one call

@@ -16,7 +16,9 @@ from plait.codec.bundle import decode_leg
 from plait.limits import DELIVERIES_PER_BUNDLE_MAX
 from plait.native import Transaction, keccak256, keccak256_many
 from plait.protocol.proposal import (
+    DELIVERIES_KIND,
     LEG_HEAD_BYTES,
+    RELAY_KIND,
     Proposal,
     bundled_count,
     decode_proposal,
@@ -148,12 +150,21 @@ def sub_block(proposal: Proposal, proposal_bytes: bytes, app_hash: Hash32, ids: 
             {
                 "rollupId": rollup_id,
                 "itemsRoot": hex_of(root),
-                "transactions": [hex_of(hash_) for item in item_hashes(items.get(rollup_id, [])) for hash_ in item],
+                **_transactions(items.get(rollup_id, [])),
                 "sealed": [{"number": number, "hash": hex_of(hash_)} for number, hash_ in sealed.get(rollup_id, ())],
             }
             for rollup_id, root in zip(ids, header.commitment.items_roots, strict=True)
         ],
     }
+
+
+def _transactions(items: Sequence[bytes]) -> dict[str, Any]:
+    """Hashes in order, and how many of them are a relayer's: deliveries of messages, and claims of fees."""
+    hashes = item_hashes(items)
+    relayed = sum(
+        len(held) for item, held in zip(items, hashes, strict=True) if item[:1] in {DELIVERIES_KIND, RELAY_KIND}
+    )
+    return {"transactions": [hex_of(hash_) for held in hashes for hash_ in held], "relayed": relayed}
 
 
 def sub_block_json(proposal_bytes: bytes, app_hash: Hash32, ids: Sequence[RollupId]) -> bytes:

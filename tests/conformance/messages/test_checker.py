@@ -1,5 +1,5 @@
 """The checker accepts histories that are valid by construction, from raw bytes as well as read; the mutations and the
-comparison with plait/interop are in test_mutations.py and test_agreement.py.
+comparison with plait/interop are in test_judge_mutations.py and test_agreement.py.
 
 More: PLAIT_MESSAGES_SEEDS=20000 pytest tests/conformance/messages
 """

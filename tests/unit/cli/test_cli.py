@@ -52,11 +52,24 @@ def test_the_program_ends_with_the_exit_code() -> None:
 def test_help_names_every_command_and_the_exit_codes(plait: Callable[..., Done]) -> None:
     done = plait("--help")
     assert done.returncode == 0
-    for word in ("devnet", "status", "watch", "block", "tx", "verify-log", "genesis", "version", "Exit codes"):
+    for word in (
+        "devnet",
+        "status",
+        "watch",
+        "block",
+        "tx",
+        "bundle",
+        "verify-log",
+        "genesis",
+        "version",
+        "Exit codes",
+    ):
         assert word in done.stdout
 
 
-@pytest.mark.parametrize("command", ["devnet", "status", "watch", "block", "tx", "verify-log", "genesis", "version"])
+@pytest.mark.parametrize(
+    "command", ["devnet", "status", "watch", "block", "tx", "bundle", "verify-log", "genesis", "version"]
+)
 def test_every_command_has_help_and_json(plait: Callable[..., Done], command: str) -> None:
     done = plait(command, "--help")
     assert done.returncode == 0
@@ -91,7 +104,14 @@ def test_an_error_is_one_sentence_with_a_code(
 
 @pytest.mark.parametrize(
     "arguments",
-    [("fly",), ("devnet", "--rollups", "x"), ("tx", "0x12"), ("block", "twelve"), ("devnet", "--policy", "no")],
+    [
+        ("fly",),
+        ("devnet", "--rollups", "x"),
+        ("tx", "0x12"),
+        ("bundle", "0x12"),
+        ("block", "twelve"),
+        ("devnet", "--policy", "no"),
+    ],
 )
 def test_a_command_line_that_is_not_understood_exits_with_2(
     plait: Callable[..., Done], arguments: tuple[str, ...]
@@ -141,11 +161,24 @@ def test_the_tables_are_whole_at_this_width(width: int, monkeypatch: pytest.Monk
     view = View(network)
     view.pool, view.health = pool, health
     parts = [
-        {"rollupId": one, "transactions": [0] * 1_502, "sealed": [{"number": 32_000, "hash": "0x" + "ab" * 32}]}
+        {
+            "rollupId": one,
+            "transactions": [0] * 1_502,
+            "relayed": 1_024,
+            "sealed": [{"number": 32_000, "hash": "0x" + "ab" * 32}],
+        }
         for one in (901, 902)
     ]
     view.add(
-        {"height": 128_000, "slot": 32_000, "subIndex": 3, "timeMs": 0, "appHash": "0x" + "00" * 32, "rollups": parts}
+        {
+            "height": 128_000,
+            "slot": 32_000,
+            "subIndex": 3,
+            "timeMs": 0,
+            "appHash": "0x" + "00" * 32,
+            "rollups": parts,
+            "bundles": [0] * 1_000,
+        }
     )
     slot = {"height": 1, "slot": 1, "subIndex": 0, "clockSlot": 1, "clockMs": 2_000}
     with out.capture() as captured:
