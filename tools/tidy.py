@@ -4,6 +4,7 @@
 - no registry's address and no path of a developer's machine in any committed file
 - every module of the package opens with a docstring (its specification)
 - documentation links point at files that exist
+- no two files of tests have one name (pytest imports them by it)
 """
 
 import re
@@ -64,9 +65,22 @@ def findings(path: Path) -> list[str]:
     return found
 
 
+def doubled(paths: list[Path]) -> list[str]:
+    """Files of tests that share a name."""
+    found: list[str] = []
+    seen: dict[str, Path] = {}
+    for path in paths:
+        if path.name.startswith("test_") and path.suffix == ".py":
+            other = seen.setdefault(path.name, path)
+            if other != path:
+                found.append(f"{path.relative_to(ROOT)}: has the name of {other.relative_to(ROOT)}")
+    return found
+
+
 def main() -> int:
     """Prints the findings; returns the exit code."""
-    found = [finding for path in tracked() for finding in findings(path)]
+    paths = tracked()
+    found = [finding for path in paths for finding in findings(path)] + doubled(paths)
     for finding in found:
         print(finding)
     return 1 if found else 0
