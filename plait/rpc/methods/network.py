@@ -124,8 +124,8 @@ def _record(endpoint: Endpoint, height: int | None) -> DecidedRecord | None:
     example=("latest",),
 )
 def get_sub_block(endpoint: Endpoint, height: int | None) -> dict[str, Any] | None:
-    """A decided sub-block by height or `latest`: position, commitments, per rollup its transactions and sealed
-    blocks."""
+    """A decided sub-block by height or `latest`: position, commitments, bundles, per rollup its transactions (`relayed`
+    of them are a relayer's) and sealed blocks."""
     record = _record(endpoint, height)
     if record is None:
         return None
