@@ -51,6 +51,9 @@ async def test_bundles_deliveries_and_relays_are_explained(tmp_path: Path) -> No
             bad = (
                 Bundle().leg(901, signed(1, 901, RECIPIENT, 1)).leg(902, signed(1, 902, CROSS_L2_INBOX, 0, b"\xff" * 4))
             )
+            slot = (await client.call("plait_slot"))["clockSlot"]
+            late = Bundle().leg(901, signed(3, 901, RECIPIENT, 1, nonce=9)).deadline(slot + 1)
+            late_hash = await client.send(late)
             good_hash, bad_hash = await client.send(good), await client.send(bad)
             plain = await client.at("902").call("eth_sendRawTransaction", "0x" + over_the_bridge(2, 902, 901).hex())
         found = await shown("bundle", good_hash, "--wait", "sealed", *url)
@@ -68,6 +71,9 @@ async def test_bundles_deliveries_and_relays_are_explained(tmp_path: Path) -> No
         assert (code, "received" in text) == (0, True), text
         assert "failed last transaction 0 of the leg on rollup 902: execution reverted (bundle_leg_failed)" in text
         await shown("bundle", bad_hash, "--wait", "decided", "--timeout", "0.2", *url, code=1)
+        code, text = await plait("bundle", late_hash, "--wait", "decided", *url)
+        assert (code, "dropped" in text) == (1, True), text
+        assert "(bundle_expired)" in text
         code, text = await plait("bundle", "0x" + "11" * 32, *url)
         assert (code, "bundle_unknown" in text) == (1, True), text
         sent = await shown("tx", plain, "--wait", "sealed", *url)
