@@ -30,7 +30,6 @@ from plait.protocol import building, bundles
 from plait.protocol.relaying import RelaysRun
 from plait.protocol.requests import Accepted, FinalizeRequest, PreparedProposal, PrepareRequest, ProcessRequest
 from plait.types import (
-    Address,
     BlockNumber,
     Bundle,
     Comparison,
@@ -694,9 +693,3 @@ def test_many_messages_and_strange_chains_do_not_stop_a_builder(stage: Stage) ->
         prepared = stage.prepare({B: [raw]}, pause_ms=0)
         assert prepared.transactions == 0
         assert [dropped.code for dropped in prepared.dropped] == ([code] if code else [])
-
-
-def test_pairs_of_wallets_are_funded(stage: Stage) -> None:
-    """The wallets of this file can pay."""
-    for wallet in (*PAIRED, ALICE, BOB, CAROL):
-        assert stage.proposer.rollups[A].accounts([Address(wallet.address)], PENDING)[0][1] > 10**18
