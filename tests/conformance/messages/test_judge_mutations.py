@@ -1,8 +1,8 @@
 """Every mutation of a valid history is refused at the mutated message, for the reason that was broken; and every rule
 of the checker is needed: without it some mutation passes.
 
-`pytest tests/conformance/messages/test_judge_mutations.py -s` prints the table: per mutation how often it was applied, and
-which rules alone refused it (a checker without that rule accepts the mutated message).
+`pytest tests/conformance/messages/test_judge_mutations.py -s` prints the table: per mutation how often it was applied,
+and which rules alone refused it (a checker without that rule accepts the mutated message).
 More: PLAIT_MESSAGES_SEEDS=20000 pytest tests/conformance/messages
 """
 
