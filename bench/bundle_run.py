@@ -6,6 +6,7 @@ seconds the CPU time of the process is taken, because other work on the machine 
 """
 
 import asyncio
+import gc
 import tempfile
 import time
 from dataclasses import dataclass
@@ -113,6 +114,7 @@ async def _measure(load: BundleLoad, folder: Path, as_bundles: bool) -> Run:
 
 
 def measure(load: BundleLoad, *, as_bundles: bool = True) -> Run:
-    """One run on a fresh node with its log in a temporary folder."""
+    """One run on a fresh node with its log in a temporary folder. What earlier runs left is collected first."""
+    gc.collect()
     with tempfile.TemporaryDirectory() as folder:
         return asyncio.run(_measure(load, Path(folder) / "data", as_bundles))
