@@ -134,7 +134,7 @@ def sent_messages(candidate: Candidate, sets: InteropSets, ran: RanByRollup) -> 
                     continue
                 try:
                     relays = relays_of(
-                        [Log(Address(address), [Hash32(topic) for topic in topics], data)],
+                        [log_of(address, topics, data)],
                         first_log_index=LogIndex(index),
                         block_number=BlockNumber(block.number),
                         timestamp=Seconds(block.timestamp),
@@ -186,24 +186,28 @@ def _declares_one(transaction: Transaction) -> bool:
         return False
 
 
-def demanded_by(outcomes: Outcomes) -> set[int]:
-    """Positions of the transactions that demand a delivery."""
-    return {
-        index
+def _demands(outcomes: Outcomes) -> list[tuple[int, Hash32]]:
+    """(position of the transaction, hash of the message) of every demand for a delivery, in order."""
+    return [
+        (index, Hash32(topics[1]))
         for index, _, _, topics, _ in outcomes.logs_of([RELAY_FEES])
         if len(topics) == 2 and topics[0] == DELIVERY_REQUIRED_TOPIC
-    }
+    ]
+
+
+def demanded_by(outcomes: Outcomes) -> set[int]:
+    """Positions of the transactions that demand a delivery."""
+    return {index for index, _ in _demands(outcomes)}
 
 
 def demanded_messages(sets: InteropSets, ran: RanByRollup) -> frozenset[Hash32]:
     """Hashes of the messages whose delivery in the same bundle a step demands (RelayFees.requireDelivery)."""
     return frozenset(
-        Hash32(topics[1])
+        message_hash
         for rollup_id, parts in ran.items()
         if rollup_id in sets
         for one in parts
-        for _, _, _, topics, _ in one.outcomes.logs_of([RELAY_FEES])
-        if len(topics) == 2 and topics[0] == DELIVERY_REQUIRED_TOPIC
+        for _, message_hash in _demands(one.outcomes)
     )
 
 
@@ -314,13 +318,21 @@ def lookup_of(candidate: Candidate) -> LogLookup:
         if block is None or block_number > block.number:
             return LogAbsence.FUTURE_BLOCK
         found = session.log(block_number, log_index)
-        if found is None:
-            return LogAbsence.NO_SUCH_LOG
-        timestamp, address, topics, data = found
-        payload_hash = payload_hash_of([Hash32(topic) for topic in topics], data)
-        return InitiatingLog(timestamp=Seconds(timestamp), log_hash=log_hash_of(Address(address), payload_hash))
+        return LogAbsence.NO_SUCH_LOG if found is None else initiating_log(*found)
 
     return lookup
+
+
+def initiating_log(timestamp: int, address: bytes, topics: Sequence[bytes], data: bytes) -> InitiatingLog:
+    """A log as the native core finds it by its place, for a lookup's answer."""
+    log = log_of(address, topics, data)
+    log_hash = log_hash_of(log.address, payload_hash_of(log.topics, log.data))
+    return InitiatingLog(timestamp=Seconds(timestamp), log_hash=log_hash)
+
+
+def log_of(address: bytes, topics: Sequence[bytes], data: bytes) -> Log:
+    """A log as the native core reports it."""
+    return Log(Address(address), [Hash32(topic) for topic in topics], data)
 
 
 def _same_time_executions(
@@ -329,7 +341,7 @@ def _same_time_executions(
     """Raises MessageRefused for a malformed event of CrossL2Inbox."""
     found: list[SameTimeExecution] = []
     for _, index, address, topics, data in logs:
-        log = Log(Address(address), [Hash32(topic) for topic in topics], data)
+        log = log_of(address, topics, data)
         if not is_executing_message(log):
             continue
         at = decode_executing_message(log.topics, log.data).identifier

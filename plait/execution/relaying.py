@@ -26,14 +26,15 @@ from plait.execution.messages import (
     Ran,
     delivered_by,
     demanded_messages,
+    log_of,
     lookup_of,
     sent_messages,
 )
 from plait.interop.identifiers import LogIndex, MessageChainId
-from plait.interop.messages import CROSS_L2_INBOX, MESSENGER, RELAY_DESK, RELAY_FEES, Log
+from plait.interop.messages import CROSS_L2_INBOX, MESSENGER, RELAY_DESK, RELAY_FEES
 from plait.interop.relay_fees import Offer, claim_of, decode_offer, offer_calldata
 from plait.interop.relays import Relay
-from plait.interop.validity import refuse_execution
+from plait.interop.validity import AWAITED_CODES, refuse_execution
 from plait.limits import (
     BUNDLE_BYTES_MAX,
     DELIVERIES_PER_BUNDLE_MAX,
@@ -169,8 +170,7 @@ def _refuse(candidate: Candidate, sets: InteropSets, relay: Relay) -> NotDeliver
     )
     if refusal is None:
         return None
-    later = refusal.code in {"message_from_future", "message_not_yet"}
-    return NotDelivered("relay_not_yet" if later else "relay_invalid", refusal.message)
+    return NotDelivered("relay_not_yet" if refusal.code in AWAITED_CODES else "relay_invalid", refusal.message)
 
 
 def _balances(candidate: Candidate, rollup_ids: Sequence[RollupId], address: Address) -> int:
@@ -262,7 +262,7 @@ def _claim_fee(candidate: Candidate, relay: Relay, ran: Ran, relayer: Relayer) -
         try:
             claim = claim_of(
                 relay,
-                Log(Address(address), [Hash32(topic) for topic in topics], data),
+                log_of(address, topics, data),
                 block_number=BlockNumber(there.number),
                 log_index=LogIndex(index),
                 timestamp=Seconds(there.timestamp),

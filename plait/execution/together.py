@@ -157,6 +157,3 @@ def _first_to_stand_out(
         if rollup_id in sets and (logs := outcomes.logs_of(EMITTERS)):
             found.append(owners[rollup_id][logs[0][0]])
     return min(found, default=None)
-
-
-__all__ = ["TOGETHER_FIRST", "TOGETHER_MAX", "Pace", "Together", "is_ordinary", "run_together"]

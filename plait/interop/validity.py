@@ -128,6 +128,10 @@ _ABSENCES: Final = {
 }
 
 
+AWAITED_CODES: Final = frozenset({"message_not_yet", "message_from_future"})
+"""Refusals that time may heal: the message may still come, or the executing chain reach its time."""
+
+
 def refuse_unknown_chain(interop_set: InteropSet, chain_id: MessageChainId) -> MessageRefusal | None:
     """known: the chain belongs to the set."""
     if interop_set.chain(chain_id) is not None:

@@ -40,6 +40,7 @@ from plait.execution.messages import (
 )
 from plait.execution.relaying import deliver_by
 from plait.interop.messages import CROSS_L2_INBOX
+from plait.interop.validity import AWAITED_CODES
 from plait.ledger.state import LedgerState
 from plait.limits import (
     MESSAGES_ASKED_PER_SUB_BLOCK_MAX,
@@ -58,7 +59,7 @@ from plait.protocol.proposal import ITEM_OVERHEAD_BYTES, encode_items
 from plait.protocol.relaying import RelayRefused, RelaysRun, RelayWork, Room, build_relays
 from plait.protocol.requests import Dropped, PrepareRequest
 from plait.protocol.sub_block import Advanced, Base, Executed, Messages, Run, assemble, complete, sets_of
-from plait.types import Hash32, Milliseconds, OrderingPolicy, RollupId, Seconds, Wei
+from plait.types import Hash32, Milliseconds, RollupId, Seconds, Wei
 
 FRAME_BYTES_PER_ROLLUP = 128
 """Upper bound of what a rollup adds to a proposal without items: roots, ids, list prefixes; sealed blocks are counted
@@ -67,8 +68,8 @@ FRAME_BYTES = 1_024
 SEALED_BLOCK_BYTES = 48
 
 _INCLUDED = bytes(int(status != 2) for status in range(256))
-_MESSAGES_AWAITED = frozenset({"message_missing", "message_not_yet", "message_from_future"})
-"""Refusals of a declared message that time may heal."""
+_MESSAGES_AWAITED = AWAITED_CODES | {"message_missing"}
+"""Refusals of a declared message that time may heal; a log that is missing may still come into an open block."""
 _RETRIED = frozenset({"nonce_too_high", "fee_cap_too_low", "block_gas_limit_reached", "block_da_limit_reached"})
 
 
@@ -97,11 +98,12 @@ def build(base: Base, advanced: Advanced, request: PrepareRequest) -> Built:
     bytes_left -= bundles.bytes
     items_left = PROPOSAL_ITEMS_MAX - bundles.run.transactions
     if total and advanced.position.carries_items:
-        ordered = _order_all(base.ledger, candidate, queues, request.time_ms)
+        ordering = _Ordering(base.ledger, candidate, request.time_ms)
+        ordered = _order_all(ordering, queues)
         packed = _pack(ordered, bytes_left, items_left)
-        packed = _executable(base.ledger, candidate, packed, request.time_ms, dropped)
+        packed = _executable(ordering, sets, packed, dropped)
         marks = candidate.checkpoint()
-        runs = _run(base.ledger, candidate, packed, request.time_ms, dropped)
+        runs = _run(ordering, sets, packed, dropped)
         if refuse_messages(candidate, sets, _ran(runs)) is not None:  # no known way to get here; all of them wait
             candidate.rollback(marks)
             runs = {}
@@ -115,20 +117,48 @@ def build(base: Base, advanced: Advanced, request: PrepareRequest) -> Built:
     return Built(executed, tuple(dropped), total - plain - len(dropped), bundles, tuple(relays.refused))
 
 
+class _Ordering:
+    """Orders plain transactions as their rollups want them, on the open blocks of a candidate."""
+
+    def __init__(self, ledger: LedgerState, candidate: Candidate, time_ms: Milliseconds) -> None:
+        self.candidate = candidate
+        self._policies = {record.rollup_id: record.parameters.ordering for record in ledger.rollups}
+        self._time_ms = time_ms
+
+    def of(self, rollup_id: RollupId, queues: Sequence[SenderQueue]) -> Ordered:
+        """The columns of sender queues."""
+        policy, base_fee = self._policies[rollup_id], self._base_fee(rollup_id)
+        return order(policy, queues, base_fee=base_fee, time_ms=self._time_ms)
+
+    def again(self, rollup_id: RollupId, columns: Ordered, kept: bytes | bytearray) -> Ordered:
+        """Columns of which some were taken out: what is left in the order that it then has."""
+        rest = Ordered(list(compress(columns.transactions, kept)), list(compress(columns.stamps_ms, kept)))
+        return self.of(rollup_id, _queues(rest))
+
+    def holds(self, rollup_id: RollupId, columns: Ordered) -> bool:
+        """Whether columns are in order."""
+        policy, base_fee = self._policies[rollup_id], self._base_fee(rollup_id)
+        try:
+            check_order(policy, rollup_id, *columns, base_fee=base_fee, time_ms=self._time_ms)
+        except ProposalRefused:
+            return False
+        return True
+
+    def _base_fee(self, rollup_id: RollupId) -> Wei:
+        block = self.candidate.open_block(rollup_id)
+        return Wei(0 if block is None else block.base_fee)
+
+
 def _executable(
-    ledger: LedgerState,
-    candidate: Candidate,
-    packed: dict[RollupId, Ordered],
-    time_ms: Milliseconds,
-    dropped: list[Dropped],
+    ordering: _Ordering, sets: InteropSets, packed: dict[RollupId, Ordered], dropped: list[Dropped]
 ) -> dict[RollupId, Ordered]:
     """The columns without transactions whose messages are not valid now; those that never will be are dropped."""
-    policies = {record.rollup_id: record.parameters.ordering for record in ledger.rollups}
-    sets = sets_of(ledger)
+    candidate = ordering.candidate
     kept = dict(packed)
     lookup = lookup_of(candidate)
     room, asked_max = MESSAGES_PER_STEP_MAX - RELAYS_PER_SUB_BLOCK_MAX, MESSAGES_ASKED_PER_SUB_BLOCK_MAX
-    for rollup_id, (transactions, stamps_ms) in packed.items():
+    for rollup_id, columns in packed.items():
+        transactions = columns.transactions
         interop_set, block = sets.get(rollup_id), candidate.open_block(rollup_id)
         if interop_set is None or block is None:
             continue
@@ -149,12 +179,7 @@ def _executable(
             if lost or failure.code not in _MESSAGES_AWAITED:
                 dropped.append(Dropped(rollup_id, Hash32(transaction.hash), failure.code, failure.sentence))
         if not all(mask):
-            kept[rollup_id] = order(
-                policies[rollup_id],
-                _queues(Ordered(list(compress(transactions, mask)), list(compress(stamps_ms, mask)))),
-                base_fee=Wei(block.base_fee),
-                time_ms=time_ms,
-            )
+            kept[rollup_id] = ordering.again(rollup_id, columns, mask)
     return kept
 
 
@@ -197,15 +222,10 @@ def _ran(runs: Mapping[RollupId, Run]) -> dict[RollupId, list[Ran]]:
 
 
 def _run(
-    ledger: LedgerState,
-    candidate: Candidate,
-    packed: dict[RollupId, Ordered],
-    time_ms: Milliseconds,
-    dropped: list[Dropped],
+    ordering: _Ordering, sets: InteropSets, packed: dict[RollupId, Ordered], dropped: list[Dropped]
 ) -> dict[RollupId, Run]:
     """Runs ordered columns; what was left out for good is added to `dropped`. What is returned is in order."""
-    policies = {record.rollup_id: record.parameters.ordering for record in ledger.rollups}
-    sets = sets_of(ledger)
+    candidate = ordering.candidate
     demanded: set[RollupId] = set()
     for repairs in range(PROPOSAL_REPAIRS_MAX + 1):
         if repairs == PROPOSAL_REPAIRS_MAX:
@@ -222,10 +242,7 @@ def _run(
             if demanding:
                 dropped.extend(_demanding(rollup_id, columns.transactions, demanding))
                 mask = bytes(int(at not in demanding) for at in range(len(ran)))
-                rest = Ordered(list(compress(columns.transactions, mask)), list(compress(columns.stamps_ms, mask)))
-                block = candidate.open_block(rollup_id)
-                base_fee = Wei(block.base_fee if block is not None else 0)
-                included[rollup_id] = order(policies[rollup_id], _queues(rest), base_fee=base_fee, time_ms=time_ms)
+                included[rollup_id] = ordering.again(rollup_id, columns, mask)
                 demanded.add(rollup_id)
                 repaired = True
                 continue
@@ -234,10 +251,9 @@ def _run(
                 block = candidate.open_block(rollup_id)
                 gas_limit = block.gas_limit if block is not None else 0
                 dropped.extend(_never_applicable(rollup_id, columns.transactions, ran, gas_limit))
-                base_fee = Wei(block.base_fee if block is not None else 0)
                 columns = Ordered(list(run.transactions), list(compress(columns.stamps_ms, _mask(ran))))
-                if not _in_order(policies[rollup_id], rollup_id, columns, base_fee, time_ms):
-                    columns = order(policies[rollup_id], _queues(columns), base_fee=base_fee, time_ms=time_ms)
+                if not ordering.holds(rollup_id, columns):
+                    columns = ordering.of(rollup_id, _queues(columns))
                     repaired = True
             if run.transactions:
                 runs[rollup_id] = run
@@ -278,16 +294,6 @@ def _one_by_one(candidate: Candidate, rollup_id: RollupId, columns: Ordered, dro
     return Ordered(kept, stamps)
 
 
-def _in_order(
-    policy: OrderingPolicy, rollup_id: RollupId, columns: Ordered, base_fee: Wei, time_ms: Milliseconds
-) -> bool:
-    try:
-        check_order(policy, rollup_id, *columns, base_fee=base_fee, time_ms=time_ms)
-    except ProposalRefused:
-        return False
-    return True
-
-
 def _queues(columns: Ordered) -> list[SenderQueue]:
     """Applied transactions as queues again, each up to the first nonce that is missing."""
     queues: dict[bytes, list[Ready]] = {}
@@ -302,22 +308,14 @@ def _queues(columns: Ordered) -> list[SenderQueue]:
     return [tuple(queue) for queue in queues.values()]
 
 
-def _order_all(
-    ledger: LedgerState,
-    candidate: Candidate,
-    queues: Mapping[RollupId, Sequence[SenderQueue]],
-    time_ms: Milliseconds,
-) -> dict[RollupId, Ordered]:
+def _order_all(ordering: _Ordering, queues: Mapping[RollupId, Sequence[SenderQueue]]) -> dict[RollupId, Ordered]:
     """Ordered columns of every rollup that has candidates and an open block."""
     ordered: dict[RollupId, Ordered] = {}
-    for record in ledger.rollups:
-        block = candidate.open_block(record.rollup_id)
-        if block is not None and queues[record.rollup_id]:
-            columns = order(
-                record.parameters.ordering, queues[record.rollup_id], base_fee=Wei(block.base_fee), time_ms=time_ms
-            )
+    for rollup_id, waiting in queues.items():
+        if waiting and ordering.candidate.open_block(rollup_id) is not None:
+            columns = ordering.of(rollup_id, waiting)
             if columns.transactions:
-                ordered[record.rollup_id] = columns
+                ordered[rollup_id] = columns
     return ordered
 
 

@@ -14,6 +14,7 @@ from plait.execution.bundles import DecodedBundle, Trial
 from plait.mempool import BundleStatus, Mishap, Placement
 from plait.native import Outcomes
 from plait.rpc.errors import revert_reason
+from plait.types import RollupId
 
 SELECTOR_BYTES: Final = 4
 
@@ -50,14 +51,20 @@ def _placement(placed: Placement) -> dict[str, Any]:
 
 def mishap_of(mishap: Mishap) -> dict[str, Any]:
     """Why a bundle failed."""
+    return _explained(mishap.code, mishap.sentence, mishap.rollup_id, mishap.index, mishap.reason, mishap.output)
+
+
+def _explained(  # noqa: PLR0917 - the fields of a failure, in its order
+    code: str, sentence: str, rollup_id: RollupId | None, index: int | None, reason: str, output: bytes
+) -> dict[str, Any]:
     return {
-        "code": mishap.code,
-        "sentence": mishap.sentence,
-        "rollupId": mishap.rollup_id,
-        "index": mishap.index,
-        "reason": mishap.reason or None,
-        "output": _hex(mishap.output),
-        **explain_revert(mishap.output),
+        "code": code,
+        "sentence": sentence,
+        "rollupId": rollup_id,
+        "index": index,
+        "reason": reason or None,
+        "output": _hex(output),
+        **explain_revert(output),
     }
 
 
@@ -73,17 +80,7 @@ def trial_of(bundle: DecodedBundle, trial: Trial) -> dict[str, Any]:
         "bundleHash": _hex(bundle.hash),
         "success": failure is None,
         "gasUsed": trial.gas_used,
-        "failure": None
-        if failure is None
-        else {
-            "code": failure.code,
-            "sentence": failure.sentence,
-            "rollupId": failure.rollup_id,
-            "index": failure.place,
-            "reason": failure.reason or None,
-            "output": _hex(failure.output),
-            **explain_revert(failure.output),
-        },
+        "failure": None if failure is None else _explained(*failure),
         "legs": [
             {
                 "rollupId": leg.rollup_id,

@@ -19,10 +19,12 @@ from typing import Final, NamedTuple
 import msgspec
 
 from plait.errors import MessageRefused
+from plait.execution.messages import declared_by, initiating_log
 from plait.interop.access_list import Access, parse_accesses
-from plait.interop.identifiers import LogIndex, MessageChainId, log_hash_of, payload_hash_of
+from plait.interop.identifiers import LogIndex, MessageChainId
 from plait.interop.messages import CROSS_L2_INBOX
 from plait.interop.validity import (
+    AWAITED_CODES,
     InitiatingLog,
     InteropSet,
     LogAbsence,
@@ -38,7 +40,7 @@ from plait.native import Refusal, Transaction, declaring
 from plait.rpc.backend import Backend
 from plait.rpc.errors import RpcError
 from plait.rpc.parameters import COUNT, COUNT_SCHEMA, HASH_SCHEMA, Kind, fixed
-from plait.types import Address, BlockNumber, Hash32, RollupId, Seconds
+from plait.types import BlockNumber, Hash32, RollupId, Seconds
 
 SAFETY_LEVELS: Final = {
     "unsafe": True,
@@ -156,9 +158,7 @@ def lookup_in(backend: Backend, *, open_blocks: bool) -> LogLookup:
         found = native.log(number, index)
         if found is None:
             return LogAbsence.NO_SUCH_LOG if number <= head else LogAbsence.FUTURE_BLOCK
-        timestamp, address, topics, data = found
-        payload_hash = payload_hash_of([Hash32(topic) for topic in topics], data)
-        return InitiatingLog(timestamp=Seconds(timestamp), log_hash=log_hash_of(Address(address), payload_hash))
+        return initiating_log(*found)
 
     return lookup
 
@@ -200,10 +200,6 @@ def error_of(refusal: MessageRefusal) -> RpcError:
 
 
 # ---------------------------------------------------------------- transactions handed to this node
-_AWAITED: Final = frozenset({"message_not_yet", "message_from_future"})
-"""Such a message may still come: its transaction waits in the pool."""
-
-
 def refuse_never_valid(
     backend: Backend, rollup_id: RollupId, transactions: Sequence[Transaction | Refusal]
 ) -> dict[int, RpcError]:
@@ -220,13 +216,13 @@ def refuse_never_valid(
     refused: dict[int, RpcError] = {}
     for index in declaring(decoded, CROSS_L2_INBOX):
         try:
-            accesses = parse_accesses([Hash32(key) for key in decoded[index].access_list_keys(CROSS_L2_INBOX)])
+            accesses = declared_by(decoded[index])
         except MessageRefused as error:
             refused[places[index]] = RpcError(RpcCode.INVALID_PARAMETERS, error.message, {"code": error.code})
             continue
         for access in accesses[:MESSAGES_PER_TRANSACTION_MAX]:
             found = refuse_execution(interop_set, MessageChainId(rollup_id), Seconds(block.timestamp), access, lookup)
-            if found is not None and found.code not in _AWAITED:
+            if found is not None and found.code not in AWAITED_CODES:
                 refused[places[index]] = error_of(found)
                 break
     return refused
