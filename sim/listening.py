@@ -99,6 +99,14 @@ async def _run(config: RpcConfig, started: Callable[[Running], None], stop: thre
         await asyncio.to_thread(stop.wait)
 
 
+def running_with_blocks(config: RpcConfig) -> Iterator[Running]:
+    """The same, once every rollup has an open block."""
+    for node in running(config):
+        while any(rollup["openBlock"] is None for rollup in node.call("plait_rollups", rollup=None)):
+            time.sleep(0.05)
+        yield node
+
+
 def running(config: RpcConfig) -> Iterator[Running]:
     """A node of two rollups that listens until the generator is closed."""
     box: list[Running] = []

@@ -15,7 +15,7 @@ from eth_abi import encode
 from eth_hash.auto import keccak
 
 from plait.rpc import RpcConfig
-from sim.listening import Running, running
+from sim.listening import Running, running_with_blocks
 from tests.conformance.messages.checker import INBOX, MESSENGER, RELAYED, Chain, Claim, declared_by, judge
 from tests.conformance.messages.histories import keys_of, spoiled_claim
 from tests.conformance.messages.reading import Block, Transaction, read_json
@@ -29,10 +29,7 @@ SENDS = 8
 
 @pytest.fixture(scope="module")
 def node() -> Iterator[Running]:
-    for found in running(RpcConfig(port=0, rollup_port_base=0)):
-        while any(rollup["openBlock"] is None for rollup in found.call("plait_rollups", rollup=None)):
-            time.sleep(0.05)
-        yield found
+    yield from running_with_blocks(RpcConfig(port=0, rollup_port_base=0))
 
 
 def call(signature: str, *values: object) -> bytes:

@@ -4,8 +4,6 @@ Scenarios (atomicity): A1 two legs without messages, B1 a leg that reverts, H4 n
 """
 
 import asyncio
-import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,33 +13,9 @@ from eth_account.messages import encode_defunct
 from plait.client import Bundle, BundleDropped, Client
 from plait.client.jsonrpc import RpcError
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
-from plait.rpc import RpcConfig
-from sim.listening import WALLETS, Running, running
+from sim.listening import WALLETS, Running
 from sim.workload import REVERTING_CODE
-
-ONE, OTHER = 901, 902
-TO = bytes([0xB0]) * 20
-
-
-@pytest.fixture(scope="module")
-def node() -> Iterator[Running]:
-    for found in running(RpcConfig(port=0, rollup_port_base=0)):
-        while any(rollup["openBlock"] is None for rollup in found.call("plait_rollups", rollup=None)):
-            time.sleep(0.05)
-        yield found
-
-
-def run(node: Running, work: Any) -> Any:
-    async def main() -> Any:
-        async with Client(node.url(None).rstrip("/")) as client:
-            return await work(client)
-
-    return asyncio.run(main())
-
-
-def signed(user: int, rollup: int, nonce: int, **changes: Any) -> bytes:
-    fields: dict[str, Any] = {"to": TO, "value": 1, "max_fee_per_gas": 10**10} | changes
-    return WALLETS[user].sign_1559(rollup, nonce, **fields)
+from tests.integration.bundles.helpers import ONE, OTHER, TO, run, signed
 
 
 def footprint(node: Running, user: int) -> list[tuple[str, str]]:

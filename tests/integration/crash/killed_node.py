@@ -96,6 +96,23 @@ class KilledNode:
         assert found.get("event") == "ready", f"the node did not start again: {found}"
         return str(found["url"])
 
+    async def use_and_kill(self, *, least_s: float, most_s: float) -> None:
+        """Starts it, loads it and kills it: sometimes while it starts, mostly `least_s` to `most_s` into the load."""
+        await self.start()
+        early = self.source.random() < 0.15
+        using = asyncio.create_task(self.use(seconds=30))
+        try:
+            if early:
+                await asyncio.wait([using], timeout=self.source.random() * 1.2)
+            else:
+                await self.in_use.wait()
+                await asyncio.wait([using], timeout=least_s + self.source.random() * (most_s - least_s))
+        finally:
+            self.kill()
+            code = await self.ended()
+        await using
+        assert code == -9, f"the node ended by itself with exit code {code}"
+
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncIterator[Client]:
         """Starts it, and kills it at the end of the block whatever happened there."""

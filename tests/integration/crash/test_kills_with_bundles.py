@@ -5,7 +5,6 @@ Replay a failure with the seed it prints, and kill more often with PLAIT_CRASH_K
     PLAIT_CRASH_SEED=<seed> PLAIT_CRASH_KILLS=50 .venv/bin/pytest tests/integration/crash/test_kills_with_bundles.py
 """
 
-import asyncio
 import os
 import random
 from collections import Counter
@@ -42,7 +41,7 @@ async def test_no_kill_leaves_half_a_bundle_or_takes_a_decided_one_back(tmp_path
     async with node.serving() as client:
         await node.prepare(client)
     for _ in range(kills):
-        await _run_and_kill(new(), source)
+        await new().use_and_kill(least_s=0.3, most_s=1.5)
 
     node = new()
     async with node.serving() as client:
@@ -67,21 +66,3 @@ async def test_no_kill_leaves_half_a_bundle_or_takes_a_decided_one_back(tmp_path
     assert all(decided[kind] >= kills for kind in ("pair", "ether", "token")), decided
     assert deliveries >= 2 * kills
     assert len(reported.sub_blocks) > 5 * kills
-
-
-async def _run_and_kill(node: BundledNode, source: random.Random) -> None:
-    """Some of the kills come while the node starts, the others under load."""
-    await node.start()
-    early = source.random() < 0.15
-    using = asyncio.create_task(node.use(seconds=30))
-    try:
-        if early:
-            await asyncio.wait([using], timeout=source.random() * 1.2)
-        else:
-            await node.in_use.wait()
-            await asyncio.wait([using], timeout=0.3 + source.random() * 1.2)
-    finally:
-        node.kill()
-        code = await node.ended()
-    await using
-    assert code == -9, f"the node ended by itself with exit code {code}"

@@ -5,7 +5,6 @@ Replay a failure with the seed it prints:
     PLAIT_CRASH_SEED=<seed> .venv/bin/pytest tests/integration/crash/test_random_kills.py
 """
 
-import asyncio
 import os
 import random
 from pathlib import Path
@@ -33,20 +32,7 @@ async def test_nothing_decided_is_lost_or_changed_by_fifty_kills(tmp_path: Path)
     ready_s: list[float] = []
     for _ in range(KILLS):
         node = KilledNode(tmp_path, reported, wallets, source)
-        await node.start()
-        early = source.random() < 0.15
-        using = asyncio.create_task(node.use(seconds=30))
-        try:
-            if early:
-                await asyncio.wait([using], timeout=source.random() * 1.2)
-            else:
-                await node.in_use.wait()
-                await asyncio.wait([using], timeout=0.1 + source.random() * 0.7)
-        finally:
-            node.kill()
-            code = await node.ended()
-        assert code == -9, f"seed {seed}: the node ended by itself with exit code {code}"
-        await using
+        await node.use_and_kill(least_s=0.1, most_s=0.8)
         if node.ready_s:
             ready_s.append(node.ready_s)
 
