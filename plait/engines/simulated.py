@@ -168,8 +168,6 @@ class SimulatedEngine:
             bundles=self._bundles(proposer, time_ms),
             relayer=self._relayer,
             relays=self._relays(proposer, time_ms),
-            proposer=bytes([proposer]),
-            round=round_index,
         )
 
     def _round(
@@ -200,7 +198,7 @@ class SimulatedEngine:
 
     def _show(self, height: Height, time_ms: Milliseconds, round_index: int, proposer: int, forgery: Forgery) -> Shown:
         """Asks the nodes (some are left out) about one proposal; all must answer the same."""
-        request = ProcessRequest(height=height, time_ms=time_ms, proposal=forgery.proposal, round=round_index)
+        request = ProcessRequest(height=height, time_ms=time_ms, proposal=forgery.proposal)
         verdicts: dict[int, Verdict] = {}
         for index, application in self.live:
             if len(verdicts) > 0 and _happens(self._random, self._chances.not_asked):

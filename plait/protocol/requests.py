@@ -14,7 +14,7 @@ from plait.interop.relays import Relay
 from plait.limits import PROPOSAL_BYTES_MAX
 from plait.ordering.queues import SenderQueue
 from plait.protocol.relaying import RelayRefused
-from plait.types import Hash32, Height, Milliseconds, RollupId, Slot, SubIndex
+from plait.types import NOTHING_AGREED, Agreed, Hash32, Height, Milliseconds, RollupId, Slot, SubIndex
 
 
 class ApplicationInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,8 +39,7 @@ class PrepareRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Who delivers messages; None relays nothing."""
     relays: Sequence[Relay] = ()
     """Messages of earlier sub-blocks that wait for their delivery."""
-    proposer: bytes = b""
-    round: int = 0
+    agreed: Agreed = NOTHING_AGREED
     bytes_max: int = PROPOSAL_BYTES_MAX
 
 
@@ -93,8 +92,7 @@ class ProcessRequest(msgspec.Struct, frozen=True, kw_only=True):
     height: Height
     time_ms: Milliseconds
     proposal: bytes
-    proposer: bytes = b""
-    round: int = 0
+    agreed: Agreed = NOTHING_AGREED
 
 
 class Accepted(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,6 +118,7 @@ class FinalizeRequest(msgspec.Struct, frozen=True, kw_only=True):
     height: Height
     time_ms: Milliseconds
     proposal: bytes
+    agreed: Agreed = NOTHING_AGREED
     senders: bytes | None = None
     """Senders (20 bytes each) in the order of the proposal's items, those of bundles and relays included: only from
     this node's own log, skips their recovery."""

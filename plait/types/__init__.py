@@ -4,6 +4,16 @@ Level 0: imports nothing of Plait but `plait.limits` and `plait.errors`.
 """
 
 from plait.types.bundle import Bundle, BundleTerms, Comparison, Condition, ConditionKind, FeeBid, Leg, LegTerms, Pin
+from plait.types.consensus import (
+    NOTHING_AGREED,
+    Agreed,
+    BlockIdFlag,
+    CommitVote,
+    ConsensusAddress,
+    Misbehavior,
+    MisbehaviorKind,
+    ValidatorUpdate,
+)
 from plait.types.identifiers import (
     Address,
     BlockNumber,
@@ -19,14 +29,19 @@ from plait.types.network import L1Origin, NetworkParameters, OrderingPolicy, Rol
 from plait.types.quantities import Gas, Milliseconds, Seconds, Wei
 
 __all__ = [
+    "NOTHING_AGREED",
     "Address",
+    "Agreed",
+    "BlockIdFlag",
     "BlockNumber",
     "Bundle",
     "BundleTerms",
     "ChainId",
+    "CommitVote",
     "Comparison",
     "Condition",
     "ConditionKind",
+    "ConsensusAddress",
     "FeeBid",
     "Gas",
     "Hash32",
@@ -35,6 +50,8 @@ __all__ = [
     "Leg",
     "LegTerms",
     "Milliseconds",
+    "Misbehavior",
+    "MisbehaviorKind",
     "NetworkId",
     "NetworkParameters",
     "OrderingPolicy",
@@ -44,5 +61,6 @@ __all__ = [
     "Seconds",
     "Slot",
     "SubIndex",
+    "ValidatorUpdate",
     "Wei",
 ]
