@@ -6,6 +6,7 @@ second start needs neither. `NodeConfig` is local: addresses, paths, logs. Nothi
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -26,6 +27,7 @@ from plait.rollups.embedded.genesis import (
     genesis_json,
 )
 from plait.types import (
+    Address,
     ChainId,
     Gas,
     Hash32,
@@ -43,6 +45,15 @@ FIRST_CHAIN_ID = 901
 DEFAULT_PORT = 8545
 DEFAULT_ROLLUP_PORT_BASE = 9545
 DEVNET_NETWORK_ID = 7_901
+DEFAULT_P2P_PORT = 26_656
+DEFAULT_COMET_RPC_PORT = 26_657
+STAKE_UNIT = 10**18
+"""Base units of stake that make one unit of voting power."""
+VOTING_POWER_MAX = (2**63 - 1) // 8
+"""Of all validators together; CometBFT's bound (types/validator_set.go, MaxTotalVotingPower)."""
+
+NetworkMode = Literal["marketplace", "protocol_specific", "single_operator"]
+EngineName = Literal["solo", "cometbft"]
 
 
 class RollupConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,8 +95,45 @@ class RollupConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         )
 
 
+class ValidatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A validator of the first set. Shares are in parts per million."""
+
+    operator: str
+    """Ethereum address of who answers for the stake, 0x hex."""
+    public_key: str
+    """ed25519 key that signs votes, 0x hex of 32 bytes (`plait init` prints it)."""
+    stake: int
+    """Own stake in base units; 10**18 of them are one unit of voting power."""
+    name: str = ""
+    commission_ppm: int = 50_000
+    commission_max_ppm: int = 200_000
+    commission_step_ppm: int = 10_000
+    """By how much the commission may change in an epoch."""
+
+    def operator_address(self) -> Address:
+        """20 bytes. Raises ConfigurationError (`address_malformed`)."""
+        return Address(_hex(self.operator, 20, f"operator of validator {self.name!r}", "address_malformed"))
+
+    def key_bytes(self) -> bytes:
+        """32 bytes. Raises ConfigurationError (`public_key_malformed`)."""
+        return _hex(self.public_key, 32, f"public_key of validator {self.name!r}", "public_key_malformed")
+
+
+class AccountConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An account of the ledger that owns stake tokens from genesis."""
+
+    address: str
+    """0x hex."""
+    balance: int
+    """Base units."""
+
+    def address_bytes(self) -> Address:
+        """20 bytes. Raises ConfigurationError (`address_malformed`)."""
+        return Address(_hex(self.address, 20, "address of an account", "address_malformed"))
+
+
 class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A network: its grid and its rollups."""
+    """A network: its grid, its rollups, and who orders them. Without validators one process does (a devnet)."""
 
     genesis_time_s: int
     slot_ms: int = 1_000
@@ -94,6 +142,12 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     development_accounts: int = 10
     """How many of the public development accounts an embedded genesis funds, 0 to 10."""
     rollups: tuple[RollupConfig, ...]
+    mode: NetworkMode = "marketplace"
+    """Who may add rollups: everybody for a fee, nobody, or the one operator."""
+    validators: tuple[ValidatorConfig, ...] = ()
+    accounts: tuple[AccountConfig, ...] = ()
+    ledger: dict[str, int] = {}
+    """Governed parameters of the ledger that differ from their defaults, by name."""
 
     def parameters(self) -> NetworkParameters:
         """As the ledger keeps them. Raises ConfigurationError when a value is out of range."""
@@ -127,10 +181,38 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             seen.add(rollup.chain_id)
             rollup.parameters(Hash32(bytes(32))).check(parameters)
         check_interop_sets(rollup.parameters(Hash32(bytes(32))) for rollup in self.rollups)
+        self._check_stake()
+
+    def _check_stake(self) -> None:
+        operators = [validator.operator_address() for validator in self.validators]
+        keys = [validator.key_bytes() for validator in self.validators]
+        accounts = [account.address_bytes() for account in self.accounts]
+        for name, values in (("operator", operators), ("public_key", keys), ("account", accounts)):
+            if len(set(values)) != len(values):
+                raise ConfigurationError(
+                    f"One {name} is named twice; each may be there once.", code=f"{name}_duplicate"
+                )
+        for validator in self.validators:
+            if validator.stake < STAKE_UNIT:
+                raise ConfigurationError(
+                    f"Validator {validator.name!r} stakes {validator.stake}; {STAKE_UNIT} base units are the least, "
+                    "they make one unit of voting power.",
+                    code="stake_too_small",
+                )
+        if any(account.balance < 0 for account in self.accounts):
+            raise ConfigurationError("The balance of an account is below 0.", code="balance_negative")
+        if sum(validator.stake // STAKE_UNIT for validator in self.validators) > VOTING_POWER_MAX:
+            raise ConfigurationError(
+                f"The validators' voting power is above {VOTING_POWER_MAX} in all.", code="stake_too_large"
+            )
+        if self.mode == "single_operator" and len(self.validators) > 1:
+            raise ConfigurationError(
+                f"A network of one operator has one validator, not {len(self.validators)}.", code="validator_count"
+            )
 
     def encode(self) -> bytes:
         """JSON as it lies in the data directory."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
+        return msgspec.json.format(msgspec.json.encode(self, order="deterministic"), indent=2) + b"\n"
 
 
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,15 +238,42 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     snapshots: bool = True
     snapshot_every_transactions: int = SNAPSHOT_EVERY_TRANSACTIONS
     """A snapshot is written after this many transactions, and after SNAPSHOT_EVERY_HEIGHTS heights in any case."""
+    engine: EngineName = "solo"
+    """`cometbft` agrees with other nodes; `solo` decides alone."""
+    name: str = "node"
+    """What peers and logs call this node."""
+    p2p_host: str = "127.0.0.1"
+    p2p_port: int = DEFAULT_P2P_PORT
+    """Where CometBFT listens for its peers."""
+    comet_rpc_port: int = DEFAULT_COMET_RPC_PORT
+    """Of CometBFT's own RPC on 127.0.0.1; this node sends it transactions there."""
+    external_address: str = ""
+    """host:port under which peers reach this node, when it is another one than they see."""
+    peers: tuple[str, ...] = ()
+    """Peers to keep a connection to: id@host:port."""
+    pex: bool = True
+    """Learn about further peers from peers."""
+    trace_dir: Path | None = None
+    """Where every request of CometBFT is noted, for examinations; None for nowhere."""
 
     def check(self) -> None:
-        """Raises ConfigurationError (`port_out_of_range`)."""
+        """Raises ConfigurationError (`port_out_of_range`, `peer_malformed`, `snapshot_interval`,
+        `data_directory_missing`)."""
         if self.snapshot_every_transactions < 1:
             raise ConfigurationError(
                 f"A snapshot after {self.snapshot_every_transactions} transactions is not possible; 1 is the least.",
                 code="snapshot_interval",
             )
-        for name, port in (("port", self.port), ("rollup_port_base", self.rollup_port_base)):
+        if self.engine == "cometbft" and self.data_dir is None:
+            raise ConfigurationError("A node of a network keeps its data on disk.", code="data_directory_missing")
+        for peer in self.peers:
+            if not _PEER.fullmatch(peer):
+                raise ConfigurationError(
+                    f"{peer!r} is not a peer; write id@host:port, the id as `plait init` prints it.",
+                    code="peer_malformed",
+                )
+        for name in ("port", "rollup_port_base", "p2p_port", "comet_rpc_port"):
+            port = getattr(self, name)
             if port is not None and not 0 <= port <= 65_535:
                 raise ConfigurationError(
                     f"{name} is {port}; a port lies in 1 to 65535 (0 lets the system choose).", code="port_out_of_range"
@@ -280,3 +389,12 @@ def _document(data: bytes, name: str) -> dict[str, Any]:
             file=name,
         )
     return dict(document)
+
+
+_PEER = re.compile(r"[0-9a-f]{40}@[^@\s,]+:[0-9]{1,5}")
+
+
+def _hex(text: str, length: int, what: str, code: str) -> bytes:
+    if not re.fullmatch(rf"0x[0-9a-fA-F]{{{2 * length}}}", text):
+        raise ConfigurationError(f"The {what} is {text!r}; it is 0x and {2 * length} hex digits.", code=code)
+    return bytes.fromhex(text[2:])
