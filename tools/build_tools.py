@@ -11,6 +11,8 @@ Every step is atomic (build aside, rename) and keyed by version: an interrupted 
 
     python tools/build_tools.py op-geth     prints the path of geth, building it when it is missing
     python tools/build_tools.py foundry     prints the paths of anvil and cast
+    python tools/build_tools.py comet-oracle
+                                            prints the path of the program that answers with CometBFT's own code
     python tools/build_tools.py clients     installs the packages of the client tests and prints their directory
     python tools/build_tools.py contracts   the same for the contract compiler
     python tools/build_tools.py all         all of them; outside CI a missing toolchain is said and passed over
@@ -20,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import hashlib
 import os
 import platform
 import shutil
@@ -33,6 +36,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parent.parent
 CLIENTS = REPOSITORY / "tests" / "e2e" / "clients"
 CONTRACTS = REPOSITORY / "contracts"
+COMET_ORACLE = REPOSITORY / "tests" / "peers" / "comet"
 
 OP_GETH_VERSION = "v1.101702.3"
 OP_GETH_MODULE = "github.com/ethereum-optimism/op-geth"
@@ -120,6 +124,32 @@ def build_op_geth() -> Path:
     return target
 
 
+def build_comet_oracle() -> Path:
+    """Builds the program that answers with CometBFT's own code, once per state of its sources.
+
+    Returns:
+        The path of the executable.
+
+    Raises:
+        ToolMissingError: Go is missing or the build failed (go.sum pins every module's checksum).
+    """
+    sources = sorted((*COMET_ORACLE.glob("*.go"), COMET_ORACLE / "go.mod", COMET_ORACLE / "go.sum"))
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
+    target = cache_directory() / f"comet-oracle-{digest}" / "oracle"
+    with exclusive(target.parent):
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            aside = target.with_name("oracle.new")
+            toolchain = {"GOTOOLCHAIN": os.environ.get("GOTOOLCHAIN", "local"), "GOFLAGS": ""}
+            run(
+                ["go", "build", "-mod=readonly", "-buildvcs=false", "-trimpath", "-o", str(aside), "."],
+                COMET_ORACLE,
+                toolchain,
+            )
+            os.replace(aside, target)
+    return target
+
+
 def install_packages(folder: Path) -> Path:
     """Installs the npm packages of `folder` when its lock file changed since the last time.
 
@@ -165,7 +195,12 @@ def build_all() -> int:
         Exit code.
     """
     code = 0
-    for build in (build_op_geth, lambda: install_packages(CLIENTS), lambda: install_packages(CONTRACTS)):
+    for build in (
+        build_op_geth,
+        build_comet_oracle,
+        lambda: install_packages(CLIENTS),
+        lambda: install_packages(CONTRACTS),
+    ):
         try:
             print(build())
         except ToolMissingError as error:
@@ -177,12 +212,14 @@ def build_all() -> int:
 def main() -> int:
     """Command line: builds what is named and prints its path."""
     parser = argparse.ArgumentParser(description="Build or install the programs that tests compare Plait with.")
-    parser.add_argument("tool", choices=["op-geth", "foundry", "clients", "contracts", "all"])
+    parser.add_argument("tool", choices=["op-geth", "comet-oracle", "foundry", "clients", "contracts", "all"])
     arguments = parser.parse_args()
     try:
         match arguments.tool:
             case "op-geth":
                 print(build_op_geth())
+            case "comet-oracle":
+                print(build_comet_oracle())
             case "foundry":
                 print(foundry_path("anvil"))
                 print(foundry_path("cast"))
