@@ -5,6 +5,7 @@ PlaitError
 │   ├── CodecError          bytes are not the canonical encoding of anything
 │   ├── TransactionRefused  a transaction is not admitted (code from the list in docs/errors.md)
 │   ├── BundleRefused       a bundle is not admitted, or a request about one is refused (codes in docs/errors.md)
+│   ├── ActionRefused       a ledger action is not admitted or not applicable (codes in docs/errors.md)
 │   ├── ProposalRefused     a proposal is not valid (code names the violated rule)
 │   ├── MessageRefused      bytes or numbers that no interop message, event or access list has (codes in plait/interop)
 │   ├── ConfigurationError  a parameter or file is not usable
@@ -53,6 +54,12 @@ class BundleRefused(InvalidInput):
     """A bundle that the pool does not admit, or a request about a bundle that is refused."""
 
     default_code = "bundle_refused"
+
+
+class ActionRefused(InvalidInput):
+    """A ledger action that the pool does not admit or that the ledger's state refuses; it leaves no trace."""
+
+    default_code = "action_refused"
 
 
 class ProposalRefused(InvalidInput):

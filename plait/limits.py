@@ -22,6 +22,14 @@ TRANSACTION_BYTES_MAX: Final = 131_072
 ACCESS_LIST_KEYS_MAX: Final = 6_000
 """Addresses and storage keys of an access list; 128 KiB hold fewer (22 bytes an empty entry, 33 a key)."""
 
+# ---------------------------------------------------------------- validators
+VALIDATORS_MAX: Final = 200
+"""Validators that an engine's set can hold; every commit carries a signature of each."""
+VOTING_POWER_MAX: Final = (2**63 - 1) // 8
+"""Total voting power of a set; CometBFT's bound."""
+MISBEHAVIOR_PER_HEIGHT_MAX: Final = 10_000
+"""Pieces of evidence in one block: above what CometBFT's evidence bytes per block (1 MiB) can hold."""
+
 # ---------------------------------------------------------------- interop
 INTEROP_CHAINS_MAX: Final = 127
 """Chains of one interop set; the OP Stack's fault proof has room for no more."""
@@ -39,6 +47,11 @@ CANDIDATES_MAX: Final = 8
 CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX: Final = 600
 """Missed blocks per rollup that one sub-block fills after a pause; at about 10,000 blocks/s in all that keeps one
 height well below a second."""
+
+ACTIONS_PER_SUB_BLOCK_MAX: Final = 256
+"""Signed ledger actions of one sub-block; each costs a signature recovery and touches a few ledger entries."""
+ACTION_BYTES_MAX: Final = 16 * 1024
+"""One signed action; evidence and a rollup's registration are the largest."""
 
 # ---------------------------------------------------------------- bundles
 BUNDLE_LEGS_MAX: Final = 16
@@ -241,3 +254,44 @@ CLIENT_BUNDLE_WAIT_S: Final = 60
 """How long the client waits for a bundle when the caller does not say."""
 CLIENT_BUNDLE_POLL_S: Final = 0.05
 """Between two questions for a bundle's status; a quarter of a usual sub-block."""
+
+# ---------------------------------------------------------------- ledger actions, governance, registry
+ACTION_NAME_BYTES_MAX: Final = 64
+"""Name of a validator, a parameter or an upgrade, bytes of UTF-8."""
+ACTION_TITLE_BYTES_MAX: Final = 120
+"""Title of a proposal; one line of a wallet or a terminal."""
+ACTION_DETAILS_BYTES_MAX: Final = 1_024
+"""Text of a proposal in the ledger; longer ones are named by an address and a hash in it."""
+ACTION_EVIDENCE_BYTES_MAX: Final = 8 * 1024
+"""Payload of one piece of evidence: two signed messages and what proves them."""
+PROPOSAL_CHANGES_MAX: Final = 32
+"""Parameters that one proposal changes."""
+PROPOSALS_OPEN_MAX: Final = 64
+"""Proposals in their vote or their timelock at once; each tally walks the votes."""
+PROPOSALS_ENDED_KEPT: Final = 256
+"""Ended proposals that stay in the ledger for readers; the oldest leave first."""
+PROPOSAL_VOTES_MAX: Final = 10_000
+"""Votes of one proposal by delegators; a validator may always vote."""
+PROPOSALS_TALLIED_PER_SUB_BLOCK_MAX: Final = 4
+"""Votes that end in one slot are counted in several sub-blocks."""
+ROLLUP_FUNDED_ACCOUNTS_MAX: Final = 16
+"""Accounts that a registered rollup's genesis funds; further ones are funded by a bridge."""
+ROLLUP_START_SLOTS_AHEAD_MAX: Final = 604_800
+"""How far ahead a registration, a change or a departure may be announced: a week at one second per slot."""
+DEPARTED_ROLLUPS_KEPT: Final = 256
+"""Rollups that left and are still listed; the oldest are forgotten first."""
+ACTION_POOL_MAX: Final = 10_000
+"""Actions of a node's pool; some seconds of full sub-blocks."""
+ACTION_POOL_BYTES_MAX: Final = 32 * 1024 * 1024
+ACTION_POOL_PER_ACCOUNT_MAX: Final = 64
+"""Waiting actions of one account."""
+ACTION_POOL_NONCE_GAP_MAX: Final = 64
+"""How far beyond the account's next nonce an action may lie."""
+ACTION_POOL_LIFETIME_S: Final = 3_600
+"""An action that could not be applied for so long is dropped."""
+ACTION_RECOVERIES_KEPT: Final = 2_048
+"""Actions whose signer is remembered: admission, prepare, process and finalize ask for the same one; 32 MiB at most."""
+ACTION_HISTORY_MAX: Final = 20_000
+"""Remembered ends of actions."""
+ACTION_TYPED_DATA_BYTES_MAX: Final = 64 * 1024
+"""JSON of an action's fields in one request."""

@@ -26,12 +26,13 @@ from plait.types.identifiers import (
     SubIndex,
 )
 from plait.types.network import L1Origin, NetworkParameters, OrderingPolicy, RollupParameters
-from plait.types.quantities import Gas, Milliseconds, Seconds, Wei
+from plait.types.quantities import Amount, Gas, Milliseconds, Seconds, Wei
 
 __all__ = [
     "NOTHING_AGREED",
     "Address",
     "Agreed",
+    "Amount",
     "BlockIdFlag",
     "BlockNumber",
     "Bundle",

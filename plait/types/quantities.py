@@ -13,3 +13,6 @@ Milliseconds = NewType("Milliseconds", int)
 
 Seconds = NewType("Seconds", int)
 """A duration, or a block's timestamp since the Unix epoch."""
+
+Amount = NewType("Amount", int)
+"""Stake token PLAIT in base units (18 decimals), 0 to 2**128 - 1."""
