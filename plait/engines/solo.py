@@ -22,47 +22,24 @@ Level 5. Imports the protocol and the log; knows no network, pool or server.
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 import msgspec
 
+from plait.engines.decision import Candidates, Decision, Log, record_of
 from plait.errors import InvariantBroken
 from plait.execution.bundles import BundleCandidate
 from plait.execution.relaying import Relayer
 from plait.interop.relays import Relay
 from plait.limits import SUB_BLOCKS_PER_SLOT_MAX
-from plait.ordering.queues import SenderQueue
 from plait.protocol.application import Application
-from plait.protocol.effects import SubBlockDecided
 from plait.protocol.grid import slot_at
-from plait.protocol.relaying import RelayRefused
-from plait.protocol.requests import BundleFailed, Dropped, FinalizeRequest, PrepareRequest, ProcessRequest, Refused
-from plait.storage.record import DecidedRecord
-from plait.types import Height, Milliseconds, NetworkParameters, RollupId, Slot
+from plait.protocol.requests import BundleFailed, FinalizeRequest, PrepareRequest, ProcessRequest, Refused
+from plait.types import Height, Milliseconds, NetworkParameters, Slot
 
-Candidates = Mapping[RollupId, Sequence[SenderQueue]]
 T = TypeVar("T")
-
-
-class Log(Protocol):
-    """What the engine needs of a decided log."""
-
-    def append(self, record: DecidedRecord) -> None:
-        """Returns when the record is durable."""
-
-
-class Decision(msgspec.Struct, frozen=True, kw_only=True):
-    """A height that was decided, made durable and committed."""
-
-    effect: SubBlockDecided
-    dropped: tuple[Dropped, ...]
-    deferred: int
-    bundles_failed: tuple[BundleFailed, ...]
-    relays_refused: tuple[RelayRefused, ...]
-    phases_s: Mapping[str, float]
-    """Seconds per phase: prepare, process, finalize, append, commit. For metrics only."""
 
 
 class SoloStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -247,16 +224,3 @@ class SoloEngine:
                 "commit": clock() - appended_at,
             },
         )
-
-
-def record_of(effect: SubBlockDecided) -> DecidedRecord:
-    """What the log keeps of a decided height."""
-    return DecidedRecord(
-        height=effect.height,
-        slot=effect.slot,
-        sub_index=effect.sub_index,
-        time_ms=effect.time_ms,
-        app_hash=effect.app_hash,
-        proposal=effect.proposal,
-        senders=effect.senders,
-    )

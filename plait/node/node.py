@@ -23,7 +23,8 @@ from pathlib import Path
 import msgspec
 
 from plait import __version__
-from plait.engines.solo import Decision, SoloEngine
+from plait.engines.decision import Decision
+from plait.engines.solo import SoloEngine
 from plait.errors import ConfigurationError
 from plait.execution.messages import interop_sets
 from plait.limits import SNAPSHOT_EVERY_HEIGHTS
