@@ -222,6 +222,23 @@ RPC_TXPOOL_ENTRIES_MAX: Final = 10_000
 RPC_FILTER_ENTRIES_MAX: Final = 10_000
 """Hashes that a polled filter keeps between two polls; older ones are forgotten."""
 
+# ---------------------------------------------------------------- ledger
+LEDGER_TABLE_ROWS_MAX: Final = 4_000_000
+"""Rows of one table of a decoded ledger; memory runs out elsewhere before."""
+SUPPLY_MAX: Final = VOTING_POWER_MAX * 10**18
+"""Base units of PLAIT that can ever be there at once: however they are staked, voting power stays within CometBFT's
+bound."""
+UNBONDINGS_PER_SUB_BLOCK_MAX: Final = 256
+"""Matured unbondings that one sub-block pays out; the others follow in the next ones."""
+UNBONDINGS_PER_DELEGATION_MAX: Final = 32
+"""Unbondings of one delegator from one validator at a time: bounds what a delegator can make a slash walk over."""
+ABSENCES_EXPIRED_PER_SUB_BLOCK_MAX: Final = 16
+"""Rows of missed heights that leave the downtime window per sub-block after governance has made it shorter."""
+ISSUANCE_ELAPSED_MS_MAX: Final = 86_400_000
+"""A network that stood still issues at most one day's tokens for the pause."""
+EVIDENCE_ROWS_EXPIRED_PER_SUB_BLOCK_MAX: Final = 64
+"""Remembered evidence that one sub-block forgets after its age."""
+
 # ---------------------------------------------------------------- storage
 LOG_SEGMENT_BYTES_MAX: Final = 64 * 1024 * 1024
 LOG_RECORD_BYTES_MAX: Final = PROPOSAL_BYTES_MAX + PROPOSAL_ITEMS_MAX * 20 + 4_096
@@ -295,3 +312,13 @@ ACTION_HISTORY_MAX: Final = 20_000
 """Remembered ends of actions."""
 ACTION_TYPED_DATA_BYTES_MAX: Final = 64 * 1024
 """JSON of an action's fields in one request."""
+
+# ---------------------------------------------------------------- local network of processes
+TESTNET_NODES_MAX: Final = 16
+"""Each is two processes and two links to every other; a laptop holds fewer."""
+TESTNET_READY_S: Final = 60
+"""From the start of a node's process until it says that it serves; it may replay its log before."""
+TESTNET_STOP_S: Final = 20
+"""For a node to end after it was asked to; a height in progress and a snapshot fit."""
+CONTROL_REQUEST_BYTES_MAX: Final = 64 * 1024
+"""One command, or one answer, on the control socket."""
