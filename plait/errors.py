@@ -8,6 +8,8 @@ PlaitError
 │   ├── ActionRefused       a ledger action is not admitted or not applicable (codes in docs/errors.md)
 │   ├── ProposalRefused     a proposal is not valid (code names the violated rule)
 │   ├── MessageRefused      bytes or numbers that no interop message, event or access list has (codes in plait/interop)
+│   ├── LightRefused        a light client does not accept what it was shown (codes light_* in docs/errors.md)
+│   │   └── LightConflict   two providers show different blocks of one height, both signed: somebody is under attack
 │   ├── ConfigurationError  a parameter or file is not usable
 │   └── RequestRefused      an RPC request is not acceptable
 ├── Unavailable             right request, not now or not here (state pruned, still starting, limit reached)
@@ -72,6 +74,18 @@ class MessageRefused(InvalidInput):
     """Something that no interop message, event or access list can be; `code` names what is wrong with it."""
 
     default_code = "message_refused"
+
+
+class LightRefused(InvalidInput):
+    """What a provider shows does not follow from what a light client trusts; `code` names the check that failed."""
+
+    default_code = "light_refused"
+
+
+class LightConflict(LightRefused):
+    """Two providers prove different blocks of one height; `fields["evidence"]` holds both."""
+
+    default_code = "light_conflict"
 
 
 class ConfigurationError(InvalidInput):

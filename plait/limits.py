@@ -322,3 +322,29 @@ TESTNET_STOP_S: Final = 20
 """For a node to end after it was asked to; a height in progress and a snapshot fit."""
 CONTROL_REQUEST_BYTES_MAX: Final = 64 * 1024
 """One command, or one answer, on the control socket."""
+
+# ---------------------------------------------------------------- light client
+LIGHT_VALIDATORS_MAX: Final = 10_000
+"""Validators of one set and signatures of one commit; CometBFT's own bound of votes (types.MaxVotesCount)."""
+LIGHT_CHAIN_ID_BYTES_MAX: Final = 50
+"""CometBFT's own bound of a chain id (types.MaxChainIDLen)."""
+LIGHT_ROUND_MAX: Final = 2**31 - 1
+LIGHT_TRUSTING_PERIOD_S: Final = 32 * 3_600
+"""Two thirds of the 48 hours for which CometBFT takes evidence by default: whoever signs two blocks can still be
+punished for it."""
+LIGHT_CLOCK_DRIFT_S: Final = 10
+"""How far a block's time may lie ahead of this computer's clock; CometBFT's default."""
+LIGHT_BLOCKS_KEPT: Final = 1_000
+"""Verified blocks that a client remembers; the newest stay."""
+LIGHT_FETCHES_PER_VERIFICATION_MAX: Final = 512
+"""Blocks fetched to verify one: a bisection halves the way at each, so 2**63 heights need 63 for each change of more
+than two thirds of the validators."""
+LIGHT_BACKWARDS_MAX: Final = 100_000
+"""Headers that are followed backwards to an older one."""
+LIGHT_WITNESSES_MAX: Final = 16
+LIGHT_HEADERS_PER_CALL_MAX: Final = 500
+"""Sub-block headers of one request; with 256 rollups one has about 9 KB, as hex 18 KB."""
+LIGHT_ITEMS_HEIGHTS_PER_CALL: Final = 50
+"""Sub-blocks whose items are asked for in one batch."""
+LIGHT_SLOTS_MAX: Final = 2**53
+"""A slot's number in a request, as any number in JSON."""
