@@ -348,3 +348,7 @@ LIGHT_ITEMS_HEIGHTS_PER_CALL: Final = 50
 """Sub-blocks whose items are asked for in one batch."""
 LIGHT_SLOTS_MAX: Final = 2**53
 """A slot's number in a request, as any number in JSON."""
+TESTNET_FAULT_S_MAX: Final = 3_600
+"""A fault with an end ends within this."""
+TESTNET_FAULTS_TIMED_MAX: Final = 64
+"""Faults that wait for their end."""

@@ -53,13 +53,11 @@ def _raws(item: bytes) -> list[bytes]:
 def log_bundles(record: Decided) -> dict[bytes, dict[RollupId, list[tuple[bytes, bool]]]]:
     """Bundles of a decided proposal by hash: per rollup the hash of each transaction and whether it may revert."""
     parts = rlp.decode(record.proposal)
-    if len(parts) == 2:
-        return {}
     items = {
-        int.from_bytes(rollup_id, "big"): [item for item in listed if item[0] != 3] for rollup_id, listed in parts[2]
+        int.from_bytes(rollup_id, "big"): [item for item in listed if item[0] != 3] for rollup_id, listed in parts[3]
     }
     found: dict[bytes, dict[RollupId, list[tuple[bytes, bool]]]] = {}
-    for _, terms in parts[1]:
+    for _, terms in parts[2]:
         bundle_hash = sha256(terms).digest()
         legs: dict[RollupId, list[tuple[bytes, bool]]] = {}
         for rollup_id, _, allowed in rlp.decode(terms)[3]:

@@ -33,7 +33,7 @@ def with_header(proposal: bytes, **changes: object) -> bytes:
     """The proposal with header fields replaced and nothing else."""
     parts = decode_proposal(proposal)
     return encode_proposal(
-        encode_header(msgspec.structs.replace(parts.header, **changes)), parts.blocks, entries_of(parts)
+        encode_header(msgspec.structs.replace(parts.header, **changes)), parts.blocks, entries_of(parts), parts.actions
     )
 
 
@@ -44,7 +44,7 @@ def with_blocks(application: Application, proposal: bytes, blocks: Sequence[Roll
     kept = tuple((rollup_id, items) for rollup_id, items in blocks if items)
     commitment = commit(application.ledger.rollup_ids, dict(kept))
     changed: SubBlockHeader = msgspec.structs.replace(header, commitment=commitment)
-    return encode_proposal(encode_header(changed), kept, entries_of(parts))
+    return encode_proposal(encode_header(changed), kept, entries_of(parts), parts.actions)
 
 
 def entries_of(proposal: Proposal) -> list[bytes]:
@@ -56,14 +56,14 @@ def with_bundles(
     application: Application, proposal: bytes, entries: Sequence[bytes], blocks: Sequence[RollupItems]
 ) -> bytes:
     """The proposal with other bundle entries and items, and the commitments that fit them."""
-    header = decode_proposal(proposal).header
+    parts = decode_proposal(proposal)
     kept = tuple((rollup_id, items) for rollup_id, items in blocks if items)
     changed: SubBlockHeader = msgspec.structs.replace(
-        header,
+        parts.header,
         commitment=commit(application.ledger.rollup_ids, dict(kept)),
-        bundles_root=Hash32(merkle_root(list(entries))) if entries else None,
+        bundles_root=Hash32(merkle_root(list(entries))),
     )
-    return encode_proposal(encode_header(changed), kept, entries)
+    return encode_proposal(encode_header(changed), kept, entries, parts.actions)
 
 
 def with_transactions(

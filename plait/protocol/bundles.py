@@ -94,9 +94,9 @@ class BundlesRun(NamedTuple):
         return cls([], [], {}, [], set())
 
     @property
-    def root(self) -> Hash32 | None:
-        """RFC 6962 tree hash over the entries; None without bundles."""
-        return Hash32(merkle_root(self.entries)) if self.entries else None
+    def root(self) -> Hash32:
+        """RFC 6962 tree hash over the entries."""
+        return Hash32(merkle_root(self.entries))
 
     @property
     def transactions(self) -> int:

@@ -21,7 +21,7 @@ from plait.execution.messages import (
     sent_messages,
 )
 from plait.ledger.state import LedgerState
-from plait.native import Outcomes, Refusal, Transaction, decode_transactions
+from plait.native import Outcomes, Refusal, Transaction, decode_transactions, merkle_root
 from plait.ordering.policy import check_order
 from plait.protocol.bundles import BundlesRun, ListedBundle, check_entries, root_of, run_bundles
 from plait.protocol.proposal import (
@@ -46,7 +46,7 @@ from plait.protocol.sub_block import (
     seals_of,
     sets_of,
 )
-from plait.types import Height, Milliseconds, RollupId, Wei
+from plait.types import Hash32, Height, Milliseconds, RollupId, Wei
 
 SENDER_BYTES = 20
 
@@ -96,7 +96,7 @@ def check_commitment(ledger: LedgerState, proposal: Proposal) -> SubBlockCommitm
 
     Raises:
         ProposalRefused: `rollup_unknown`, `ids_root_wrong`, `items_root_wrong`, `rollups_root_wrong`,
-        `bundles_root_wrong`.
+        `actions_root_wrong`, `bundles_root_wrong`.
     """
     ids = ledger.rollup_ids
     known = set(ids)
@@ -116,8 +116,9 @@ def check_commitment(ledger: LedgerState, proposal: Proposal) -> SubBlockCommitm
     for rollup_id, root, expected_root in zip(ids, found.items_roots, expected.items_roots, strict=True):
         _require_equal("items_root_wrong", f"items root of rollup {rollup_id}", root, expected_root)
     _require_equal("rollups_root_wrong", "rollups root", found.rollups_root, expected.rollups_root)
-    if proposal.header.bundles_root is not None:
-        _require_equal("bundles_root_wrong", "bundles root", proposal.header.bundles_root, root_of(proposal.bundles))
+    actions_root = Hash32(merkle_root(list(proposal.actions)))
+    _require_equal("actions_root_wrong", "actions root", proposal.header.actions_root, actions_root)
+    _require_equal("bundles_root_wrong", "bundles root", proposal.header.bundles_root, root_of(proposal.bundles))
     return expected
 
 

@@ -1,9 +1,9 @@
-"""Proposal v1: what a sub-block's proposer sends, as canonical bytes.
+"""Proposal v2: what a sub-block's proposer sends, as canonical bytes.
 
-    proposal  = [header, blocks], or [header, bundles, blocks] when it has bundles
-    header    = [version = 1, network_id, height, slot, sub_index, time_ms, parent_app_hash, [l1_number, l1_hash],
-                 [items_root, ...], rollups_root, ids_root, sealed, ledger_root]
-                and, when it has bundles, bundles_root as its last field
+    proposal  = [header, actions, bundles, blocks]
+    header    = [version = 2, network_id, height, slot, sub_index, time_ms, parent_app_hash, [l1_number, l1_hash],
+                 [items_root, ...], rollups_root, ids_root, sealed, ledger_root, actions_root, bundles_root]
+    actions   = [signed action, ...]                 `plait.codec.action`, each as a string
     bundles   = [entry, ...]                         entry = [stamp_ms, terms], the terms' bytes as a string
     sealed    = [[rollup_id, [[number, hash], ...]], ...]    rollups with newly sealed blocks, strictly ascending
     blocks    = [[rollup_id, [item, ...]], ...]              rollups with items, strictly ascending
@@ -17,13 +17,13 @@ policy) and 0 under priority_fee. 0x01 is a bundle's leg on this rollup, 0x03 th
 terms and legs are those of `plait.codec.bundle`, and deliveries have the form of a leg. 0x02 is a relay, the delivery
 of any other message. A rollup's items stand in this order: for each bundle, in the order of the bundles section, its
 leg and its deliveries; then transactions; then relays. Items are the leaves of the items tree exactly as they stand
-here; `bundles_root` is the same kind of tree over the entries.
+here; `bundles_root` is the same kind of tree over the entries, `actions_root` over the actions.
 
     proposal hash = SHA-256(proposal)                header hash = SHA-256(header)
     app hash      = SHA-256([height, header hash, ledger_root]); at genesis [0, 32 zero bytes, ledger_root]
 
-The header binds everything: items through their roots, sealed blocks by hash, the ledger after this sub-block by its
-root.
+The header binds everything: items, bundles and actions through their roots, sealed blocks by hash, the ledger after
+this sub-block by its root.
 
 Level 4, pure. Every length is bounded; raises CodecError only.
 """
@@ -37,8 +37,11 @@ import msgspec
 from plait.codec.bundle import bundle_hash_of, decode_terms
 from plait.codec.rlp import Reader, encode_bytes, encode_bytes_list, encode_list, encode_uint
 from plait.crypto.commitments import SubBlockCommitment
+from plait.crypto.merkle import EMPTY_ROOT
 from plait.errors import CodecError
 from plait.limits import (
+    ACTION_BYTES_MAX,
+    ACTIONS_PER_SUB_BLOCK_MAX,
     BUNDLE_BYTES_MAX,
     BUNDLES_PER_SUB_BLOCK_MAX,
     CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX,
@@ -60,7 +63,7 @@ from plait.types import (
     SubIndex,
 )
 
-PROPOSAL_VERSION = 1
+PROPOSAL_VERSION = 2
 ITEM_HEAD_BYTES = 7
 """Kind and stamp."""
 ITEM_OVERHEAD_BYTES = ITEM_HEAD_BYTES + 4
@@ -91,8 +94,8 @@ class SubBlockHeader(msgspec.Struct, frozen=True, kw_only=True):
     commitment: SubBlockCommitment
     sealed: tuple[RollupSeals, ...]
     ledger_root: Hash32
-    bundles_root: Hash32 | None = None
-    """None without bundles."""
+    actions_root: Hash32 = EMPTY_ROOT
+    bundles_root: Hash32 = EMPTY_ROOT
 
 
 class BundleEntry(NamedTuple):
@@ -109,11 +112,12 @@ class BundleEntry(NamedTuple):
 
 
 class Proposal(NamedTuple):
-    """A header and what it commits to: items as columns per rollup, and bundles in their order."""
+    """A header and what it commits to: items per rollup, bundles and signed actions in their order."""
 
     header: SubBlockHeader
     blocks: tuple[RollupItems, ...]
     bundles: tuple[BundleEntry, ...] = ()
+    actions: tuple[bytes, ...] = ()
 
 
 def encode_header(header: SubBlockHeader) -> bytes:
@@ -140,7 +144,8 @@ def encode_header(header: SubBlockHeader) -> bytes:
             encode_bytes(header.commitment.ids_root),
             sealed,
             encode_bytes(header.ledger_root),
-            *(() if header.bundles_root is None else (encode_bytes(header.bundles_root),)),
+            encode_bytes(header.actions_root),
+            encode_bytes(header.bundles_root),
         )
     )
 
@@ -150,10 +155,12 @@ def encode_entry(stamp_ms: Milliseconds, terms: bytes) -> bytes:
     return encode_list((encode_uint(stamp_ms), encode_bytes(terms)))
 
 
-def encode_proposal(header: bytes, blocks: Sequence[RollupItems], entries: Sequence[bytes] = ()) -> bytes:
-    """Canonical bytes of a proposal from its encoded header, its items and its encoded bundle entries."""
+def encode_proposal(
+    header: bytes, blocks: Sequence[RollupItems], entries: Sequence[bytes] = (), actions: Sequence[bytes] = ()
+) -> bytes:
+    """Canonical bytes of a proposal from its encoded header, its items, encoded bundle entries and signed actions."""
     items = encode_list(encode_list((encode_uint(rollup_id), encode_bytes_list(items))) for rollup_id, items in blocks)
-    return encode_list((header, encode_list(entries), items) if entries else (header, items))
+    return encode_list((header, encode_bytes_list(actions), encode_list(entries), items))
 
 
 def decode_proposal(data: bytes) -> Proposal:
@@ -173,14 +180,10 @@ def decode_proposal(data: bytes) -> Proposal:
     reader = outer.read_list("proposal")
     outer.end()
     header = _read_header(reader.read_list("header"))
-    listed = reader.read_list("blocks or bundles")
-    bundles: tuple[BundleEntry, ...] = ()
-    if reader.more:
-        bundles = _read_bundles(listed)
-        listed = reader.read_list("blocks")
+    actions = tuple(reader.read_bytes_list("actions", count_max=ACTIONS_PER_SUB_BLOCK_MAX, size_max=ACTION_BYTES_MAX))
+    bundles = _read_bundles(reader.read_list("bundles"))
+    listed = reader.read_list("blocks")
     reader.end()
-    if bool(bundles) != (header.bundles_root is not None):
-        raise CodecError("a proposal has a bundles root exactly when it has bundles")
     blocks: list[RollupItems] = []
     room = PROPOSAL_ITEMS_MAX
     while listed.more:
@@ -193,7 +196,7 @@ def decode_proposal(data: bytes) -> Proposal:
             raise CodecError(f"rollup {rollup_id} is listed without items", rollup_id=rollup_id)
         room -= len(items)
         blocks.append((rollup_id, items))
-    return Proposal(header, tuple(blocks), bundles)
+    return Proposal(header, tuple(blocks), bundles, actions)
 
 
 def decode_header(data: bytes) -> SubBlockHeader:
@@ -222,7 +225,8 @@ def _read_header(reader: Reader) -> SubBlockHeader:
     ids_root = Hash32(reader.read_bytes(size=32))
     sealed = _read_sealed(reader.read_list("sealed blocks"))
     ledger_root = Hash32(reader.read_bytes(size=32))
-    bundles_root = Hash32(reader.read_bytes(size=32)) if reader.more else None
+    actions_root = Hash32(reader.read_bytes(size=32))
+    bundles_root = Hash32(reader.read_bytes(size=32))
     reader.end()
     return SubBlockHeader(
         network_id=NetworkId(network_id),
@@ -235,6 +239,7 @@ def _read_header(reader: Reader) -> SubBlockHeader:
         commitment=SubBlockCommitment(items_roots=items_roots, rollups_root=rollups_root, ids_root=ids_root),
         sealed=sealed,
         ledger_root=ledger_root,
+        actions_root=actions_root,
         bundles_root=bundles_root,
     )
 
@@ -249,8 +254,6 @@ def _read_bundles(reader: Reader) -> tuple[BundleEntry, ...]:
         terms = entry.read_bytes(size_max=BUNDLE_BYTES_MAX)
         entry.end()
         entries.append(BundleEntry(stamp_ms, decode_terms(terms), terms))
-    if not entries:
-        raise CodecError("a bundles section without bundles is left out")
     return tuple(entries)
 
 

@@ -1,10 +1,11 @@
-"""Record and segment format of the decided log, version 1: bytes only, no files.
+"""Record and segment format of the decided log, version 2: bytes only, no files.
 
     segment  = header record*
     header   = magic "PLAITLOG" | version u32 | first height u64 | network 32 B | CRC-32 of the preceding u32
     record   = magic "PLr\\xa7" | body length u32 | CRC-32 of body u32 | height u64 | CRC-32 of the preceding u32
                | body | trailer "\\xe5END"
-    body     = slot u64 | sub-index u32 | time_ms u64 | app hash 32 B | proposal length u32 | proposal | senders 20 B
+    body     = slot u64 | sub-index u32 | time_ms u64 | app hash 32 B | proposal length u32 | agreed length u32
+               | proposal | agreed data (plait.codec.agreed) | senders 20 B each
 
 Integers are little-endian. First and last bytes of a record are never zero, so a sector that the disk lost (zeros)
 shows at either end. A change of this format is a decision record (docs/adr/0005-decided-log.md).
@@ -15,11 +16,12 @@ import zlib
 
 import msgspec
 
-from plait.errors import InvariantBroken
+from plait.codec.agreed import decode_agreed, encode_agreed
+from plait.errors import CodecError, ConfigurationError, InvariantBroken
 from plait.limits import LOG_RECORD_BYTES_MAX, PROPOSAL_BYTES_MAX, PROPOSAL_ITEMS_MAX
-from plait.types import Hash32, Height, Milliseconds, Slot, SubIndex
+from plait.types import NOTHING_AGREED, Agreed, Hash32, Height, Milliseconds, Slot, SubIndex
 
-VERSION = 1
+VERSION = 2
 FIRST_HEIGHT = Height(1)
 SEGMENT_MAGIC = b"PLAITLOG"
 RECORD_MAGIC = b"PLr\xa7"
@@ -30,7 +32,7 @@ SECTOR_BYTES = 512
 
 _SEGMENT = struct.Struct("<8sIQ32sI")
 _RECORD = struct.Struct("<4sIIQI")
-_BODY = struct.Struct("<QIQ32sI")
+_BODY = struct.Struct("<QIQ32sII")
 SEGMENT_HEADER_BYTES = _SEGMENT.size
 RECORD_HEADER_BYTES = _RECORD.size
 RECORD_FRAME_BYTES = _RECORD.size + len(TRAILER)
@@ -47,6 +49,8 @@ class DecidedRecord(msgspec.Struct, frozen=True):
     proposal: bytes
     senders: bytes
     """20 bytes per transaction in the proposal's item order: replay of our own log need not recover them again."""
+    agreed: Agreed = NOTHING_AGREED
+    """What the engine agreed on beside the proposal."""
 
 
 class RecordHeader(msgspec.Struct, frozen=True):
@@ -69,12 +73,23 @@ def encode_segment_header(first_height: Height, network: Hash32) -> bytes:
 
 
 def decode_segment_header(data: bytes) -> tuple[Height, Hash32] | None:
-    """(first height, network), or None when `data` does not begin with a whole, undamaged header of version 1."""
+    """(first height, network), or None when `data` does not begin with a whole, undamaged header.
+
+    Raises:
+        ConfigurationError: `log_version_unknown` when the header is whole and of another version of the format.
+    """
     if len(data) < _SEGMENT.size:
         return None
     magic, version, first_height, network, crc = _SEGMENT.unpack_from(data)
-    if magic != SEGMENT_MAGIC or version != VERSION or zlib.crc32(data[: _SEGMENT.size - 4]) != crc:
+    if magic != SEGMENT_MAGIC or zlib.crc32(data[: _SEGMENT.size - 4]) != crc:
         return None
+    if version != VERSION:
+        raise ConfigurationError(
+            f"The decided log has format {version}, this program reads format {VERSION}: use the program that wrote "
+            "it, or begin a new network with --reset.",
+            code="log_version_unknown",
+            version=version,
+        )
     return Height(first_height), Hash32(network)
 
 
@@ -91,10 +106,14 @@ def encode_record(record: DecidedRecord) -> bytes:
             code="log_record_invalid",
             height=record.height,
         )
+    agreed = encode_agreed(record.agreed)
     body = b"".join(
         (
-            _BODY.pack(record.slot, record.sub_index, record.time_ms, record.app_hash, len(record.proposal)),
+            _BODY.pack(
+                record.slot, record.sub_index, record.time_ms, record.app_hash, len(record.proposal), len(agreed)
+            ),
             record.proposal,
+            agreed,
             record.senders,
         )
     )
@@ -123,10 +142,15 @@ def decode_record_body(header: RecordHeader, rest: bytes | memoryview) -> Decide
         or len(body) < _BODY.size
     ):
         return None
-    slot, sub_index, time_ms, app_hash, proposal_bytes = _BODY.unpack_from(body)
-    end = _BODY.size + proposal_bytes
+    slot, sub_index, time_ms, app_hash, proposal_bytes, agreed_bytes = _BODY.unpack_from(body)
+    middle = _BODY.size + proposal_bytes
+    end = middle + agreed_bytes
     senders = body[end:]
     if end > len(body) or len(senders) % ADDRESS_BYTES:
+        return None
+    try:
+        agreed = decode_agreed(body[middle:end])
+    except CodecError:
         return None
     return DecidedRecord(
         height=header.height,
@@ -134,8 +158,9 @@ def decode_record_body(header: RecordHeader, rest: bytes | memoryview) -> Decide
         sub_index=SubIndex(sub_index),
         time_ms=Milliseconds(time_ms),
         app_hash=Hash32(app_hash),
-        proposal=body[_BODY.size : end],
+        proposal=body[_BODY.size : middle],
         senders=senders,
+        agreed=agreed,
     )
 
 

@@ -270,7 +270,7 @@ def invalid_vectors() -> list[dict[str, Any]]:
         "one byte short": valid[:-1],
         "one byte too many": valid + b"\x00",
         "no blocks": encode_list([encode_header(decode_proposal(valid).header)]),
-        "version 2": encode_list([encode_list([encode_uint(2)]), b"\xc0"]),
+        "version 1": encode_list([encode_list([encode_uint(1)]), b"\xc0"]),
         "outer length with a leading zero": bytes([valid[0] + 1, 0]) + valid[1:],
         "noise": random.randbytes(64),
         "a thousand nested lists": b"\xc1" * 1_000 + b"\xc0",
@@ -335,8 +335,8 @@ def _walk(value: Any) -> Any:
 ALL = {
     "merkle": merkle_vectors,
     "ledger_v1": ledger_vectors,
-    "proposal_v1": proposal_vectors,
-    "proposal_v1_invalid": invalid_vectors,
+    "proposal_v2": proposal_vectors,
+    "proposal_v2_invalid": invalid_vectors,
     "ordering_v1": ordering_vectors,
     "bundle_v1": bundle_vectors,
 }

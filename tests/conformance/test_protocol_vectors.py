@@ -60,14 +60,15 @@ def test_ledger_roots_follow_the_specification() -> None:
 
 
 def test_proposals_follow_the_specification() -> None:
-    for vector in vectors("proposal_v1"):
-        header, blocks = rlp.decode(bytes.fromhex(vector["proposal_bytes"]))
+    for vector in vectors("proposal_v2"):
+        header, actions, bundles, blocks = rlp.decode(bytes.fromhex(vector["proposal_bytes"]))
         items = {int.from_bytes(rollup_id, "big"): entries for rollup_id, entries in blocks}
         roots = [tree_hash(items.get(rollup_id, [])) for rollup_id in (901, 902)]
         assert header[8] == roots
         ids = [rollup_id.to_bytes(8, "big") for rollup_id in (901, 902)]
         assert header[9] == tree_hash([i + root for i, root in zip(ids, roots, strict=True)])
         assert header[10] == tree_hash(ids)
+        assert (actions, bundles, header[13:]) == ([], [], [tree_hash([]), tree_hash([])])
         header_hash = sha256(rlp.encode(header)).digest()
         assert header_hash.hex() == vector["header_hash"]
         assert sha256(bytes.fromhex(vector["proposal_bytes"])).hexdigest() == vector["proposal_hash"]
@@ -108,16 +109,17 @@ def test_bundles_follow_the_specification() -> None:
         assert bundle_hash.hex() == vector["bundle_hash"]
         items = [b"\1" + bundle_hash + rlp.encode(leg) for leg in legs]
         assert [item.hex() for item in items] == vector["leg_items"]
-        header, entries, blocks = rlp.decode(bytes.fromhex(vector["proposal_bytes"]))
+        header, actions, entries, blocks = rlp.decode(bytes.fromhex(vector["proposal_bytes"]))
         assert [rlp.encode(entry).hex() for entry in entries] == [vector["entry_bytes"]]
         assert [listed[0] for _, listed in blocks] == items
         assert header[8] == [tree_hash(listed) for _, listed in blocks]
-        assert header[13] == tree_hash([rlp.encode(entry) for entry in entries])
+        assert (actions, header[13]) == ([], tree_hash([]))
+        assert header[14] == tree_hash([rlp.encode(entry) for entry in entries])
         assert sha256(rlp.encode(header)).hexdigest() == vector["header_hash"]
 
 
 def test_invalid_proposals_have_codes() -> None:
-    assert {vector["code"] for vector in vectors("proposal_v1_invalid")} == {"codec_invalid", "codec_version_unknown"}
+    assert {vector["code"] for vector in vectors("proposal_v2_invalid")} == {"codec_invalid", "codec_version_unknown"}
 
 
 def test_orders_follow_the_specification() -> None:

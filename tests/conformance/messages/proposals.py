@@ -81,7 +81,7 @@ def faults_of(proposal: bytes, outcomes: Outcomes, rollups: Collection[int]) -> 
         rollups: the interop set that all of them belong to.
     """
     parts = rlp.decode(proposal)
-    bundles = [_read_bundle(stamp, terms) for stamp, terms in (parts[1] if len(parts) == 3 else [])]
+    bundles = [_read_bundle(stamp, terms) for stamp, terms in parts[2]]
     blocks = {_integer(rollup_id): [bytes(item) for item in items] for rollup_id, items in parts[-1]}
     faults: list[str] = []
     if [bundle.key for bundle in bundles] != sorted({bundle.key for bundle in bundles}):

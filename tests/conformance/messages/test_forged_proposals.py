@@ -212,7 +212,7 @@ def forged(world: Forging, honest: bytes, change: Forge) -> bytes | None:
     header = msgspec.structs.replace(
         parts.header,
         commitment=commit(application.ledger.rollup_ids, dict(kept)),
-        bundles_root=Hash32(merkle_root(encoded)) if encoded else None,
+        bundles_root=Hash32(merkle_root(encoded)),
     )
     data = encode_proposal(encode_header(header), kept, encoded)
     root = _ledger_root(world.patch, application, data, world.time_ms)

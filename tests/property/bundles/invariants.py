@@ -99,7 +99,7 @@ class Invariants:
             for transaction in decode_transactions(raws, rollup_id):
                 self._used[rollup_id, transaction.sender] += 1  # type: ignore[union-attr]
         found: dict[bytes, dict[RollupId, list[tuple[bytes, bool]]]] = {}
-        for entry in parts[1] if len(parts) == 3 else ():
+        for entry in parts[2]:
             terms = entry[1]
             name = sha256(terms).digest()
             assert name not in self._decided, "a bundle was decided twice"
@@ -197,7 +197,7 @@ class Invariants:
 
     def _bids(self, proposal: bytes, bundles: dict[bytes, dict[RollupId, list[tuple[bytes, bool]]]]) -> None:
         parts = rlp.decode(proposal)
-        for entry in parts[1] if len(parts) == 3 else ():
+        for entry in parts[2]:
             bid = rlp.decode(entry[1])[5]
             if not bid:
                 continue

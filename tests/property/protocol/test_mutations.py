@@ -60,8 +60,8 @@ def paths() -> list[tuple[int, ...]]:
 
 
 def test_a_proposal_has_the_fields_that_are_flipped() -> None:
-    """Ten plain header fields, two of the origin, two roots, two sealed blocks and two blocks of six items."""
-    assert len(paths()) == 10 + 2 + 2 + 2 * 3 + 2 * 7
+    """Twelve plain header fields, two of the origin, two roots, two sealed blocks and two blocks of six items."""
+    assert len(paths()) == 12 + 2 + 2 + 2 * 3 + 2 * 7
 
 
 @pytest.mark.parametrize("change", [flip_first, flip_last, lambda v: v + b"\x01", lambda v: v[:-1], lambda v: b""])
@@ -129,7 +129,7 @@ def test_garbage_is_a_codec_error_and_nothing_else(data: bytes) -> None:
 
 def test_the_proposal_and_its_header_survive_the_round_trip() -> None:
     honest = situation().honest
-    header, blocks, _ = decode_proposal(honest)
+    header, blocks, *_ = decode_proposal(honest)
     encoded = encode_header(header)
     assert decode_header(encoded) == header
     assert encode_proposal(encoded, blocks) == honest

@@ -12,6 +12,7 @@ from plait.protocol.proposal import (
     SubBlockHeader,
     decode_header,
     decode_proposal,
+    encode_entry,
     encode_header,
     encode_items,
     encode_proposal,
@@ -45,13 +46,13 @@ items = st.lists(st.one_of(st.binary(max_size=70), st.binary(min_size=250, max_s
 blocks = st.dictionaries(ids, items, max_size=3).map(lambda found: tuple(sorted(found.items())))
 
 
-@given(headers, blocks)
+@given(headers, blocks, st.lists(st.binary(max_size=80), max_size=4).map(tuple))
 def test_any_proposal_survives_the_round_trip(
-    header: SubBlockHeader, content: tuple[tuple[int, list[bytes]], ...]
+    header: SubBlockHeader, content: tuple[tuple[int, list[bytes]], ...], actions: tuple[bytes, ...]
 ) -> None:
     encoded = encode_header(header)
     assert decode_header(encoded) == header
-    assert decode_proposal(encode_proposal(encoded, content)) == Proposal(header, content)
+    assert decode_proposal(encode_proposal(encoded, content, (), actions)) == Proposal(header, content, (), actions)
 
 
 @settings(max_examples=400)
@@ -73,7 +74,8 @@ def test_bytes_with_a_change_are_refused_or_another_proposals_only_encoding(
         found = decode_proposal(bytes(changed))
     except CodecError:
         return
-    assert encode_proposal(encode_header(found.header), found.blocks) == bytes(changed)
+    entries = [encode_entry(entry.stamp_ms, entry.terms_bytes) for entry in found.bundles]
+    assert encode_proposal(encode_header(found.header), found.blocks, entries, found.actions) == bytes(changed)
     assert found != Proposal(header, content)
 
 

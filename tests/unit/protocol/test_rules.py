@@ -52,7 +52,7 @@ def only(situation: Situation, rollup_id: RollupId, raws: list[bytes], stamp_ms:
 
 def test_the_honest_proposal_is_accepted_and_rich(situation: Situation) -> None:
     assert isinstance(situation.verdict(situation.honest), Accepted)
-    header, blocks, _ = decode_proposal(situation.honest)
+    header, blocks, *_ = decode_proposal(situation.honest)
     assert [(rollup_id, len(found)) for rollup_id, found in header.sealed] == [(FEE, 1), (ARRIVAL, 1)]
     assert [(rollup_id, len(items)) for rollup_id, items in blocks] == [(FEE, 6), (ARRIVAL, 6)]
 
@@ -86,7 +86,7 @@ def test_more_rollups_or_sealed_blocks_than_a_sub_block_can_have(situation: Situ
 
 def test_an_unknown_version(situation: Situation) -> None:
     tree = rlp.decode(situation.honest)
-    tree[0][0] = b"\x02"
+    tree[0][0] = b"\x01"
     assert situation.refusal(rlp.encode(tree)).code == "codec_version_unknown"
 
 
@@ -98,7 +98,7 @@ def test_a_field_too_many_or_too_few(situation: Situation) -> None:
 
 
 def test_rollups_that_are_not_strictly_ascending(situation: Situation) -> None:
-    for place in ((1,), (0, 11)):
+    for place in ((3,), (0, 11)):
         for change in (list.reverse, lambda entries: entries.append(entries[0])):
             tree = rlp.decode(situation.honest)
             entries = tree
@@ -110,7 +110,7 @@ def test_rollups_that_are_not_strictly_ascending(situation: Situation) -> None:
 
 def test_a_rollup_listed_without_items(situation: Situation) -> None:
     tree = rlp.decode(situation.honest)
-    tree[1][0][1] = []
+    tree[3][0][1] = []
     assert situation.refusal(rlp.encode(tree)).code == "codec_invalid"
 
 
