@@ -78,18 +78,49 @@ def decode_action(data: bytes) -> Action:
         outer = Reader(data, what="action")
         reader = outer.read_list("action")
         outer.end()
-        kind = reader.read_uint(255)
-        entry = ACTION_TABLE.get(kind)
-        if entry is None:
-            raise _malformed(f"there is no action of kind {kind}", kind=kind)
+        entry = _read_kind(reader)
         head = {field.name: _decode_value(field, reader) for field in HEAD_FIELDS}
-        body = entry.body(**{field.name: _decode_value(field, reader) for field in entry.fields})
+        body = _read_fields(entry, reader)
         signature = reader.read_bytes(size=65)
         reader.end()
     except CodecError as error:
         raise _malformed(error.message, **error.fields) from error
     check_signature_form(signature)
     return Action(nonce=head["nonce"], max_fee=Amount(head["max_fee"]), body=body, signature=signature)
+
+
+def encode_body(body: Body) -> bytes:
+    """A body by itself, as the ledger keeps it: [kind, field, ...].
+
+    Raises:
+        CodecError: `action_malformed`, a field is out of its bounds.
+    """
+    entry = TYPE_OF_BODY[type(body)]
+    fields = (_encode_value(field, getattr(body, field.name)) for field in entry.fields)
+    return encode_list((encode_uint(entry.kind), *fields))
+
+
+def decode_body(reader: Reader) -> Body:
+    """Reads what `encode_body` wrote.
+
+    Raises:
+        CodecError: not canonical, or of an unknown kind.
+    """
+    body = _read_fields(_read_kind(reader), reader)
+    reader.end()
+    return body
+
+
+def _read_kind(reader: Reader) -> ActionType:
+    kind = reader.read_uint(255)
+    entry = ACTION_TABLE.get(kind)
+    if entry is None:
+        raise _malformed(f"there is no action of kind {kind}", kind=kind)
+    return entry
+
+
+def _read_fields(entry: ActionType, reader: Reader) -> Body:
+    return entry.body(**{field.name: _decode_value(field, reader) for field in entry.fields})
 
 
 def check_signature_form(signature: bytes) -> None:
