@@ -260,6 +260,30 @@ BUS_QUEUE_MAX: Final = 1_024
 BUS_SUBSCRIBERS_MAX: Final = 64
 """Parts of one process that follow decided sub-blocks; clients share the server's."""
 
+# ---------------------------------------------------------------- CometBFT
+ABCI_MESSAGE_BYTES_MAX: Final = 64 * 1024 * 1024
+"""One message of CometBFT. A block of 21 MiB with the votes of 10,000 validators is less than half of it."""
+ABCI_CONNECTIONS_MAX: Final = 8
+"""CometBFT opens four."""
+ABCI_REQUESTS_WAITING_MAX: Final = 512
+"""Requests of one connection that were read and not answered; CometBFT itself sends at most 256 ahead."""
+COMET_BLOCK_BYTES_MAX: Final = PROPOSAL_BYTES_MAX + 6 * 1024 * 1024
+"""CometBFT's block.max_bytes: a proposal, the commit of 10,000 validators (2 MB) and 1 MiB of evidence."""
+COMET_POOL_BATCHES_MAX: Final = 2_000
+"""Batches in CometBFT's pool."""
+COMET_POOL_BYTES_MAX: Final = 64 * 1024 * 1024
+COMET_BATCH_BYTES_MAX: Final = 1024 * 1024
+"""One entry of CometBFT's pool."""
+COMET_LOG_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Of CometBFT's own log; then it is set aside as cometbft.log.1 and a new one begins."""
+COMET_LOG_LINES_PER_MINUTE_MAX: Final = 60
+"""Lines of CometBFT that go on to the node's log; its own file has all of them."""
+COMET_STOP_S: Final = 10
+"""For CometBFT to end by itself when it is asked to; then it is killed."""
+COMET_RPC_TIMEOUT_S: Final = 10
+"""One question to CometBFT's RPC."""
+COMET_RPC_RESPONSE_BYTES_MAX: Final = 64 * 1024 * 1024
+
 # ---------------------------------------------------------------- client
 CLIENT_TIMEOUT_S: Final = 15
 """One request of Plait's own client; longer than the server's own limit."""
