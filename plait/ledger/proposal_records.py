@@ -3,8 +3,8 @@
     proposal = [id, proposer, body, deposit, submitted_slot, voting_end_slot, status, act_slot, reason, votes, tally]
     tally    = [yes, no, abstain, veto, bonded]            base units of stake; zero until the vote is counted
     vote     = [option, slot]
-    pause    = [since_slot, until_slot]                    zeros: never paused
-    upgrade  = [] | [name, height, change_hash, proposal_id]
+    pause    = [since_slot, until_slot]
+    upgrade  = [name, height, change_hash, proposal_id]
 
 Keys: a proposal's is its id, a vote's is the proposal's id and the voter, ids as 8 bytes big-endian. Level 3, pure.
 """
@@ -15,8 +15,9 @@ from typing import Final
 import msgspec
 
 from plait.codec.action import decode_body, encode_body
-from plait.codec.rlp import EMPTY_LIST, Reader, encode_bytes, encode_list, encode_uint
+from plait.codec.rlp import Reader, encode_bytes, encode_list, encode_uint
 from plait.errors import CodecError
+from plait.ledger.table import TableKind
 from plait.limits import ACTION_NAME_BYTES_MAX
 from plait.types.action import AMOUNT_MAX, Propose, VoteOption
 from plait.types.identifiers import Address, Hash32, Height, Slot
@@ -203,10 +204,8 @@ def decode_pause(reader: Reader) -> Pause:
     return Pause(since_slot=Slot(since), until_slot=Slot(until))
 
 
-def encode_upgrade(plan: UpgradePlan | None) -> bytes:
+def encode_upgrade(plan: UpgradePlan) -> bytes:
     """Canonical bytes of the upgrade plan."""
-    if plan is None:
-        return EMPTY_LIST
     return encode_list(
         (
             encode_bytes(plan.name.encode()),
@@ -217,14 +216,12 @@ def encode_upgrade(plan: UpgradePlan | None) -> bytes:
     )
 
 
-def decode_upgrade(reader: Reader) -> UpgradePlan | None:
+def decode_upgrade(reader: Reader) -> UpgradePlan:
     """Reads the upgrade plan.
 
     Raises:
         CodecError: not canonical.
     """
-    if not reader.more:
-        return None
     name = _read_text(reader, ACTION_NAME_BYTES_MAX)
     plan = UpgradePlan(
         name=name,
@@ -241,3 +238,7 @@ def _read_text(reader: Reader, size_max: int) -> str:
         return reader.read_bytes(size_max=size_max).decode()
     except UnicodeDecodeError as error:
         raise CodecError("a text of the ledger is not UTF-8") from error
+
+
+PROPOSALS: Final = TableKind[ProposalRecord]("proposals", 8, encode_proposal, decode_proposal)
+VOTES: Final = TableKind[VoteRecord]("votes", 28, encode_vote, decode_vote)

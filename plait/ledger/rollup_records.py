@@ -19,6 +19,7 @@ import msgspec
 
 from plait.codec.rlp import EMPTY_LIST, Reader, encode_bytes, encode_list, encode_uint
 from plait.errors import CodecError
+from plait.ledger.table import TableKind
 from plait.limits import ROLLUP_FUNDED_ACCOUNTS_MAX
 from plait.types.action import AMOUNT_MAX, PPM, FundedAccount
 from plait.types.identifiers import Address, BlockNumber, Hash32, RollupId, Slot
@@ -309,3 +310,7 @@ def _read_enum(reader: Reader, kind: type[Any]) -> Any:
         return kind(number)
     except ValueError as error:
         raise CodecError(f"{number} is no {kind.__name__}") from error
+
+
+ROLLUPS: Final = TableKind[RollupEntry]("rollups", 8, encode_rollup, decode_rollup)
+DEPARTED: Final = TableKind[DepartedRollup]("departed", 8, encode_departed, decode_departed)
