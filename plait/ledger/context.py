@@ -1,4 +1,4 @@
-"""Where and when the ledger's steps act: agreed data that every rule of one sub-block sees. Level 3, pure."""
+"""What the economy's steps know of the sub-block that they are part of. Level 3, pure."""
 
 import msgspec
 
@@ -6,13 +6,12 @@ from plait.types import Height, Milliseconds, NetworkId, NetworkParameters, Slot
 
 
 class SubBlockContext(msgspec.Struct, frozen=True, kw_only=True):
-    """One sub-block, as far as the economy is concerned."""
+    """A sub-block's place: agreed data, the same on every node."""
 
-    network: NetworkParameters
     height: Height
     slot: Slot
     time_ms: Milliseconds
-    """Agreed time of the height."""
+    network: NetworkParameters
 
     @property
     def network_id(self) -> NetworkId:
