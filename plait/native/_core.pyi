@@ -73,7 +73,20 @@ class Refusal:
 def decode_transactions(
     raws: Sequence[bytes], chain_id: int, *, size_max: int = 131_072, senders: bytes | None = None
 ) -> list[Transaction | Refusal]:
-    """Decodes and recovers senders in parallel. `senders` (20 bytes each, concatenated) skips recovery: only for our own log."""
+    """Decodes and recovers senders in parallel. `senders` (20 bytes each, concatenated) skips recovery: only for our own log.
+
+    A sender that was recovered is remembered by the transaction's hash, in a bounded memory of this process: decoding the same
+    bytes again gives the same, without a recovery.
+    """
+
+def recovery_statistics() -> dict[str, int]:
+    """`recovered` and `remembered` senders since the start of the process; `entries` and `entries_max` of the memory of them."""
+
+def ed25519_verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether a signature (64 bytes) by a key (32 bytes) is valid by the rules of ZIP-215, CometBFT's; False for other lengths."""
+
+def ed25519_verify_many(signed: Sequence[tuple[bytes, bytes, bytes]]) -> list[bool]:
+    """`ed25519_verify` of each (public key, message, signature), in parallel."""
 
 def recover_signer(digest: bytes, signature: bytes) -> bytes | None:
     """Address that signed a 32-byte digest. `signature`: r, s, v (0, 1, 27 or 28), 65 bytes, low s; None when it is no such thing."""

@@ -4,6 +4,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`transaction`] | strict decoding and sender recovery of user transactions |
+//! | [`recovery`], [`ed25519`] | the memory of recovered senders; the signatures of validators |
 //! | [`chain`], [`genesis`] | a rollup's rules; op-geth's genesis format |
 //! | [`overlay`], [`codes`] | changes over an immutable state with an undo log; contract codes |
 //! | [`block`], [`execute`], [`seal`] | growing blocks, running transactions, headers |
@@ -19,6 +20,7 @@ pub mod block;
 pub mod calls;
 pub mod chain;
 pub mod codes;
+pub mod ed25519;
 pub mod error;
 pub mod estimate;
 pub mod execute;
@@ -33,6 +35,7 @@ pub mod overlay;
 pub mod overrides;
 pub mod reads;
 pub mod records;
+pub mod recovery;
 pub mod rollup;
 pub mod seal;
 pub mod session;

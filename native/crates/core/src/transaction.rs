@@ -2,7 +2,8 @@
 //!
 //! Invariants of a [`Transaction`]: its bytes are the one canonical encoding (re-encoding gives the same bytes), its type is
 //! 0, 1, 2 or 4, it names the rollup's chain id, its signature has a low s and recovers to `sender` (unless the sender was given
-//! by the caller, who then vouches for it). Deposits (0x7E), post-exec (0x7D) and blob transactions are never user transactions.
+//! by the caller, who then vouches for it). A sender that was recovered before is remembered by the hash of the bytes
+//! ([`crate::recovery`]). Deposits (0x7E), post-exec (0x7D) and blob transactions are never user transactions.
 //! Sources: EIP-2718, EIP-155, EIP-2, EIP-2930, EIP-1559, EIP-7702, EIP-3860, EIP-2681, EIP-7623.
 
 use std::sync::Arc;
@@ -18,6 +19,8 @@ use op_alloy_consensus::OpTxEnvelope;
 use rayon::prelude::*;
 use revm::context_interface::cfg::gas::calculate_initial_tx_gas_for_tx;
 use revm::primitives::hardfork::SpecId;
+
+use crate::recovery;
 
 /// EIP-3860: longest init code, bytes.
 const INIT_CODE_BYTES_MAX: usize = 49_152;
@@ -137,16 +140,18 @@ pub fn decode_transaction(
     }
     check_fields(&envelope, chain_id)?;
     let signature = check_signature(&envelope)?;
+    let hash = keccak256(raw);
     let sender = match sender {
         Some(known) => known,
-        None => recover_signer(signature, signing_hash(&envelope))
-            .or_else(|_| refuse("signature_invalid", "the signature does not recover to any address"))?,
+        None => recovery::SENDERS
+            .sender_of(hash, || recover_signer(signature, signing_hash(&envelope)).ok())
+            .map_or_else(|| refuse("signature_invalid", "the signature does not recover to any address"), Ok)?,
     };
     let raw = Bytes::copy_from_slice(raw);
     let env = OpTx::from_encoded_tx(&envelope, sender, raw.clone());
     let gas = calculate_initial_tx_gas_for_tx(&env, SpecId::PRAGUE);
     Ok(Transaction {
-        hash: keccak256(&raw),
+        hash,
         da_size: op_revm::estimate_tx_compressed_size(&raw) / 1_000_000,
         intrinsic_gas: gas.initial_total_gas.max(gas.floor_gas),
         raw,

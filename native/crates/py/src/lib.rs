@@ -32,7 +32,10 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<rollup::Store>()?;
     module.add_class::<rollup::Rollup>()?;
     module.add_function(wrap_pyfunction!(transactions::decode_transactions, module)?)?;
+    module.add_function(wrap_pyfunction!(transactions::recovery_statistics, module)?)?;
     module.add_function(wrap_pyfunction!(transactions::recover_signer, module)?)?;
+    module.add_function(wrap_pyfunction!(transactions::ed25519_verify, module)?)?;
+    module.add_function(wrap_pyfunction!(transactions::ed25519_verify_many, module)?)?;
     module.add_function(wrap_pyfunction!(transactions::sign_digest, module)?)?;
     module.add_function(wrap_pyfunction!(transactions::declaring, module)?)?;
     module.add_function(wrap_pyfunction!(transactions::keccak256, module)?)?;

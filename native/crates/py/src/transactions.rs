@@ -1,4 +1,4 @@
-//! Decoding and hashing.
+//! Decoding, signatures and hashing.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use plait_core::transaction as core;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::{PyBytes, PyDict, PyList};
 use rayon::prelude::*;
 
 use crate::convert::{address, detached, int, word};
@@ -142,6 +142,33 @@ pub fn decode_transactions<'py>(
         }
     }
     Ok(list)
+}
+
+/// Counters of the memory of recovered senders.
+#[pyfunction]
+pub fn recovery_statistics(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
+    let statistics = plait_core::recovery::SENDERS.statistics();
+    let counters = PyDict::new(py);
+    counters.set_item("recovered", statistics.recovered)?;
+    counters.set_item("remembered", statistics.remembered)?;
+    counters.set_item("entries", statistics.entries)?;
+    counters.set_item("entries_max", statistics.entries_max)?;
+    Ok(counters)
+}
+
+/// Whether an ed25519 signature is valid by the rules of ZIP-215.
+#[pyfunction]
+pub fn ed25519_verify(py: Python<'_>, public_key: &[u8], message: &[u8], signature: &[u8]) -> PyResult<bool> {
+    detached(py, || Ok(plait_core::ed25519::verify(public_key, message, signature)))
+}
+
+/// `ed25519_verify` of each, in parallel.
+#[pyfunction]
+pub fn ed25519_verify_many(
+    py: Python<'_>,
+    signed: Vec<(PyBackedBytes, PyBackedBytes, PyBackedBytes)>,
+) -> PyResult<Vec<bool>> {
+    detached(py, || Ok(plait_core::ed25519::verify_many(&signed)))
 }
 
 /// Address that signed a digest, or None.
