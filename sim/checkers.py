@@ -5,18 +5,22 @@ They use only what a node shows from outside (its info, its rollups' reads, the 
 what they check: balances are summed, blocks are read back as JSON, items are counted in the log itself.
 """
 
+from functools import lru_cache
 from hashlib import sha256
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import rlp  # type: ignore[import-untyped]
 
-from plait.engines.simulated import Decided, Step, replay
+from plait.engines.simulated import Step, replay
 from plait.limits import CANDIDATES_MAX
 from plait.native import PENDING, keccak256
 from plait.protocol.application import Application
 from plait.types import Address, RollupId
-from sim.world import World
+from sim.bundling import BundleWorkload
+from sim.wallet import Wallet
+from sim.workload import Workload
+from sim.world import Network, World
 
 VAULTS = tuple(
     Address(bytes.fromhex("42000000000000000000000000000000000000" + last)) for last in ("11", "19", "1a", "1b")
@@ -35,7 +39,7 @@ def _require(holds: bool, sentence: str) -> None:
         raise Violation(sentence)
 
 
-def log_transactions(record: Decided) -> dict[RollupId, list[bytes]]:
+def log_transactions(record: "Record") -> dict[RollupId, list[bytes]]:
     """Raw transactions of a decided proposal, read with the `rlp` library instead of Plait's own reader."""
     blocks = rlp.decode(record.proposal)[-1]
     return {
@@ -50,7 +54,7 @@ def _raws(item: bytes) -> list[bytes]:
     return [item[1:] if item[0] == 2 else item[ITEM_HEAD_BYTES:]]
 
 
-def log_bundles(record: Decided) -> dict[bytes, dict[RollupId, list[tuple[bytes, bool]]]]:
+def log_bundles(record: "Record") -> dict[bytes, dict[RollupId, list[tuple[bytes, bool]]]]:
     """Bundles of a decided proposal by hash: per rollup the hash of each transaction and whether it may revert."""
     parts = rlp.decode(record.proposal)
     items = {
@@ -71,12 +75,49 @@ def log_bundles(record: Decided) -> dict[bytes, dict[RollupId, list[tuple[bytes,
     return found
 
 
+class Watched(Protocol):
+    """What most questions are asked about: a world, or one node of a cluster."""
+
+    network: Network
+    workload: Workload
+    bundles: BundleWorkload
+    wallets: list[Wallet]
+
+    @property
+    def live(self) -> list[tuple[int, Application]]:
+        """Running nodes and their applications."""
+        ...
+
+
+class Record(Protocol):
+    """What a decided log holds of a height."""
+
+    @property
+    def height(self) -> int:
+        """Of the sub-block."""
+        ...
+
+    @property
+    def proposal(self) -> bytes:
+        """As decided."""
+        ...
+
+
+class Happened(Protocol):
+    """A step in which a height was decided."""
+
+    @property
+    def decided(self) -> Record:
+        """What the log says of it."""
+        ...
+
+
 class Agreement:
     """Every live node stands at the last decided height with the log's app hash, in the same slot."""
 
     def after(self, world: World, step: Step) -> None:
         """Checks one step."""
-        for index, application in world.engine.live:
+        for index, application in world.live:
             info = application.info()
             _require(info.height == step.decided.height, f"node {index} stands at {info.height}")
             _require(info.app_hash == step.decided.app_hash, f"node {index} has another app hash at {info.height}")
@@ -107,19 +148,19 @@ class NothingLost:
     def __init__(self) -> None:
         self._decided: dict[RollupId, list[bytes]] = {}
 
-    def after(self, world: World, step: Step) -> None:
+    def after(self, world: Watched, step: Happened) -> None:
         """Adds the step's transactions and compares all blocks every few steps."""
         for rollup_id, raws in log_transactions(step.decided).items():
             self._decided.setdefault(rollup_id, []).extend(keccak256(raw) for raw in raws)
         if step.decided.height % 5 == 0:
             self.at_end(world)
 
-    def at_end(self, world: World) -> None:
+    def at_end(self, world: Watched) -> None:
         """Compares the log with the blocks of every node."""
         for rollup_id in world.network.ledger.rollup_ids:
             expected = self._decided.get(rollup_id, [])
             _require(len(set(expected)) == len(expected), f"rollup {rollup_id}: a transaction was decided twice")
-            for index, application in world.engine.live:
+            for index, application in world.live:
                 found = _block_transactions(application, rollup_id)
                 _require(
                     found == expected, f"node {index}, rollup {rollup_id}: blocks hold other transactions than the log"
@@ -147,7 +188,7 @@ class ValueConserved:
     """The balances of all accounts of a rollup, vaults included, add up to genesis: fees move to vaults, nothing is
     burned or minted."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Watched, *, nonces: int = 400) -> None:
         self._accounts: dict[RollupId, list[Address]] = {}
         self._minted: dict[RollupId, int] = {}
         self._vaults: dict[RollupId, list[int]] = {}
@@ -155,12 +196,12 @@ class ValueConserved:
             allocation: dict[str, dict[str, Any]] = msgspec.json.decode(data)["alloc"]
             listed = {Address(bytes.fromhex(address.removeprefix("0x"))) for address in allocation}
             self._minted[rollup_id] = sum(int(str(entry.get("balance", "0x0")), 16) for entry in allocation.values())
-            self._accounts[rollup_id] = sorted(listed.union(VAULTS, world.workload.recipients, _created(world)))
+            self._accounts[rollup_id] = sorted(listed.union(VAULTS, world.workload.recipients, _created(world, nonces)))
             self._vaults[rollup_id] = [0] * len(VAULTS)
 
-    def after(self, world: World, step: Step) -> None:
+    def after(self, world: Watched, step: Happened) -> None:
         """Checks one step on every live node."""
-        for index, application in world.engine.live:
+        for index, application in world.live:
             for rollup_id, addresses in self._accounts.items():
                 rollup = application.rollups[rollup_id]
                 at = PENDING if rollup.open_block is not None else rollup.head.number
@@ -171,9 +212,9 @@ class ValueConserved:
                 )
         self._vaults_never_fall(world)
 
-    def _vaults_never_fall(self, world: World) -> None:
+    def _vaults_never_fall(self, world: Watched) -> None:
         """Nobody withdraws here, so what a vault holds only grows."""
-        _, application = world.engine.live[0]
+        _, application = world.live[0]
         for rollup_id, rollup in application.rollups.items():
             at = PENDING if rollup.open_block is not None else rollup.head.number
             balances = [balance for _, balance, _ in rollup.accounts(VAULTS, at)]
@@ -184,9 +225,9 @@ class ValueConserved:
             )
             self._vaults[rollup_id] = balances
 
-    def at_end(self, world: World) -> None:
+    def at_end(self, world: Watched) -> None:
         """The base fee vault holds exactly gas used times base fee over the receipts of all sealed blocks."""
-        _, application = world.engine.live[0]
+        _, application = world.live[0]
         for rollup_id, rollup in application.rollups.items():
             expected = 0
             for number in range(1, rollup.head.number + 1):
@@ -200,12 +241,15 @@ class ValueConserved:
             )
 
 
-def _created(world: World) -> list[Address]:
+def _created(world: Watched, nonces: int) -> list[Address]:
     """Addresses of contracts that users may create: keccak(rlp([sender, nonce]))[12:] (Yellow Paper, 7)."""
-    nonces = range(400)
-    return [
-        Address(keccak256(rlp.encode([wallet.address, nonce]))[12:]) for wallet in world.wallets for nonce in nonces
-    ]
+    return [created_address(bytes(wallet.address), nonce) for wallet in world.wallets for nonce in range(nonces)]
+
+
+@lru_cache(maxsize=10_000)
+def created_address(sender: bytes, nonce: int) -> Address:
+    """Of the contract that a sender's transaction creates."""
+    return Address(keccak256(rlp.encode([sender, nonce]))[12:])
 
 
 class Replayable:
@@ -215,7 +259,7 @@ class Replayable:
     def at_end(self, world: World) -> None:
         """Replays twice; `replay` compares every app hash. Every rollup's head and pending accounts must then be
         equal."""
-        live = world.engine.live[0][1]
+        live = world.live[0][1]
         for with_senders in (False, True):
             again = replay(world.network.application(), world.engine.log, with_senders=with_senders)
             _require(again.info() == live.info(), "the replayed application stands elsewhere")
@@ -237,12 +281,12 @@ class AllOrNothing:
     def __init__(self) -> None:
         self._decided: set[bytes] = set()
 
-    def after(self, world: World, step: Step) -> None:
+    def after(self, world: Watched, step: Happened) -> None:
         """Checks the step's bundles on every live node."""
         for bundle_hash, legs in log_bundles(step.decided).items():
             _require(bundle_hash not in self._decided, "a bundle was decided twice")
             self._decided.add(bundle_hash)
-            for index, application in world.engine.live:
+            for index, application in world.live:
                 for rollup_id, transactions in legs.items():
                     rollup = application.rollups[rollup_id]
                     for hash_, may_revert in transactions:
@@ -251,9 +295,9 @@ class AllOrNothing:
                         held = outcome is not None and (outcome[0] == 1 or may_revert)
                         _require(held, f"node {index}: a transaction of a decided bundle failed")
 
-    def at_end(self, world: World) -> None:
+    def at_end(self, world: Watched) -> None:
         """Looks for traces of bundles that were not decided, and for all of those that were."""
-        for index, application in world.engine.live:
+        for index, application in world.live:
             for bundle in world.bundles.sent:
                 there = {
                     application.rollups[leg.rollup_id].transaction_location(transaction.hash) is not None

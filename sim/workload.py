@@ -104,6 +104,13 @@ class Workload:
             return wallet.sign_1559(chain_id, nonce, to=to, max_fee_per_gas=10, max_priority_fee_per_gas=1)
         return wallet.sign_1559(chain_id, nonce, to=to, value=10**30)
 
+    def waiting(self) -> dict[RollupId, list[Transaction]]:
+        """What users have pending, per rollup and in each sender's nonce order."""
+        found: dict[RollupId, list[Transaction]] = {rollup_id: [] for rollup_id in self._rollup_ids}
+        for (rollup_id, _), queue in self._queues.items():
+            found[rollup_id].extend(queue)
+        return found
+
     def candidates(self, node: int, time_ms: Milliseconds) -> Candidates:
         """What one node's pool holds: of most senders a prefix of their queue."""
         del node

@@ -160,6 +160,11 @@ class World:
         )
         self.time_ms = self.network.ledger.time_ms
 
+    @property
+    def live(self) -> list[tuple[int, Application]]:
+        """Nodes that are up, with their applications."""
+        return self.engine.live
+
     def step(self) -> Step:
         """Lets time pass, lets users send, decides a height."""
         self.time_ms = Milliseconds(self.time_ms + self._pause_ms())

@@ -62,8 +62,8 @@ class Forgery(NamedTuple):
     valid: bool = False
 
 
-Forger = Callable[[Random, Application, Milliseconds, bytes], Forgery]
-"""Makes a forgery from an honest proposal for the application's next height."""
+Forger = Callable[[Random, Application, PrepareRequest, bytes], Forgery]
+"""Makes a forgery from an honest proposal and the question that it answered."""
 
 
 class Shown(NamedTuple):
@@ -176,11 +176,12 @@ class SimulatedEngine:
         random, chances = self._random, self._chances
         proposer, application = random.choice(self.live)
         proposals: list[Forgery] = []
-        prepared = application.prepare(self._request(height, time_ms, round_index, proposer))
+        request = self._request(height, time_ms, round_index, proposer)
+        prepared = application.prepare(request)
         honest = Forgery("honest", prepared.proposal, True)
         if not last and self._forgers and _happens(random, chances.byzantine):
             forger = random.choice(self._forgers)
-            proposals.append(forger(random, application, time_ms, prepared.proposal))
+            proposals.append(forger(random, application, request, prepared.proposal))
         if last or not proposals or _happens(random, chances.rival):
             proposals.append(honest)
         if not last and _happens(random, chances.rival):

@@ -7,6 +7,7 @@ from plait.engines.simulated import Forgery
 from plait.protocol.application import Application
 from plait.protocol.grid import slot_at
 from plait.protocol.proposal import Proposal, RollupItems, encode_entry, encode_leg_item
+from plait.protocol.requests import PrepareRequest
 from plait.types import Bundle, Leg, Milliseconds, RollupId, Slot
 from sim.bundling import decoded
 from sim.byzantine import garbage
@@ -16,11 +17,11 @@ from sim.wallet import Wallet
 _STRANGER = Wallet.of_index(0, "stranger")
 
 
-def forge(random: Random, application: Application, time_ms: Milliseconds, honest: bytes) -> Forgery:
+def forge(random: Random, application: Application, request: PrepareRequest, honest: bytes) -> Forgery:
     """A proposal in which a bundle does not take place whole and in order; garbage where nothing can be broken."""
     proposal = opened(honest)
     if not proposal.bundles or random.randrange(4) == 0:
-        return _failing(random, application, time_ms, proposal, honest)
+        return _failing(random, application, request, proposal, honest)
     entries = entries_of(proposal)
     kind = random.randrange(6)
     if kind == 0:
@@ -31,7 +32,7 @@ def forge(random: Random, application: Application, time_ms: Milliseconds, hones
         return Forgery("bundles swapped", with_bundles(application, honest, entries[::-1], proposal.blocks))
     if kind == 3:
         last = proposal.bundles[-1]
-        late = encode_entry(Milliseconds(time_ms + 1), last.terms_bytes)
+        late = encode_entry(Milliseconds(request.time_ms + 1), last.terms_bytes)
         return Forgery(
             "bundle of the future", with_bundles(application, honest, [*entries[:-1], late], proposal.blocks)
         )
@@ -46,12 +47,12 @@ def _without_leg(random: Random, proposal: Proposal) -> list[RollupItems]:
 
 
 def _failing(
-    random: Random, application: Application, time_ms: Milliseconds, proposal: Proposal, honest: bytes
+    random: Random, application: Application, request: PrepareRequest, proposal: Proposal, honest: bytes
 ) -> Forgery:
     """A bundle of a sender without money behind the honest ones."""
     slot = proposal.header.slot
-    if slot != slot_at(application.ledger.parameters, time_ms) or slot < 4:
-        return garbage.forge(random, application, time_ms, honest)
+    if slot != slot_at(application.ledger.parameters, request.time_ms) or slot < 4:
+        return garbage.forge(random, application, request, honest)
     rollup_id = RollupId(random.choice(application.ledger.rollup_ids))
     raw = _STRANGER.sign_1559(rollup_id, 0, to=bytes(20), value=1)
     leg = Leg(rollup_id=rollup_id, transactions=(raw,))
@@ -60,5 +61,5 @@ def _failing(
     items = blocks.get(rollup_id, [])
     legs = sum(rollup_id in [found.rollup_id for found in entry.terms.legs] for entry in proposal.bundles)
     blocks[rollup_id] = [*items[:legs], encode_leg_item(bundle.hash, bundle.leg_bytes[0]), *items[legs:]]
-    entries = [*entries_of(proposal), encode_entry(time_ms, bundle.terms_bytes)]
+    entries = [*entries_of(proposal), encode_entry(request.time_ms, bundle.terms_bytes)]
     return Forgery("failing bundle", with_bundles(application, honest, entries, sorted(blocks.items())))

@@ -1,14 +1,15 @@
-"""Leaves every transaction out. That is valid: no rule of version 1 forces inclusion of a user's transaction."""
+"""Leaves every transaction out. That is valid: no rule forces inclusion of a user's transaction."""
 
 from random import Random
+
+import msgspec
 
 from plait.engines.simulated import Forgery
 from plait.protocol.application import Application
 from plait.protocol.requests import PrepareRequest
-from plait.types import Height, Milliseconds
 
 
-def forge(random: Random, application: Application, time_ms: Milliseconds, honest: bytes) -> Forgery:
+def forge(random: Random, application: Application, request: PrepareRequest, honest: bytes) -> Forgery:
     """An honest proposal over no candidates."""
-    request = PrepareRequest(height=Height(application.info().height + 1), time_ms=time_ms, candidates={})
-    return Forgery("censoring", application.prepare(request).proposal, True)
+    nothing = msgspec.structs.replace(request, candidates={}, bundles=(), relays=(), relayer=None)
+    return Forgery("censoring", application.prepare(nothing).proposal, True)

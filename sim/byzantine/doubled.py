@@ -4,17 +4,18 @@ from random import Random
 
 from plait.engines.simulated import Forgery
 from plait.protocol.application import Application
-from plait.types import Milliseconds, RollupId
+from plait.protocol.requests import PrepareRequest
+from plait.types import RollupId
 from sim.byzantine import garbage
 from sim.forging import largest_block, opened, with_blocks
 
 
-def forge(random: Random, application: Application, time_ms: Milliseconds, honest: bytes) -> Forgery:
+def forge(random: Random, application: Application, request: PrepareRequest, honest: bytes) -> Forgery:
     """Items doubled, dropped, or given to a rollup that does not exist; garbage when there are none."""
     proposal = opened(honest)
     largest = largest_block(proposal)
     if largest is None:
-        return garbage.forge(random, application, time_ms, honest)
+        return garbage.forge(random, application, request, honest)
     place, (rollup_id, items) = largest
     blocks = list(proposal.blocks)
     kind = random.randrange(3)

@@ -4,6 +4,7 @@ from random import Random
 
 from plait.engines.simulated import Forgery
 from plait.protocol.application import Application
+from plait.protocol.requests import PrepareRequest
 from plait.types import Milliseconds, OrderingPolicy
 from sim.forging import with_transactions
 from sim.wallet import Wallet
@@ -11,7 +12,7 @@ from sim.wallet import Wallet
 _STRANGER = Wallet.of_index(0, "stranger")
 
 
-def forge(random: Random, application: Application, time_ms: Milliseconds, honest: bytes) -> Forgery:
+def forge(random: Random, application: Application, request: PrepareRequest, honest: bytes) -> Forgery:
     """A proposal whose only item is refused by decoding or by execution."""
     record = random.choice(application.ledger.rollups)
     rollup_id = record.rollup_id
@@ -22,5 +23,5 @@ def forge(random: Random, application: Application, time_ms: Milliseconds, hones
         "not a transaction": random.randbytes(100),
     }
     name = random.choice(sorted(raws))
-    stamp = time_ms if record.parameters.ordering is OrderingPolicy.ARRIVAL else Milliseconds(0)
+    stamp = request.time_ms if record.parameters.ordering is OrderingPolicy.ARRIVAL else Milliseconds(0)
     return Forgery(name, with_transactions(application, honest, {rollup_id: [raws[name]]}, stamp))

@@ -4,10 +4,10 @@ from random import Random
 
 from plait.engines.simulated import Forgery
 from plait.protocol.application import Application
-from plait.types import Milliseconds
+from plait.protocol.requests import PrepareRequest
 
 
-def forge(random: Random, application: Application, time_ms: Milliseconds, honest: bytes) -> Forgery:
+def forge(random: Random, application: Application, request: PrepareRequest, honest: bytes) -> Forgery:
     """Noise, a truncated proposal, a proposal with a byte appended, or one bit flipped."""
     kind = random.randrange(4)
     if kind == 0:

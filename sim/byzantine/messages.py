@@ -7,7 +7,8 @@ from plait.engines.simulated import Forgery
 from plait.native import PENDING
 from plait.protocol.application import Application
 from plait.protocol.proposal import DELIVERIES_KIND, RELAY_KIND, encode_relay_item
-from plait.types import Address, Milliseconds, RollupId
+from plait.protocol.requests import PrepareRequest
+from plait.types import Address, RollupId
 from sim.byzantine import garbage
 from sim.forging import opened, with_blocks
 from sim.messaging import message_call
@@ -17,7 +18,7 @@ _RICH = Wallet.of_index(0)
 """A user who has ether on every rollup of a simulated world."""
 
 
-def forge(random: Random, application: Application, time_ms: Milliseconds, honest: bytes) -> Forgery:
+def forge(random: Random, application: Application, request: PrepareRequest, honest: bytes) -> Forgery:
     """A proposal whose relays or deliveries are not what they must be; garbage where there can be none."""
     proposal = opened(honest)
     blocks = {rollup_id: list(items) for rollup_id, items in proposal.blocks}
@@ -37,7 +38,7 @@ def forge(random: Random, application: Application, time_ms: Milliseconds, hones
         blocks[rollup_id].insert(place, item)
         return Forgery("relay doubled", with_blocks(application, honest, sorted(blocks.items())))
     if not proposal.blocks:
-        return garbage.forge(random, application, time_ms, honest)
+        return garbage.forge(random, application, request, honest)
     rollup_id = RollupId(random.choice(sorted(blocks)))
     at = PENDING if application.rollups[rollup_id].open_block is not None else 0
     ((nonce, _, _),) = application.rollups[rollup_id].accounts([_RICH.address], at)

@@ -5,11 +5,11 @@ from random import Random
 from plait.engines.simulated import Forgery
 from plait.limits import PROPOSAL_BYTES_MAX, PROPOSAL_ITEMS_MAX
 from plait.protocol.application import Application
-from plait.types import Milliseconds
+from plait.protocol.requests import PrepareRequest
 from sim.forging import with_blocks
 
 
-def forge(random: Random, application: Application, time_ms: Milliseconds, honest: bytes) -> Forgery:
+def forge(random: Random, application: Application, request: PrepareRequest, honest: bytes) -> Forgery:
     """Too many items, or too many bytes."""
     rollup_id = application.ledger.rollup_ids[0]
     if random.randrange(4):

@@ -4,17 +4,17 @@ from random import Random
 
 from plait.engines.simulated import Forgery
 from plait.protocol.application import Application
-from plait.types import Milliseconds
+from plait.protocol.requests import PrepareRequest
 from sim.byzantine import garbage
 from sim.forging import largest_block, opened, with_blocks
 
 
-def forge(random: Random, application: Application, time_ms: Milliseconds, honest: bytes) -> Forgery:
+def forge(random: Random, application: Application, request: PrepareRequest, honest: bytes) -> Forgery:
     """Another order with commitments that fit it; garbage when there is nothing to reorder."""
     proposal = opened(honest)
     largest = largest_block(proposal)
     if largest is None or len(largest[1][1]) < 2:
-        return garbage.forge(random, application, time_ms, honest)
+        return garbage.forge(random, application, request, honest)
     place, (rollup_id, items) = largest
     changed = list(items)
     if random.randrange(2):

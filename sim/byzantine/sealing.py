@@ -4,11 +4,12 @@ from random import Random
 
 from plait.engines.simulated import Forgery
 from plait.protocol.application import Application
-from plait.types import BlockNumber, Hash32, Milliseconds
+from plait.protocol.requests import PrepareRequest
+from plait.types import BlockNumber, Hash32
 from sim.forging import opened, with_header
 
 
-def forge(random: Random, application: Application, time_ms: Milliseconds, honest: bytes) -> Forgery:
+def forge(random: Random, application: Application, request: PrepareRequest, honest: bytes) -> Forgery:
     """A due block left out or with another hash; an invented one when none is due."""
     sealed = opened(honest).header.sealed
     if not sealed:

@@ -4,11 +4,12 @@ from random import Random
 
 from plait.engines.simulated import Forgery
 from plait.protocol.application import Application
-from plait.types import Hash32, L1Origin, Milliseconds
+from plait.protocol.requests import PrepareRequest
+from plait.types import Hash32, L1Origin
 from sim.forging import opened, with_header
 
 
-def forge(random: Random, application: Application, time_ms: Milliseconds, honest: bytes) -> Forgery:
+def forge(random: Random, application: Application, request: PrepareRequest, honest: bytes) -> Forgery:
     """One header field changed, the rest intact."""
     header = opened(honest).header
     other = Hash32(random.randbytes(32))

@@ -6,11 +6,12 @@ import msgspec
 
 from plait.engines.simulated import Forgery
 from plait.protocol.application import Application
-from plait.types import Hash32, Milliseconds
+from plait.protocol.requests import PrepareRequest
+from plait.types import Hash32
 from sim.forging import opened, with_header
 
 
-def forge(random: Random, application: Application, time_ms: Milliseconds, honest: bytes) -> Forgery:
+def forge(random: Random, application: Application, request: PrepareRequest, honest: bytes) -> Forgery:
     """One of the three commitments changed."""
     commitment = opened(honest).header.commitment
     other = Hash32(random.randbytes(32))
