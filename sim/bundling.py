@@ -15,7 +15,7 @@ from plait.execution.bundles import BundleCandidate, DecodedBundle
 from plait.ledger.state import LedgerState
 from plait.native import Transaction, decode_transactions
 from plait.protocol.effects import SubBlockDecided
-from plait.protocol.grid import block_at, slot_at
+from plait.protocol.grid import slot_at
 from plait.types import (
     Address,
     BlockNumber,
@@ -113,7 +113,7 @@ class BundleWorkload:
         if random.randrange(6):
             return ()
         record = random.choice(self._ledger.rollups)
-        number = block_at(Slot(slot + random.choice((0, 1))), record.parameters.block_time_slots)
+        number = record.parameters.block_at(Slot(slot + random.choice((0, 1))))
         log_index = random.choice((0, 0, 1, 3))
         return (Pin(rollup_id=record.rollup_id, block_number=BlockNumber(number), log_index=log_index),)
 
@@ -157,6 +157,10 @@ class BundleWorkload:
             comparison=random.choice(list(Comparison)),
             value=random.choice((0, 10**15)),
         )
+
+    def waiting(self) -> list[DecodedBundle]:
+        """What users have pending."""
+        return [offer.bundle for offer in self._waiting]
 
     def candidates(self, node: int, time_ms: Milliseconds) -> list[BundleCandidate]:
         """What one node's pool holds: most of what waits."""

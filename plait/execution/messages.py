@@ -49,7 +49,7 @@ from plait.interop.validity import (
 )
 from plait.limits import MESSAGES_PER_STEP_MAX, MESSAGES_PER_TRANSACTION_MAX
 from plait.native import Outcomes, Transaction, declaring
-from plait.types import Address, BlockNumber, Hash32, RollupId, RollupParameters, Seconds
+from plait.types import Address, BlockNumber, Hash32, RollupId, RollupParameters, Seconds, Slot
 
 InteropSets = Mapping[RollupId, InteropSet]
 """The set of every rollup that belongs to one."""
@@ -81,10 +81,12 @@ class MessageFailure(NamedTuple):
 
 
 def interop_sets(rollups: Iterable[RollupParameters], genesis_time_s: Seconds, slot_ms: int) -> InteropSets:
-    """The interop sets of a registry: rollups with the same number, active from genesis on."""
+    """The interop sets of a registry: rollups with the same number, each active from its genesis on."""
     return _interop_sets(
         tuple(
-            (rollup.interop_set, rollup.rollup_id, rollup.block_time_slots) for rollup in rollups if rollup.interop_set
+            (rollup.interop_set, rollup.rollup_id, rollup.block_time_slots, rollup.start_slot)
+            for rollup in rollups
+            if rollup.interop_set
         ),
         genesis_time_s,
         slot_ms,
@@ -92,20 +94,22 @@ def interop_sets(rollups: Iterable[RollupParameters], genesis_time_s: Seconds, s
 
 
 @lru_cache(maxsize=8)
-def _interop_sets(rollups: tuple[tuple[int, RollupId, int], ...], genesis_time_s: Seconds, slot_ms: int) -> InteropSets:
+def _interop_sets(
+    rollups: tuple[tuple[int, RollupId, int, Slot], ...], genesis_time_s: Seconds, slot_ms: int
+) -> InteropSets:
     sets: dict[RollupId, InteropSet] = {}
     for number in sorted({rollup[0] for rollup in rollups}):
-        members = sorted((rollup_id, slots) for member, rollup_id, slots in rollups if member == number)
+        members = sorted((rollup_id, slots, start) for member, rollup_id, slots, start in rollups if member == number)
         chains = tuple(
             InteropChain(
                 chain_id=MessageChainId(rollup_id),
-                activation=genesis_time_s,
+                activation=Seconds(genesis_time_s + start * slot_ms // 1_000),
                 block_time_s=Seconds(slots * slot_ms // 1_000),
             )
-            for rollup_id, slots in members
+            for rollup_id, slots, start in members
         )
         interop_set = InteropSet(chains=chains)
-        sets.update((rollup_id, interop_set) for rollup_id, _ in members)
+        sets.update((rollup_id, interop_set) for rollup_id, *_ in members)
     return sets
 
 

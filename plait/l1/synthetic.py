@@ -55,21 +55,31 @@ class SyntheticL1(msgspec.Struct, frozen=True):
             parent_beacon_block_root=Hash32(keccak256(_DOMAIN_BEACON + block_hash)),
         )
 
-    def origin(self, rollup_block: BlockNumber, block_time_s: Seconds) -> tuple[L1BlockInfo, int]:
+    def origin(
+        self,
+        rollup_block: BlockNumber,
+        block_time_s: Seconds,
+        start_s: Seconds = Seconds(0),  # noqa: B008 (a NewType)
+    ) -> tuple[L1BlockInfo, int]:
         """L1 origin and sequence number of a rollup's block.
 
         Args:
-            rollup_block: its number; its timestamp is genesis_time_s + rollup_block * block_time_s.
+            rollup_block: its number; its timestamp is genesis_time_s + start_s + rollup_block * block_time_s.
             block_time_s: at least 1.
+            start_s: from the network's genesis to the rollup's.
         """
-        number, sequence_number = origin_position(rollup_block, block_time_s)
+        number, sequence_number = origin_position(rollup_block, block_time_s, start_s)
         return self.block(number), sequence_number
 
 
-def origin_position(rollup_block: BlockNumber, block_time_s: Seconds) -> tuple[BlockNumber, int]:
+def origin_position(
+    rollup_block: BlockNumber,
+    block_time_s: Seconds,
+    start_s: Seconds = Seconds(0),  # noqa: B008 (a NewType)
+) -> tuple[BlockNumber, int]:
     """Number of the L1 origin of a rollup's block, and its sequence number; the arithmetic of `SyntheticL1.origin`."""
     if block_time_s >= SYNTHETIC_BLOCK_TIME_S:
-        return rollup_block, 0
-    number = rollup_block * block_time_s // SYNTHETIC_BLOCK_TIME_S
-    first_rollup_block = -(-number * SYNTHETIC_BLOCK_TIME_S // block_time_s)
+        return BlockNumber(start_s // SYNTHETIC_BLOCK_TIME_S + rollup_block), 0
+    number = (start_s + rollup_block * block_time_s) // SYNTHETIC_BLOCK_TIME_S
+    first_rollup_block = max(0, -(-(number * SYNTHETIC_BLOCK_TIME_S - start_s) // block_time_s))
     return BlockNumber(number), rollup_block - first_rollup_block

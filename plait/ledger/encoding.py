@@ -1,12 +1,12 @@
 """Canonical bytes and root of the ledger.
 
-    ledger    = [version = 1, core, [record, ...]]           records strictly ascending by rollup id
+    ledger    = [version = 2, core, [record, ...]]           records strictly ascending by rollup id
     core      = [network_id, genesis_time_s, slot_ms, sub_blocks_per_slot, height, slot, sub_index, time_ms]
     record    = [rollup_id, genesis_hash, block_time_slots, gas_limit, ordering, da_footprint_gas_scalar,
     eip1559_denominator,
                  eip1559_elasticity, min_base_fee, operator_fee_scalar, operator_fee_constant, base_fee_scalar,
-                 blob_base_fee_scalar, interop_set, head_number, head_hash, open]
-    open      = [] | [number, gas_used, da_footprint, transaction_count]
+                 blob_base_fee_scalar, interop_set, start_slot, head_number, head_hash, open]
+    open      = [] | [number, gas_used, da_footprint, transaction_count, digest]
     ordering  = 0 priority_fee | 1 arrival
     root      = RFC 6962 tree hash over core, record, record, ...
 
@@ -36,7 +36,7 @@ from plait.types import (
     Wei,
 )
 
-LEDGER_VERSION = 1
+LEDGER_VERSION = 2
 _ORDERINGS = (OrderingPolicy.PRIORITY_FEE, OrderingPolicy.ARRIVAL)
 
 
@@ -70,9 +70,13 @@ def encode_record(record: RollupRecord) -> bytes:
         parameters.base_fee_scalar,
         parameters.blob_base_fee_scalar,
         parameters.interop_set,
+        parameters.start_slot,
         record.head_number,
     )
-    open_numbers = () if block is None else (block.number, block.gas_used, block.da_footprint, block.transaction_count)
+    opened = []
+    if block is not None:
+        numbers = (block.number, block.gas_used, block.da_footprint, block.transaction_count)
+        opened = [*map(encode_uint, numbers), encode_bytes(block.digest)]
     return encode_list(
         (
             encode_uint(parameters.rollup_id),
@@ -82,7 +86,7 @@ def encode_record(record: RollupRecord) -> bytes:
             encode_uint(_ORDERINGS.index(parameters.ordering)),
             *map(encode_uint, numbers_after),
             encode_bytes(record.head_hash),
-            encode_list(map(encode_uint, open_numbers)),
+            encode_list(opened),
         )
     )
 
@@ -174,6 +178,7 @@ def _decode_record(reader: Reader) -> RollupRecord:
         base_fee_scalar=reader.read_uint(),
         blob_base_fee_scalar=reader.read_uint(),
         interop_set=reader.read_uint(),
+        start_slot=Slot(reader.read_uint()),
     )
     head_number = BlockNumber(reader.read_uint(2**53))
     head_hash = Hash32(reader.read_bytes(size=32))
@@ -186,6 +191,7 @@ def _decode_record(reader: Reader) -> RollupRecord:
             gas_used=Gas(opened.read_uint()),
             da_footprint=Gas(opened.read_uint()),
             transaction_count=opened.read_uint(),
+            digest=Hash32(opened.read_bytes(size=32)),
         )
         opened.end()
         if block.number != head_number + 1:

@@ -13,6 +13,7 @@ from itertools import pairwise
 
 import msgspec
 
+from plait.crypto.open_digest import OPEN_DIGEST_EMPTY
 from plait.errors import ConfigurationError
 from plait.limits import INTEROP_CHAINS_MAX, ROLLUPS_MAX
 from plait.types import (
@@ -37,6 +38,8 @@ class OpenBlockRecord(msgspec.Struct, frozen=True, kw_only=True):
     da_footprint: Gas
     transaction_count: int
     """Deposits included."""
+    digest: Hash32 = OPEN_DIGEST_EMPTY
+    """Of its transactions but the deposits (`plait.crypto.open_digest`)."""
 
 
 class RollupRecord(msgspec.Struct, frozen=True, kw_only=True):

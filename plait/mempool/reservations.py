@@ -147,11 +147,11 @@ class Reservations:
         self, wanted: Sequence[RollupId], earliest: Slot, now: Slot, last: Slot
     ) -> tuple[Slot, tuple[Pin, ...]]:
         """The first slot from `earliest` to `last` in which every rollup opens a block whose top is free."""
-        block_slots = {rollup_id: self._rollups[rollup_id][1].block_time_slots for rollup_id in wanted}
-        step = lcm(*block_slots.values())
+        rollups = {rollup_id: self._rollups[rollup_id][1] for rollup_id in wanted}
+        step = lcm(*(rollup.block_time_slots for rollup in rollups.values()))
         first = max(earliest, now + RESERVE_SLOTS_AHEAD_MIN)
         for slot in range(-(-first // step) * step, last + 1, step):
-            places = [(rollup_id, BlockNumber(slot // slots)) for rollup_id, slots in block_slots.items()]
+            places = [(rollup_id, rollup.block_at(Slot(slot))) for rollup_id, rollup in rollups.items()]
             if not any(place in self._by_place for place in places):
                 pins = (Pin(rollup_id=r, block_number=number, log_index=DEPOSIT_LOGS) for r, number in places)
                 return Slot(slot), tuple(pins)
@@ -228,9 +228,9 @@ class Reservations:
         """First and last slot in which all pinned blocks are open; last before first when there is none."""
         first, last = Slot(0), Slot(2**63)
         for pin in pins:
-            slots = self._rollups[pin.rollup_id][1].block_time_slots
-            first = Slot(max(first, pin.block_number * slots))
-            last = Slot(min(last, (pin.block_number + 1) * slots - 1))
+            rollup = self._rollups[pin.rollup_id][1]
+            first = max(first, rollup.first_slot(pin.block_number))
+            last = min(last, rollup.last_slot(pin.block_number))
         return first, last
 
 

@@ -4,8 +4,9 @@ may do.
 Everything here is a pure function of agreed data: network parameters, where the ledger stands, and the engine's time
 of the height.
 
-- Slot `s` covers [genesis + s*slot_ms, genesis + (s+1)*slot_ms). Block `n` of a rollup covers slots n*k to (n+1)*k -
-  1, with k its block time in slots; its timestamp is genesis + n*k*slot_ms, as the OP Stack demands of every chain.
+- Slot `s` covers [genesis + s*slot_ms, genesis + (s+1)*slot_ms). Block `n` of a rollup covers slots f = start + n*k to
+  f + k - 1, with k its block time in slots and start the slot at which it joined, a multiple of k; its timestamp is
+  genesis + f*slot_ms, as the OP Stack demands of every chain.
 - Genesis counts as sub-block 0 of slot 0. A sub-block in the slot of the one before has the next sub-index; a new slot
   starts at 0.
 - A pause leaves a debt of blocks. One sub-block pays at most CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX of them per rollup; its
@@ -23,7 +24,7 @@ import msgspec
 
 from plait.errors import ProposalRefused
 from plait.limits import CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX, SUB_BLOCKS_PER_SLOT_MAX
-from plait.types import BlockNumber, Milliseconds, NetworkParameters, Seconds, Slot, SubIndex
+from plait.types import BlockNumber, Milliseconds, NetworkParameters, RollupParameters, Seconds, Slot, SubIndex
 
 
 class Position(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,27 +46,22 @@ def slot_start_ms(parameters: NetworkParameters, slot: Slot) -> Milliseconds:
     return Milliseconds(parameters.genesis_time_s * 1_000 + slot * parameters.slot_ms)
 
 
-def block_at(slot: Slot, block_time_slots: int) -> BlockNumber:
-    """Number of the block that is open during a slot; 0 (genesis, sealed from the start) when none is open yet."""
-    return BlockNumber(slot // block_time_slots)
+def block_timestamp_s(parameters: NetworkParameters, rollup: RollupParameters, number: BlockNumber) -> Seconds:
+    """Timestamp of a rollup's block, Unix seconds. Whole by `RollupParameters.check`."""
+    return Seconds(slot_start_ms(parameters, rollup.first_slot(number)) // 1_000)
 
 
-def block_timestamp_s(parameters: NetworkParameters, number: BlockNumber, block_time_slots: int) -> Seconds:
-    """Timestamp of a block, Unix seconds. Whole by `RollupParameters.check`."""
-    return Seconds(parameters.genesis_time_s + number * block_time_slots * parameters.slot_ms // 1_000)
-
-
-def slot_within_reach(blocks: Iterable[tuple[BlockNumber, int]]) -> Slot | None:
+def slot_within_reach(blocks: Iterable[tuple[RollupParameters, BlockNumber]]) -> Slot | None:
     """Last slot that one sub-block can reach without filling more blocks of a rollup than the bound allows.
 
     Args:
-        blocks: per rollup its newest block's number (open, or genesis) and its block time in slots.
+        blocks: every rollup with the number of its newest block (open, or genesis).
 
     Returns:
         The slot, or None when there is no rollup and so no limit.
     """
     return min(
-        (Slot((number + CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX + 1) * slots - 1) for number, slots in blocks),
+        (rollup.last_slot(BlockNumber(number + CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX)) for rollup, number in blocks),
         default=None,
     )
 
@@ -77,7 +73,7 @@ def next_position(
     previous_slot: Slot,
     previous_sub_index: SubIndex,
     previous_time_ms: Milliseconds,
-    blocks: Iterable[tuple[BlockNumber, int]],
+    blocks: Iterable[tuple[RollupParameters, BlockNumber]],
 ) -> Position:
     """Where the sub-block of a height with this agreed time lies.
 

@@ -8,16 +8,17 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from plait.crypto.commitments import SubBlockCommitment
+from plait.crypto.open_digest import OPEN_DIGEST_EMPTY, extend_open_digest
 from plait.execution.candidate import AttributesSource, Candidate
 from plait.execution.messages import InteropSets, interop_sets
 from plait.interop.relays import Relay
 from plait.ledger.encoding import ledger_root
-from plait.ledger.state import LedgerState, OpenBlockRecord
+from plait.ledger.state import LedgerState, OpenBlockRecord, RollupRecord
 from plait.ledger.transition import RollupProgress, SubBlockApplied, apply
 from plait.native import Attributes, OpenBlock, Outcomes, Rollup, SealedBlock, Transaction
 from plait.protocol.bundles import BundlesRun
 from plait.protocol.effects import RollupEffect, SubBlockDecided
-from plait.protocol.grid import Position, block_at, block_timestamp_s, next_position, slot_start_ms
+from plait.protocol.grid import Position, block_timestamp_s, next_position, slot_start_ms
 from plait.protocol.proposal import (
     RollupSeals,
     SubBlockHeader,
@@ -106,18 +107,18 @@ def advance(
         previous_slot=ledger.slot,
         previous_sub_index=ledger.sub_index,
         previous_time_ms=ledger.time_ms,
-        blocks=((record.newest_number, record.parameters.block_time_slots) for record in ledger.rollups),
+        blocks=((record.parameters, record.newest_number) for record in ledger.rollups),
     )
     work: dict[RollupId, list[Attributes]] = {}
     if position.slot > ledger.slot:
         for record in ledger.rollups:
             rollup = record.parameters
-            target = block_at(position.slot, rollup.block_time_slots)
+            target = rollup.block_at(position.slot)
             attributes = [
                 source.attributes(
                     rollup,
                     BlockNumber(number),
-                    block_timestamp_s(parameters, BlockNumber(number), rollup.block_time_slots),
+                    block_timestamp_s(parameters, rollup, BlockNumber(number)),
                 )
                 for number in range(record.newest_number + 1, target + 1)
             ]
@@ -163,7 +164,8 @@ def complete(
             sub_index=position.sub_index,
             time_ms=time_ms,
             progress=tuple(
-                _progress(candidate, record.rollup_id, open_blocks[record.rollup_id]) for record in before.rollups
+                _progress(candidate, record, open_blocks[record.rollup_id], runs.get(record.rollup_id, _NOTHING))
+                for record in before.rollups
             ),
         ),
     )
@@ -231,10 +233,12 @@ def seals_of(sealed: Mapping[RollupId, Sequence[SealedBlock]]) -> tuple[RollupSe
     )
 
 
-def _progress(candidate: Candidate, rollup_id: RollupId, block: OpenBlock | None) -> RollupProgress:
-    session = candidate.session(rollup_id)
+def _progress(candidate: Candidate, before: RollupRecord, block: OpenBlock | None, run: Run) -> RollupProgress:
+    session = candidate.session(before.rollup_id)
+    same = before.open_block is not None and block is not None and before.open_block.number == block.number
+    digest = before.open_block.digest if same and before.open_block is not None else OPEN_DIGEST_EMPTY
     return RollupProgress(
-        rollup_id=rollup_id,
+        rollup_id=before.rollup_id,
         head_number=BlockNumber(session.head_number),
         head_hash=Hash32(session.head_hash),
         open_block=None
@@ -244,6 +248,7 @@ def _progress(candidate: Candidate, rollup_id: RollupId, block: OpenBlock | None
             gas_used=Gas(block.gas_used),
             da_footprint=Gas(block.da_footprint),
             transaction_count=block.transaction_count,
+            digest=extend_open_digest(digest, [transaction.hash for transaction in run.transactions]),
         ),
     )
 

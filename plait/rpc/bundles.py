@@ -24,6 +24,7 @@ from plait.types import (
     Leg,
     Pin,
     RollupId,
+    RollupParameters,
     Slot,
     Wei,
 )
@@ -77,20 +78,20 @@ class BundleRequest(msgspec.Struct, frozen=True, kw_only=True):
     not_before_slot: Slot | None
     deadline_slot: Slot | None
 
-    def bundle(self, slot: Slot, block_time_slots: Mapping[RollupId, int]) -> Bundle:
+    def bundle(self, slot: Slot, rollups: Mapping[RollupId, RollupParameters]) -> Bundle:
         """The bundle with a whole window: by default from now on for BUNDLE_DEADLINE_SLOTS_DEFAULT slots, and with pins
         no longer than the blocks that they name are open.
 
         Args:
             slot: of the clock.
-            block_time_slots: of every rollup; pins of others bound nothing.
+            rollups: of the network; pins of others bound nothing.
         """
         opens, closes = Slot(0), None
         for pin in self.pins:
-            slots = block_time_slots.get(pin.rollup_id)
-            if slots is not None:
-                opens = Slot(max(opens, pin.block_number * slots))
-                last = Slot((pin.block_number + 1) * slots - 1)
+            rollup = rollups.get(pin.rollup_id)
+            if rollup is not None:
+                opens = Slot(max(opens, rollup.first_slot(pin.block_number)))
+                last = rollup.last_slot(pin.block_number)
                 closes = last if closes is None else min(closes, last)
         not_before = opens if self.not_before_slot is None else self.not_before_slot
         if closes is None:

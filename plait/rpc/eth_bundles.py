@@ -20,7 +20,7 @@ from plait.limits import (
 )
 from plait.native import keccak256_many
 from plait.rpc.parameters import COUNT, COUNT_SCHEMA, BlockRef, Kind, Schema, block_ref, data_of_hex, fixed
-from plait.types import Bundle, Leg, NetworkParameters, RollupParameters, Slot
+from plait.types import BlockNumber, Bundle, Leg, NetworkParameters, RollupParameters, Slot
 
 _Number = int | str | None
 
@@ -90,11 +90,12 @@ class EthBundle(msgspec.Struct, frozen=True, kw_only=True):
         refused."""
         slots = rollup.block_time_slots
         block_ms = slots * network.slot_ms
-        first, last = 0, None
+        first: int = 0
+        last: int | None = None
         if self.first_block is not None:
-            first = self.first_block * slots
+            first = rollup.first_slot(BlockNumber(self.first_block))
         if self.last_block is not None:
-            last = (self.last_block + 1) * slots - 1
+            last = rollup.last_slot(BlockNumber(self.last_block))
         if self.first_timestamp is not None:
             since_ms = 1_000 * (self.first_timestamp - network.genesis_time_s)
             first = max(first, -(-since_ms // block_ms) * slots)

@@ -9,7 +9,7 @@ import msgspec
 
 from plait.errors import ConfigurationError
 from plait.limits import BLOCK_TIME_SLOTS_MAX, SLOT_MS_MAX, SLOT_MS_MIN, SUB_BLOCKS_PER_SLOT_MAX
-from plait.types.identifiers import BlockNumber, Hash32, NetworkId, RollupId
+from plait.types.identifiers import BlockNumber, Hash32, NetworkId, RollupId, Slot
 from plait.types.quantities import Gas, Milliseconds, Seconds, Wei
 
 UINT32_MAX = 2**32 - 1
@@ -65,11 +65,26 @@ class RollupParameters(msgspec.Struct, frozen=True, kw_only=True):
     """Weight of the L1 blob base fee in the L1 data fee (Ecotone), times 1e6."""
     interop_set: int = 0
     """Rollups with the same number, not 0, execute each other's messages from genesis on; 0 belongs to no set."""
+    start_slot: Slot = Slot(0)
+    """Slot at which the rollup joined: its genesis block has the time at which this slot begins. A multiple of
+    `block_time_slots`, so that all blocks of one block time open together."""
 
     @property
     def chain_id(self) -> int:
         """EIP-155 chain id."""
         return self.rollup_id
+
+    def block_at(self, slot: Slot) -> BlockNumber:
+        """Number of the block that is open during a slot; 0 (genesis, sealed from the start) when none is open yet."""
+        return BlockNumber((slot - self.start_slot) // self.block_time_slots)
+
+    def first_slot(self, number: BlockNumber) -> Slot:
+        """The slot in which a block opens."""
+        return Slot(self.start_slot + number * self.block_time_slots)
+
+    def last_slot(self, number: BlockNumber) -> Slot:
+        """The last slot during which a block is open."""
+        return Slot(self.first_slot(number) + self.block_time_slots - 1)
 
     def check(self, network: NetworkParameters) -> None:
         """Checks ranges and that every block's timestamp is a whole second.
@@ -90,8 +105,16 @@ class RollupParameters(msgspec.Struct, frozen=True, kw_only=True):
             ("base_fee_scalar", self.base_fee_scalar, 0, UINT32_MAX),
             ("blob_base_fee_scalar", self.blob_base_fee_scalar, 0, UINT32_MAX),
             ("interop_set", self.interop_set, 0, UINT32_MAX),
+            ("start_slot", self.start_slot, 0, UINT64_MAX),
         )
         _check_ranges(ranges, "rollup_parameter_out_of_range", rollup_id=self.rollup_id)
+        if self.start_slot % self.block_time_slots:
+            raise ConfigurationError(
+                f"rollup {self.rollup_id} starts at slot {self.start_slot}, which is not a multiple of its block time "
+                f"of {self.block_time_slots} slots",
+                code="rollup_parameter_out_of_range",
+                rollup_id=self.rollup_id,
+            )
         if len(self.genesis_hash) != 32:
             raise ConfigurationError("genesis_hash must be 32 bytes", code="rollup_parameter_out_of_range")
         if self.block_time_slots * network.slot_ms % 1_000:

@@ -52,9 +52,9 @@ def test_merkle_roots_follow_the_rfcs_recursion() -> None:
 
 
 def test_ledger_roots_follow_the_specification() -> None:
-    for vector in vectors("ledger_v1"):
+    for vector in vectors("ledger_v2"):
         version, core, records = rlp.decode(bytes.fromhex(vector["bytes"]))
-        assert version == b"\1"
+        assert version == b"\2"
         assert int.from_bytes(core[4], "big") == vector["ledger"]["height"]
         assert tree_hash([rlp.encode(core), *map(rlp.encode, records)]).hex() == vector["root"]
 

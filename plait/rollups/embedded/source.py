@@ -31,7 +31,8 @@ class EmbeddedSource(msgspec.Struct, frozen=True):
     def attributes(self, rollup: RollupParameters, number: BlockNumber, timestamp_s: Seconds) -> Attributes:
         """Attributes that open block `number`, 1 or above, at its grid timestamp."""
         block_time_s = Seconds(rollup.block_time_slots * self.network.slot_ms // 1_000)
-        origin, sequence_number = self.l1.origin(number, block_time_s)
+        start_s = Seconds(rollup.start_slot * self.network.slot_ms // 1_000)
+        origin, sequence_number = self.l1.origin(number, block_time_s, start_s)
         fork = self.forks.get(rollup.rollup_id, "jovian")
         return block_attributes(timestamp_s, origin, sequence_number, rollup, fork=fork)
 

@@ -32,7 +32,7 @@ def _slot(endpoint: Endpoint) -> Slot:
 
 def _bundle(endpoint: Endpoint, request: BundleRequest) -> Bundle:
     rollups = endpoint.backend.rollups
-    return request.bundle(_slot(endpoint), {i: handle.parameters.block_time_slots for i, handle in rollups.items()})
+    return request.bundle(_slot(endpoint), {i: handle.parameters for i, handle in rollups.items()})
 
 
 @method(
@@ -144,9 +144,7 @@ def reserve(endpoint: Endpoint, request: ReserveRequest, signature: bytes) -> di
             {
                 "rollupId": pin.rollup_id,
                 "blockNumber": pin.block_number,
-                "timestamp": block_timestamp_s(
-                    parameters, pin.block_number, backend.rollups[pin.rollup_id].parameters.block_time_slots
-                ),
+                "timestamp": block_timestamp_s(parameters, backend.rollups[pin.rollup_id].parameters, pin.block_number),
                 "logIndex": pin.log_index,
             }
             for pin in made.pins

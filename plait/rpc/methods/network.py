@@ -21,7 +21,7 @@ from plait.rpc.parameters import COUNT, HASH, HASH_SCHEMA, HEIGHT, OBJECT_SCHEMA
 from plait.rpc.streams import Subscriber
 from plait.rpc.table import Param, method
 from plait.storage.record import DecidedRecord
-from plait.types import Height, RollupId, Slot
+from plait.types import BlockNumber, Height, RollupId, Slot
 
 _HASH_EXAMPLE: Final = "0x" + "11" * 32
 _ROLLUP: Final = Param("rollupId", COUNT, optional=True)
@@ -139,7 +139,7 @@ def _find(endpoint: Endpoint, rollup_id: RollupId, hash_: bytes) -> tuple[Decide
     location, raw = handle.native.transaction_location(hash_), handle.native.raw_transaction(hash_)
     if location is None or raw is None:
         return None
-    first_slot = location[0] * handle.parameters.block_time_slots
+    first_slot = handle.parameters.first_slot(BlockNumber(location[0]))
     log = endpoint.backend.log
     for number in range(first_slot, first_slot + handle.parameters.block_time_slots):
         for height in log.heights_of_slot(Slot(number)):

@@ -40,13 +40,20 @@ rollups = st.builds(
 
 @st.composite
 def ledgers(draw: st.DrawFn) -> LedgerState:
-    registry = draw(st.lists(rollups, min_size=1, max_size=4, unique_by=lambda entry: entry.rollup_id))
+    registry = [
+        msgspec.structs.replace(one, start_slot=one.block_time_slots * draw(st.integers(0, 2**32)))
+        for one in draw(st.lists(rollups, min_size=1, max_size=4, unique_by=lambda entry: entry.rollup_id))
+    ]
     state = genesis_state(draw(networks), tuple(registry))
     records = []
     for record in state.rollups:
         head = draw(st.integers(0, 2**40))
         block = OpenBlockRecord(
-            number=head + 1, gas_used=draw(uint64), da_footprint=draw(uint64), transaction_count=draw(uint32)
+            number=head + 1,
+            gas_used=draw(uint64),
+            da_footprint=draw(uint64),
+            transaction_count=draw(uint32),
+            digest=draw(hashes),
         )
         records.append(
             RollupRecord(

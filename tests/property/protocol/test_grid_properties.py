@@ -4,8 +4,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plait.limits import CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX
-from plait.protocol.grid import block_at, block_timestamp_s, next_position, slot_at
-from plait.types import BlockNumber, Milliseconds, NetworkId, NetworkParameters, Seconds, Slot, SubIndex
+from plait.protocol.grid import block_timestamp_s, next_position, slot_at
+from plait.types import (
+    BlockNumber,
+    Milliseconds,
+    NetworkId,
+    NetworkParameters,
+    RollupParameters,
+    Seconds,
+    Slot,
+    SubIndex,
+)
+from tests.unit.protocol.cadences import rollup
 
 networks = st.builds(
     NetworkParameters,
@@ -15,18 +25,18 @@ networks = st.builds(
     sub_blocks_per_slot=st.integers(1, 50),
 )
 pauses = st.lists(st.one_of(st.integers(0, 3_000), st.integers(0, 10**8)), min_size=1, max_size=30)
-block_times = st.lists(st.integers(1, 60), min_size=1, max_size=5)
+rollups = st.lists(st.builds(rollup, st.integers(1, 60)), min_size=1, max_size=5)
 
 
-@given(networks, pauses, block_times)
+@given(networks, pauses, rollups)
 def test_positions_only_grow_and_each_step_fills_a_bounded_number_of_blocks(
-    network: NetworkParameters, steps: list[int], slots_per_block: list[int]
+    network: NetworkParameters, steps: list[int], members: list[RollupParameters]
 ) -> None:
     time_ms = Milliseconds(network.genesis_time_s * 1_000)
     slot, sub_index = Slot(0), SubIndex(0)
     for pause in steps:
         before_ms, time_ms = time_ms, Milliseconds(time_ms + pause)
-        blocks = [(block_at(slot, k), k) for k in slots_per_block]
+        blocks = [(member, member.block_at(slot)) for member in members]
         found = next_position(
             network,
             time_ms=time_ms,
@@ -38,16 +48,20 @@ def test_positions_only_grow_and_each_step_fills_a_bounded_number_of_blocks(
         assert (found.slot, found.sub_index) > (slot, sub_index)
         assert found.slot <= slot_at(network, time_ms)
         assert not found.carries_items or found.slot == slot_at(network, time_ms)
-        filled = [block_at(found.slot, k) - number for number, k in blocks]
+        filled = [member.block_at(found.slot) - number for member, number in blocks]
         assert max(filled) <= CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX
         if found.slot < slot_at(network, time_ms):
             assert max(filled) == CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX, "a debt is paid as fast as allowed"
         slot, sub_index = found.slot, found.sub_index
 
 
-@given(networks, st.integers(0, 10**6), st.integers(1, 60))
-def test_a_block_is_open_from_its_timestamp_to_the_next_ones(network: NetworkParameters, slot: int, k: int) -> None:
-    number = block_at(Slot(slot), k)
+@given(networks, st.integers(0, 10**6), st.integers(1, 60), st.integers(0, 10**4))
+def test_a_block_is_open_from_its_timestamp_to_the_next_ones(
+    network: NetworkParameters, after: int, k: int, starts: int
+) -> None:
+    member = rollup(k, start_slot=starts * k)
+    slot = starts * k + after
+    number = member.block_at(Slot(slot))
     start_ms = network.genesis_time_s * 1_000 + slot * network.slot_ms
-    assert block_timestamp_s(network, number, k) * 1_000 <= start_ms
-    assert start_ms < block_timestamp_s(network, BlockNumber(number + 1), k) * 1_000
+    assert block_timestamp_s(network, member, number) * 1_000 <= start_ms
+    assert start_ms < block_timestamp_s(network, member, BlockNumber(number + 1)) * 1_000

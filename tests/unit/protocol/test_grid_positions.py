@@ -2,10 +2,11 @@
 
 import pytest
 
-from plait.errors import ProposalRefused
+from plait.errors import ConfigurationError, ProposalRefused
 from plait.limits import CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX, SUB_BLOCKS_PER_SLOT_MAX
-from plait.protocol.grid import Position, block_at, block_timestamp_s, next_position, slot_at, slot_start_ms
+from plait.protocol.grid import Position, block_timestamp_s, next_position, slot_at, slot_start_ms
 from plait.types import BlockNumber, Milliseconds, NetworkId, NetworkParameters, Seconds, Slot, SubIndex
+from tests.unit.protocol.cadences import rollup
 
 NETWORK = NetworkParameters(
     network_id=NetworkId(1), genesis_time_s=Seconds(1_000), slot_ms=Milliseconds(500), sub_blocks_per_slot=4
@@ -19,7 +20,7 @@ def position(time_ms: int, slot: int = 0, sub_index: int = 0, previous_ms: int =
         previous_slot=Slot(slot),
         previous_sub_index=SubIndex(sub_index),
         previous_time_ms=Milliseconds(previous_ms),
-        blocks=[(BlockNumber(block), 2)],
+        blocks=[(rollup(2), BlockNumber(block))],
     )
 
 
@@ -29,8 +30,20 @@ def test_slots_are_half_open_intervals() -> None:
 
 
 def test_a_block_of_two_slots_of_500_ms_has_whole_second_timestamps() -> None:
-    assert [block_at(Slot(s), 2) for s in range(5)] == [0, 0, 1, 1, 2]
-    assert [block_timestamp_s(NETWORK, BlockNumber(n), 2) for n in range(3)] == [1_000, 1_001, 1_002]
+    assert [rollup(2).block_at(Slot(s)) for s in range(5)] == [0, 0, 1, 1, 2]
+    assert [block_timestamp_s(NETWORK, rollup(2), BlockNumber(n)) for n in range(3)] == [1_000, 1_001, 1_002]
+
+
+def test_a_rollup_that_joined_later_counts_its_blocks_from_there() -> None:
+    late = rollup(2, start_slot=10)
+    assert [late.block_at(Slot(s)) for s in range(10, 15)] == [0, 0, 1, 1, 2]
+    assert [block_timestamp_s(NETWORK, late, BlockNumber(n)) for n in range(3)] == [1_005, 1_006, 1_007]
+    assert (late.first_slot(BlockNumber(1)), late.last_slot(BlockNumber(1))) == (12, 13)
+
+
+def test_a_rollup_joins_only_where_its_blocks_open() -> None:
+    with pytest.raises(ConfigurationError):
+        rollup(2, start_slot=11).check(NETWORK)
 
 
 def test_genesis_is_the_first_sub_block_of_slot_0() -> None:
