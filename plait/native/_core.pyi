@@ -114,6 +114,7 @@ class Store:
     def sync(self) -> None: ...
     def close(self) -> None: ...
     def head_number(self, chain_id: int) -> int | None: ...  # greatest sealed block held, also above a rollup's head
+    def remove_above(self, chain_id: int, number: int) -> int: ...  # blocks of greater number go; returns how many
     def statistics(self) -> dict[str, int]: ...  # disk_bytes, write_buffer_bytes
 
 # ---------------------------------------------------------------- a rollup and its sessions
@@ -263,6 +264,21 @@ class CallResult:
     error: str | None  # "execution reverted", "execution reverted: reason", "out of gas", ... as op-geth words it
 
 @final
+class FrozenRollup:
+    """A rollup's decided state at one moment; keeps that state in memory as long as it lives."""
+
+    head_number: int
+    head_hash: bytes
+    def open_transactions(self) -> list[bytes]: ...  # raw user transactions of the open block, in order
+    def write_snapshot(self, path: str) -> None: ...  # as Rollup.write_snapshot did at that moment
+    def write_state(self, path: str) -> int:
+        """Writes the head's state, for `Rollup.take_over`: synced, equal bytes on every node; returns their number.
+
+        Codes of this and the next: snapshot_io, store_corrupt (the store lacks a block).
+        """
+    def write_blocks(self, path: str, highest: int, lowest: int) -> int: ...  # blocks in falling order, likewise
+
+@final
 class Rollup:
     """A rollup's decided state, its last 128 states, and its blocks in the store."""
 
@@ -282,6 +298,34 @@ class Rollup:
 
         Atomic (temporary file, fsync, rename), checksummed; may run in a thread while the rollup goes on.
         """
+    @staticmethod
+    def take_over(
+        genesis_json: bytes,
+        store: Store,
+        *,
+        state: str,
+        blocks: Sequence[str],
+        head_number: int,
+        head_hash: bytes,
+        lowest: int,
+        attributes: Attributes | None,
+        transactions: Sequence[bytes],
+    ) -> Rollup:
+        """A rollup at an agreed head, from files that a stranger may have sent: `FrozenRollup.write_state` and `write_blocks`.
+
+        `blocks`: paths, the file with the head first; they must reach down to block `lowest` exactly. `attributes` open the open
+        block (None when there is none), which then runs `transactions`. Everything is checked against `head_hash`; blocks are put
+        into the store once they were found right, and stay when a later one is not.
+
+        Codes: snapshot_blocks_wrong, snapshot_state_wrong, snapshot_open_block_wrong, and those of from_snapshot.
+        """
+    def become_like(self, other: Rollup) -> None:
+        """Takes over the decided state of another object of the same rollup and store. Code: snapshot_foreign.
+
+        Sessions that began before are stale then.
+        """
+    def freeze(self) -> FrozenRollup:
+        """The decided state as it is now, for writing it while the rollup goes on. Costs a pointer."""
     chain_id: int
     genesis_hash: bytes
     @property

@@ -9,6 +9,7 @@
 //! | [`overlay`], [`codes`] | changes over an immutable state with an undo log; contract codes |
 //! | [`block`], [`execute`], [`seal`] | growing blocks, running transactions, headers |
 //! | [`session`], [`rollup`], [`snapshot`] | candidate continuations; the decided rollup with its history and store; its file |
+//! | [`history`] | what another node needs to take a rollup over: blocks and state, and the checks of them |
 //! | [`reads`], [`fees`], [`json`], [`records`] | what JSON-RPC answers; fee parameters and history; how blocks lie in the store |
 //! | [`calls`], [`estimate`], [`trace`] | calls that change nothing, gas estimates and access lists, tracers |
 //! | [`logs`] | one log by its place, for interop messages |
@@ -28,6 +29,7 @@ pub mod fees;
 pub mod gauge;
 pub mod genesis;
 pub mod halts;
+pub mod history;
 pub mod json;
 pub mod logs;
 pub mod merkle;

@@ -8,7 +8,7 @@ use alloy_primitives::{Address, Bytes, Log, LogData, B256};
 
 use crate::block::{decode_deposit, Chunk, Included};
 use crate::error::{CoreError, Result};
-use crate::transaction::decode_transaction;
+use crate::transaction::{decode_transaction, Transaction};
 
 /// Raw transactions and their senders.
 pub fn encode_body(body: &Chunk) -> Vec<u8> {
@@ -49,10 +49,8 @@ pub fn encode_receipts(body: &Chunk) -> Vec<u8> {
 /// `store_corrupt`.
 pub fn decode(body: &[u8], receipts: &[u8], chain_id: u64) -> Result<Chunk> {
     let mut body = Reader(body);
-    let mut receipts = Reader(receipts);
     let count = body.number()?;
-    let mut items = Vec::with_capacity(usize::try_from(count).unwrap_or(0).min(1 << 20));
-    let (mut gas, mut logs_before) = (0_u64, 0_u64);
+    let mut transactions = Vec::with_capacity(usize::try_from(count).unwrap_or(0).min(1 << 20));
     for _ in 0..count {
         let sender = Address::from_slice(body.take(20)?);
         let raw = body.bytes()?;
@@ -61,6 +59,24 @@ pub fn decode(body: &[u8], receipts: &[u8], chain_id: u64) -> Result<Chunk> {
         } else {
             decode_transaction(raw, chain_id, usize::MAX, Some(sender)).map_err(|_| corrupt())?
         };
+        transactions.push(Arc::new(transaction));
+    }
+    if body.0.is_empty() {
+        with_receipts(transactions, receipts)
+    } else {
+        Err(corrupt())
+    }
+}
+
+/// A block's content from its transactions and their encoded receipts.
+///
+/// # Errors
+/// `store_corrupt` when they do not belong together.
+pub fn with_receipts(transactions: Vec<Arc<Transaction>>, receipts: &[u8]) -> Result<Chunk> {
+    let mut receipts = Reader(receipts);
+    let mut items = Vec::with_capacity(transactions.len());
+    let (mut gas, mut logs_before) = (0_u64, 0_u64);
+    for transaction in transactions {
         let flags = receipts.take(1)?[0];
         let gas_used = receipts.number()?;
         let deposit_nonce = if flags & 2 == 0 { None } else { Some(receipts.number()?) };
@@ -69,7 +85,7 @@ pub fn decode(body: &[u8], receipts: &[u8], chain_id: u64) -> Result<Chunk> {
         let first_log_index = logs_before;
         logs_before += logs.len() as u64;
         items.push(Included {
-            transaction: Arc::new(transaction),
+            transaction,
             success: flags & 1 == 1,
             gas_used,
             cumulative_gas_used: gas,
@@ -78,7 +94,7 @@ pub fn decode(body: &[u8], receipts: &[u8], chain_id: u64) -> Result<Chunk> {
             deposit_nonce,
         });
     }
-    if body.0.is_empty() && receipts.0.is_empty() {
+    if receipts.0.is_empty() {
         Ok(Chunk::new(items))
     } else {
         Err(corrupt())

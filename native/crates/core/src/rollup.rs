@@ -103,8 +103,9 @@ impl Rollup {
     pub fn from_genesis(json: &[u8], store: Store) -> Result<Self> {
         let codes = Codes::default();
         let (chain, genesis) = build_genesis(json, &codes)?;
-        let rollup = Self::start(chain, genesis.hash, codes, Arc::new(genesis), BTreeMap::new(), store)?;
-        rollup.write_genesis()?;
+        let genesis = Arc::new(genesis);
+        let rollup = Self::start(chain, genesis.hash, codes, genesis.clone(), BTreeMap::new(), store)?;
+        rollup.write_genesis(&genesis)?;
         Ok(rollup)
     }
 
@@ -135,9 +136,13 @@ impl Rollup {
         })
     }
 
-    fn write_genesis(&self) -> Result<()> {
+    /// Puts the genesis block into the store, or finds it there.
+    ///
+    /// # Errors
+    /// `store_genesis_mismatch`, store errors.
+    pub(crate) fn write_genesis(&self, genesis: &Sealed) -> Result<()> {
         match self.store.header(self.chain.chain_id, 0)? {
-            None => self.write_block(&self.decided().view.head),
+            None => self.write_block(genesis),
             Some(bytes) if alloy_primitives::keccak256(&bytes) == self.genesis_hash => Ok(()),
             Some(_) => Err(CoreError::new(
                 "store_genesis_mismatch",
@@ -197,18 +202,24 @@ impl Rollup {
         let body = sealed.body.as_ref().ok_or_else(|| CoreError::internal("a block to be stored has no content"))?;
         let mut header = Vec::with_capacity(700);
         sealed.header.encode(&mut header);
-        let hashes: Vec<B256> = body.items.iter().map(|item| item.transaction.hash).collect();
-        self.store.write_block(
-            self.chain.chain_id,
-            BlockRecord {
-                number: sealed.header.number,
-                hash: sealed.hash,
-                header: &header,
-                body: &records::encode_body(body),
-                receipts: &records::encode_receipts(body),
-                transaction_hashes: &hashes,
-            },
-        )?;
+        store_block(&self.store, self.chain.chain_id, sealed.header.number, sealed.hash, &header, body)
+    }
+
+    /// The rollup takes over the decided state of another object of the same rollup and store; readers see it as a whole.
+    /// Sessions that began before are stale then.
+    ///
+    /// # Errors
+    /// `snapshot_foreign` when the other one is of another rollup.
+    pub fn become_like(&self, other: &Self) -> Result<()> {
+        if other.genesis_hash != self.genesis_hash || other.chain != self.chain {
+            return Err(CoreError::new("snapshot_foreign", "a rollup cannot take over the state of another rollup"));
+        }
+        let _turn = self.committing.lock().unwrap_or_else(|poison| poison.into_inner());
+        let version = self.decided().version + 1;
+        let next = Arc::new(Decided { version, ..Decided::clone(&other.decided()) });
+        *self.decided.write().unwrap_or_else(|poison| poison.into_inner()) = next;
+        self.read_blocks().clear();
+        *self.log_cache() = LogCache::default();
         Ok(())
     }
 
@@ -219,6 +230,24 @@ impl Rollup {
     pub fn sync(&self) -> Result<()> {
         Ok(self.store.sync()?)
     }
+}
+
+/// Puts a block into the store.
+///
+/// # Errors
+/// Store errors.
+pub(crate) fn store_block(
+    store: &Store,
+    chain_id: u64,
+    number: u64,
+    hash: B256,
+    header: &[u8],
+    body: &Chunk,
+) -> Result<()> {
+    let hashes: Vec<B256> = body.items.iter().map(|item| item.transaction.hash).collect();
+    let (encoded, receipts) = (records::encode_body(body), records::encode_receipts(body));
+    let record = BlockRecord { number, hash, header, body: &encoded, receipts: &receipts, transaction_hashes: &hashes };
+    Ok(store.write_block(chain_id, record)?)
 }
 
 impl Decided {

@@ -66,11 +66,13 @@ pub fn withdrawals_root(chain: &Chain, state: &StateTrie) -> B256 {
     }
 }
 
-fn transactions_root(items: &[Included]) -> B256 {
+/// Root over the raw transactions.
+pub(crate) fn transactions_root(items: &[Included]) -> B256 {
     ordered_trie_root_with_encoder(items, |item, out| out.put_slice(&item.transaction.raw))
 }
 
-fn receipts_root(items: &[Included]) -> (B256, Bloom) {
+/// Root over the receipts, and their bloom.
+pub(crate) fn receipts_root(items: &[Included]) -> (B256, Bloom) {
     let receipts: Vec<OpReceiptEnvelope> = items.par_iter().with_min_len(64).map(Included::receipt).collect();
     let mut bloom = Bloom::ZERO;
     for receipt in &receipts {

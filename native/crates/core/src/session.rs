@@ -22,7 +22,7 @@ use crate::seal::seal_block;
 use crate::transaction::Transaction;
 
 /// Block hashes kept: the 256 ancestors that BLOCKHASH can name, below every one of the 128 states that calls can start from.
-const RECENT_HASHES: u64 = 256 + 128;
+pub(crate) const RECENT_HASHES: u64 = 256 + 128;
 
 /// A rollup at one moment.
 #[derive(Debug, Clone)]

@@ -45,8 +45,15 @@ impl Rollup {
     /// # Errors
     /// `snapshot_io`, store errors.
     pub fn write_snapshot(&self, path: &Path) -> Result<()> {
-        let decided = self.decided();
-        let header = self.encode_contents(&decided)?;
+        self.write_snapshot_of(&self.decided(), path)
+    }
+
+    /// The same of the state at an earlier moment.
+    ///
+    /// # Errors
+    /// `snapshot_io`, store errors.
+    pub fn write_snapshot_of(&self, decided: &Decided, path: &Path) -> Result<()> {
+        let header = self.encode_contents(decided)?;
         snapshot::write(path, &decided.view.head.state, decided.view.codes.store(), &header)?;
         Ok(())
     }

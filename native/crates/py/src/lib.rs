@@ -31,6 +31,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<session::Session>()?;
     module.add_class::<rollup::Store>()?;
     module.add_class::<rollup::Rollup>()?;
+    module.add_class::<rollup::FrozenRollup>()?;
     module.add_function(wrap_pyfunction!(transactions::decode_transactions, module)?)?;
     module.add_function(wrap_pyfunction!(transactions::recovery_statistics, module)?)?;
     module.add_function(wrap_pyfunction!(transactions::recover_signer, module)?)?;

@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use alloy_primitives::Bytes;
+use plait_core::history::Given;
 use plait_core::rollup as core;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList};
 
 use crate::convert::{address, detached, word};
-use crate::records::{OpenBlock, SealedBlock};
+use crate::records::{Attributes, OpenBlock, SealedBlock};
 use crate::session::{account_list, Session};
 
 /// Blocks, receipts and indexes of all rollups of a node.
@@ -35,12 +37,47 @@ impl Store {
     fn head_number(&self, py: Python<'_>, chain_id: u64) -> PyResult<Option<u64>> {
         detached(py, || Ok(self.0.head_number(chain_id)?))
     }
+    fn remove_above(&self, py: Python<'_>, chain_id: u64, number: u64) -> PyResult<u64> {
+        detached(py, || Ok(self.0.remove_above(chain_id, number)?))
+    }
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let statistics = detached(py, || Ok(self.0.statistics()?))?;
         let dict = PyDict::new(py);
         dict.set_item("disk_bytes", statistics.disk_bytes)?;
         dict.set_item("write_buffer_bytes", statistics.write_buffer_bytes)?;
         Ok(dict)
+    }
+}
+
+/// A rollup's decided state at one moment.
+#[pyclass(frozen, module = "plait.native._core")]
+pub struct FrozenRollup {
+    rollup: Arc<core::Rollup>,
+    decided: Arc<core::Decided>,
+}
+
+#[pymethods]
+impl FrozenRollup {
+    #[getter]
+    fn head_number(&self) -> u64 {
+        self.decided.view.head.header.number
+    }
+    #[getter]
+    fn head_hash<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.decided.view.head.hash.as_slice())
+    }
+    fn open_transactions<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let raws = detached(py, || Ok(self.decided.open_transactions()))?;
+        PyList::new(py, raws.iter().map(|raw| PyBytes::new(py, raw)))
+    }
+    fn write_snapshot(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        detached(py, || self.rollup.write_snapshot_of(&self.decided, &path))
+    }
+    fn write_state(&self, py: Python<'_>, path: PathBuf) -> PyResult<u64> {
+        detached(py, || self.rollup.write_state(&self.decided, &path))
+    }
+    fn write_blocks(&self, py: Python<'_>, path: PathBuf, highest: u64, lowest: u64) -> PyResult<u64> {
+        detached(py, || self.rollup.write_blocks(&self.decided, &path, highest, lowest))
     }
 }
 
@@ -64,6 +101,36 @@ impl Rollup {
     }
     fn write_snapshot(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         detached(py, || self.0.write_snapshot(&path))
+    }
+    #[staticmethod]
+    #[pyo3(signature = (genesis_json, store, *, state, blocks, head_number, head_hash, lowest, attributes, transactions))]
+    #[allow(clippy::too_many_arguments)] // keyword arguments of a record used once
+    fn take_over(
+        py: Python<'_>,
+        genesis_json: &[u8],
+        store: &Bound<'_, Store>,
+        state: PathBuf,
+        blocks: Vec<PathBuf>,
+        head_number: u64,
+        head_hash: &[u8],
+        lowest: u64,
+        attributes: Option<&Bound<'_, Attributes>>,
+        transactions: Vec<PyBackedBytes>,
+    ) -> PyResult<Self> {
+        let store = store.get().0.clone();
+        let head_hash = word(head_hash)?;
+        let raws = transactions.iter().map(|raw| Bytes::copy_from_slice(raw)).collect();
+        let open = attributes.map(|attributes| ((*attributes.get().0).clone(), raws));
+        let given = Given { state: &state, blocks: &blocks, head_number, head_hash, lowest, open };
+        let rollup = detached(py, || core::Rollup::take_over(genesis_json, store, given))?;
+        Ok(Self(Arc::new(rollup)))
+    }
+    fn become_like(&self, py: Python<'_>, other: &Bound<'_, Self>) -> PyResult<()> {
+        let other = other.get().0.clone();
+        detached(py, || self.0.become_like(&other))
+    }
+    fn freeze(&self) -> FrozenRollup {
+        FrozenRollup { rollup: self.0.clone(), decided: self.0.decided() }
     }
     #[getter]
     fn chain_id(&self) -> u64 {

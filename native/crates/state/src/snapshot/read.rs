@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 use std::path::Path;
 
-use alloy_primitives::{Bytes, B256, KECCAK256_EMPTY, U256};
+use alloy_primitives::{keccak256, Bytes, B256, KECCAK256_EMPTY, U256};
 use rayon::prelude::*;
 
 use super::{
@@ -120,10 +120,16 @@ impl Loader {
     }
 
     fn codes(&mut self, chunk: &Chunk, codes: &CodeStore) -> Result<(), SnapshotError> {
+        // Which codes are needed must be known before the first is kept: a file may come from a stranger.
+        self.parse_accounts()?;
         let mut fields = Fields::new(chunk);
         while !fields.rest.is_empty() {
             let length = u32::from_le_bytes(fields.array()?);
-            codes.insert(Bytes::copy_from_slice(fields.take(length as usize)?));
+            let code = fields.take(length as usize)?;
+            if !self.code_hashes.contains(&keccak256(code)) {
+                return Err(chunk.corrupt("a code that no account has"));
+            }
+            codes.insert(Bytes::copy_from_slice(code));
             self.code_count += 1;
         }
         Ok(())
