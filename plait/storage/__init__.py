@@ -4,6 +4,7 @@ Level 5. The log is written before anything is answered as decided; everything e
 Blocks, receipts and indexes of the rollups lie in the native core's store, which is derived data.
 """
 
+from plait.storage.base import GENESIS_BASE, LogBase
 from plait.storage.directory import NETWORK_FILE, DataDirectory
 from plait.storage.files import Files
 from plait.storage.log import DecidedLog
@@ -12,11 +13,13 @@ from plait.storage.record import DecidedRecord
 from plait.storage.snapshots import Snapshot, Snapshots
 
 __all__ = [
+    "GENESIS_BASE",
     "NETWORK_FILE",
     "DataDirectory",
     "DecidedLog",
     "DecidedRecord",
     "Files",
+    "LogBase",
     "MemoryLog",
     "Snapshot",
     "Snapshots",

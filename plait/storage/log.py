@@ -7,8 +7,11 @@ Invariants
        segment, when read for older ones.
     4. After a failed write or sync the log takes no more records (what the disk holds is then unknown).
     5. Memory is bounded: one index entry per LOG_INDEX_STRIDE_BYTES, for LOG_INDEXES_KEPT older segments.
+    6. The log begins above its base (`plait.storage.base`): height 0, the height of the snapshot that the node started
+       from, or the last one of the segments that were removed. What lies below is not read, and not missed.
 
-One thread appends; any thread reads. The directory's owner (`DataDirectory`) keeps other processes out.
+One thread appends; any thread reads and removes old segments. The directory's owner (`DataDirectory`) keeps other
+processes out.
 Format: `plait.storage.record`; decision: docs/adr/0005-decided-log.md.
 """
 
@@ -21,8 +24,9 @@ from pathlib import Path
 
 import msgspec
 
-from plait.errors import ConfigurationError, InvariantBroken, Unavailable
+from plait.errors import ConfigurationError, InvariantBroken
 from plait.limits import LOG_INDEX_STRIDE_BYTES, LOG_INDEXES_KEPT, LOG_SEGMENT_BYTES_MAX
+from plait.storage.base import GENESIS_BASE, LogBase, read_base, write_base
 from plait.storage.files import TEMPORARY_SUFFIX, Files
 from plait.storage.record import (
     FIRST_HEIGHT,
@@ -31,7 +35,15 @@ from plait.storage.record import (
     encode_record,
     encode_segment_header,
 )
-from plait.storage.segment import SUFFIX, damaged, find_torn_tail, read_records, read_segment_header, segment_path
+from plait.storage.segment import (
+    SUFFIX,
+    damaged,
+    find_torn_tail,
+    pruned,
+    read_records,
+    read_segment_header,
+    segment_path,
+)
 from plait.types import Hash32, Height, Slot
 
 
@@ -79,7 +91,9 @@ class DecidedLog:
         self._segment_bytes_max = segment_bytes_max
         self._lock = threading.Lock()
         self._indexes: OrderedDict[Height, _Index] = OrderedDict()
+        self._starts: list[Height] = []
         self._last: DecidedRecord | None = None
+        self._base = GENESIS_BASE
         self._end = SEGMENT_HEADER_BYTES
         self._fd = -1
         self._poisoned: str | None = None
@@ -90,17 +104,23 @@ class DecidedLog:
             self._files.sync_directory(directory.parent)  # a log that vanishes whole would look like a new one
         for remains in directory.glob(f"*{TEMPORARY_SUFFIX}"):
             self._files.remove(remains)
+        self._base = read_base(directory, network)
         self._starts = self._find_segments()
         if not self._starts:
-            self._begin_segment(Height(1))
+            self._begin_segment(Height(self._base.height + 1))
         else:
             self._open_last()
 
     # ------------------------------------------------------------ state
     @property
     def height(self) -> Height:
-        """Height of the newest record; 0 when there is none."""
-        return Height(0) if self._last is None else self._last.height
+        """Height of the newest record; the base's when there is none."""
+        return self._base.height if self._last is None else self._last.height
+
+    @property
+    def base(self) -> LogBase:
+        """Where the log begins: the height below its first one."""
+        return self._base
 
     @property
     def last(self) -> DecidedRecord | None:
@@ -109,14 +129,15 @@ class DecidedLog:
 
     @property
     def first_height(self) -> Height:
-        """The oldest height that can be read."""
-        return self._starts[0]
+        """The oldest height that can be read; one above `height` when there is none."""
+        return Height(self._base.height + 1)
 
     def statistics(self) -> dict[str, int]:
         """Numbers for metrics and `plait status`."""
         with self._lock:
             return {
                 "height": self.height,
+                "first_height": self.first_height,
                 "segments": len(self._starts),
                 "segment_bytes": self._end,
                 "index_entries": sum(len(index.heights) for index in self._indexes.values()),
@@ -160,6 +181,54 @@ class DecidedLog:
             self._end += len(data)
             self._last = record
 
+    def rebase(self, base: LogBase) -> None:
+        """Lets a log without records begin above another height. A crash leaves the one base or the other.
+
+        Raises:
+            InvariantBroken: `log_height_gap` when it has records.
+            OSError: nothing changed, or the next opening completes it.
+        """
+        if self._last is not None:
+            raise InvariantBroken(
+                f"The log holds heights up to {self.height}; it cannot begin above height {base.height}.",
+                code="log_height_gap",
+                height=base.height,
+            )
+        old = list(self._starts)
+        write_base(self._files, self._directory, base, self._network)
+        self._begin_segment(Height(base.height + 1), alone=True)
+        self._base = base
+        for start in old:
+            if start != base.height + 1:
+                self._files.remove(segment_path(self._directory, start))
+        self._files.sync_directory(self._directory)
+
+    def prune(self, keep_from: Height) -> Height:
+        """Removes the oldest segments that hold nothing from `keep_from` on; returns the first height afterwards.
+
+        The newest segment always stays. A crash leaves segments that the next opening removes. Raises OSError, and
+        InvariantBroken (`log_damaged`) when a record that is needed for it cannot be read.
+        """
+        with self._lock:
+            starts = list(self._starts)
+        first = max((start for start in starts if start <= keep_from), default=starts[0])
+        doomed = starts[: starts.index(first)]
+        if not doomed:
+            return self.first_height
+        record = self.read(Height(first - 1))
+        assert record is not None, "a segment begins right above the one before"
+        base = LogBase(record.height, record.app_hash)
+        write_base(self._files, self._directory, base, self._network)
+        with self._lock:
+            self._base = base
+            self._starts = [start for start in self._starts if start >= first]
+            for start in doomed:
+                self._indexes.pop(start, None)
+        for start in doomed:
+            self._files.remove(segment_path(self._directory, start))
+        self._files.sync_directory(self._directory)
+        return self.first_height
+
     def close(self) -> None:
         """Frees the file. Everything appended is already durable. Safe to call twice."""
         if self._fd >= 0:
@@ -177,8 +246,11 @@ class DecidedLog:
     def iterate(self, from_height: Height = FIRST_HEIGHT, to_height: Height | None = None) -> Iterator[DecidedRecord]:
         """Records from `from_height` to `to_height` (default: the newest at the call), ascending, both inclusive.
 
+        Heights below the first one are left out.
+
         Raises:
             InvariantBroken: `log_damaged` at the first record that is not as it was written.
+            Unavailable: `height_pruned` when the segment was removed in the meantime.
         """
         with self._lock:
             top = self.height if to_height is None else min(to_height, self.height)
@@ -188,14 +260,19 @@ class DecidedLog:
             at = bisect.bisect_right(starts, height) - 1
             end = min(top, starts[at + 1] - 1 if at + 1 < len(starts) else top)
             path = segment_path(self._directory, starts[at])
-            near, offset = self._index(starts[at]).floor(height)
-            for _, following, record in read_records(path, offset=offset, height=near):
-                offset = following
-                if record.height >= height:
-                    yield record
-                    height = Height(height + 1)
-                if height > end:
-                    break
+            try:
+                near, offset = self._index(starts[at]).floor(height)
+                for _, following, record in read_records(path, offset=offset, height=near):
+                    offset = following
+                    if record.height >= height:
+                        yield record
+                        height = Height(height + 1)
+                    if height > end:
+                        break
+            except FileNotFoundError as error:
+                if starts[at] >= self.first_height:
+                    raise damaged(path, 0, height, "the file is missing") from error
+                raise pruned(height, self.first_height) from error
             if height <= end:
                 raise damaged(path, offset, height, "the segment ends before it")
 
@@ -210,7 +287,7 @@ class DecidedLog:
             middle = (low + high) // 2
             record = self.read(Height(middle))
             if record is None:
-                raise Unavailable(f"Height {middle} is not in the log.", code="height_unknown", height=middle)
+                raise pruned(Height(middle), self.first_height)
             if record.slot < slot:
                 low = middle + 1
             else:
@@ -253,9 +330,20 @@ class DecidedLog:
                     segment=path.name,
                 )
             starts.append(start)
-        if starts and starts[0] != 1:
-            raise damaged(segment_path(self._directory, starts[0]), 0, Height(1), "the first segment is missing")
+        first = Height(self._base.height + 1)
+        below = [start for start in starts if start < first]
+        if below and (first in starts or self._holds_nothing(starts)):
+            # Remains of an interrupted `prune` or `rebase`: the base is written before anything is removed.
+            for start in below:
+                self._files.remove(segment_path(self._directory, start))
+            self._files.sync_directory(self._directory)
+            starts = starts[len(below) :]
+        if starts and starts[0] != first:
+            raise damaged(segment_path(self._directory, starts[0]), 0, first, "the first segment is missing")
         return starts
+
+    def _holds_nothing(self, starts: list[Height]) -> bool:
+        return all(segment_path(self._directory, start).stat().st_size == SEGMENT_HEADER_BYTES for start in starts)
 
     def _open_last(self) -> None:
         """Checks the newest segment record by record and cuts an interrupted append."""
@@ -293,7 +381,7 @@ class DecidedLog:
             raise damaged(path, path.stat().st_size, expected, "the segment ends before it")
         return record
 
-    def _begin_segment(self, first_height: Height) -> None:
+    def _begin_segment(self, first_height: Height, *, alone: bool = False) -> None:
         path = segment_path(self._directory, first_height)
         self._files.write_whole(path, encode_segment_header(first_height, self._network))
         fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
@@ -301,9 +389,6 @@ class DecidedLog:
             os.close(self._fd)
         with self._lock:
             self._fd = fd
-            if first_height == 1:
-                self._starts = [first_height]
-            else:
-                self._starts.append(first_height)
+            self._starts = [first_height] if alone else [*self._starts, first_height]
             self._indexes[first_height] = _Index([], [])
             self._end = SEGMENT_HEADER_BYTES

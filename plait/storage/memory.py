@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from plait.errors import InvariantBroken
 from plait.limits import MEMORY_LOG_BYTES_MAX
+from plait.storage.base import GENESIS_BASE, LogBase
 from plait.storage.record import FIRST_HEIGHT, DecidedRecord
 from plait.types import Height, Slot
 
@@ -15,14 +16,20 @@ class MemoryLog:
 
     def __init__(self, *, bytes_max: int = MEMORY_LOG_BYTES_MAX) -> None:
         self._records: deque[DecidedRecord] = deque()
+        self._base = GENESIS_BASE
         self._bytes = 0
         self._bytes_max = bytes_max
         self._lock = threading.Lock()
 
     @property
     def height(self) -> Height:
-        """Height of the newest record; 0 when there is none."""
-        return self._records[-1].height if self._records else Height(0)
+        """Height of the newest record; the base's when there is none."""
+        return self._records[-1].height if self._records else self._base.height
+
+    @property
+    def base(self) -> LogBase:
+        """The height that the first record followed."""
+        return self._base
 
     @property
     def last(self) -> DecidedRecord | None:
@@ -31,13 +38,14 @@ class MemoryLog:
 
     @property
     def first_height(self) -> Height:
-        """The oldest height that can be read."""
-        return self._records[0].height if self._records else Height(1)
+        """The oldest height that can be read; one above `height` when there is none."""
+        return self._records[0].height if self._records else Height(self._base.height + 1)
 
     def statistics(self) -> dict[str, int]:
         """Numbers for metrics and `plait status`."""
         return {
             "height": self.height,
+            "first_height": self.first_height,
             "segments": 0,
             "segment_bytes": self._bytes,
             "index_entries": len(self._records),
@@ -58,6 +66,16 @@ class MemoryLog:
             while self._bytes > self._bytes_max and len(self._records) > 1:
                 oldest = self._records.popleft()
                 self._bytes -= len(oldest.proposal) + len(oldest.senders)
+
+    def rebase(self, base: LogBase) -> None:
+        """Lets a log without records begin above another height. Raises InvariantBroken (`log_height_gap`)."""
+        if self._records:
+            raise InvariantBroken(
+                f"The log holds heights up to {self.height}; it cannot begin above height {base.height}.",
+                code="log_height_gap",
+                height=base.height,
+            )
+        self._base = base
 
     def close(self) -> None:
         """Nothing to free."""

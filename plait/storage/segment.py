@@ -7,7 +7,7 @@ anywhere else it is damage, and reading stops with an error that names file, off
 from collections.abc import Iterator
 from pathlib import Path
 
-from plait.errors import InvariantBroken
+from plait.errors import InvariantBroken, Unavailable
 from plait.storage.record import (
     RECORD_HEADER_BYTES,
     SEGMENT_HEADER_BYTES,
@@ -83,4 +83,14 @@ def damaged(path: Path, offset: int, height: Height | None, what: str) -> Invari
         segment=path.name,
         offset=offset,
         height=height,
+    )
+
+
+def pruned(height: Height, first_height: Height) -> Unavailable:
+    """The error for a height that lies before the log's first one."""
+    return Unavailable(
+        f"Height {height} is not kept: this node's log begins at height {first_height}. Ask a node with older ones.",
+        code="height_pruned",
+        height=height,
+        first_height=first_height,
     )
