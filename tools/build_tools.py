@@ -11,6 +11,7 @@ Every step is atomic (build aside, rename) and keyed by version: an interrupted 
 
     python tools/build_tools.py op-geth     prints the path of geth, building it when it is missing
     python tools/build_tools.py foundry     prints the paths of anvil and cast
+    python tools/build_tools.py cometbft    the same for CometBFT, the engine of a network
     python tools/build_tools.py comet-oracle
                                             prints the path of the program that answers with CometBFT's own code
     python tools/build_tools.py clients     installs the packages of the client tests and prints their directory
@@ -47,6 +48,10 @@ GO_VERSION = "1.24.0"
 # go.sum line of the module above: `h1:` is the hash of its file tree (golang.org/ref/mod, section go.sum).
 OP_GETH_CHECKSUM = "h1:IIcYQxDh2Qo1j0hjogiE7pMInt60yKXPHgRA/gpG2fM="
 BUILD_SECONDS_MAX = 1800
+COMET_VERSION = "v0.38.25"
+COMET_MODULE = "github.com/cometbft/cometbft"
+COMET_GO_VERSION = "1.22.11"
+COMET_CHECKSUM = "h1:jtGSyssudmkjED2fk9wFGfd/fNyPKvLIinW62ELxZH4="
 
 
 class ToolMissingError(RuntimeError):
@@ -150,6 +155,41 @@ def build_comet_oracle() -> Path:
     return target
 
 
+def cometbft_path() -> Path:
+    """Where the built CometBFT of the pinned version is, or will be."""
+    return cache_directory() / f"cometbft-{COMET_VERSION}" / "cometbft"
+
+
+def build_cometbft() -> Path:
+    """Builds CometBFT, unmodified, when the cache has none of the pinned version.
+
+    Returns:
+        The path of the executable.
+
+    Raises:
+        ToolMissingError: Go is missing, the build failed, or the module's checksum is not the pinned one.
+    """
+    target = cometbft_path()
+    with exclusive(target.parent):
+        if target.exists():
+            return target
+        with tempfile.TemporaryDirectory(dir=cache_directory(), prefix=".cometbft-") as scratch:
+            work = Path(scratch)
+            (work / "go.mod").write_text(
+                f"module plait.build/cometbft\n\ngo {COMET_GO_VERSION}\n\nrequire {COMET_MODULE} {COMET_VERSION}\n"
+            )
+            (work / "go.sum").write_text(f"{COMET_MODULE} {COMET_VERSION} {COMET_CHECKSUM}\n")
+            run(
+                ["go", "build", "-mod=mod", "-trimpath", "-o", "cometbft", f"{COMET_MODULE}/cmd/cometbft"],
+                work,
+                {"GOTOOLCHAIN": os.environ.get("GOTOOLCHAIN", "local"), "CGO_ENABLED": "0", "GOFLAGS": ""},
+            )
+            target.parent.mkdir(parents=True, exist_ok=True)
+            for name in ("go.mod", "go.sum", "cometbft"):  # the executable last: its presence says that all is there
+                os.replace(work / name, target.parent / name)
+    return target
+
+
 def install_packages(folder: Path) -> Path:
     """Installs the npm packages of `folder` when its lock file changed since the last time.
 
@@ -197,6 +237,7 @@ def build_all() -> int:
     code = 0
     for build in (
         build_op_geth,
+        build_cometbft,
         build_comet_oracle,
         lambda: install_packages(CLIENTS),
         lambda: install_packages(CONTRACTS),
@@ -212,12 +253,16 @@ def build_all() -> int:
 def main() -> int:
     """Command line: builds what is named and prints its path."""
     parser = argparse.ArgumentParser(description="Build or install the programs that tests compare Plait with.")
-    parser.add_argument("tool", choices=["op-geth", "comet-oracle", "foundry", "clients", "contracts", "all"])
+    parser.add_argument(
+        "tool", choices=["op-geth", "cometbft", "comet-oracle", "foundry", "clients", "contracts", "all"]
+    )
     arguments = parser.parse_args()
     try:
         match arguments.tool:
             case "op-geth":
                 print(build_op_geth())
+            case "cometbft":
+                print(build_cometbft())
             case "comet-oracle":
                 print(build_comet_oracle())
             case "foundry":

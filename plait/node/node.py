@@ -23,6 +23,7 @@ from pathlib import Path
 import msgspec
 
 from plait import __version__
+from plait.engines.cometbft.engine import CometEngine, Intake
 from plait.engines.decision import Decision
 from plait.engines.solo import SoloEngine
 from plait.errors import ConfigurationError
@@ -35,6 +36,7 @@ from plait.node.block_store import remove as remove_store
 from plait.node.bus import EffectBus
 from plait.node.clock import NodeClock
 from plait.node.config import NetworkConfig, NodeConfig, decode_network, embedded_genesis, fingerprint
+from plait.node.engine import Engine, comet_genesis, prepare_comet
 from plait.node.health import Health, health_of
 from plait.node.logging import get_logger
 from plait.node.lost_log import require_log, require_no_later_snapshot
@@ -106,18 +108,9 @@ class Node:
             self.pool.add_rollup(native, record.parameters)
             self.bundles.add_rollup(native, record.parameters)
         self.clock = NodeClock(not_before_ms=restored.application.info().time_ms)
-        self.engine = SoloEngine(
-            restored.application,
-            stored.log,
-            parameters=self.parameters,
-            clock=self.clock.now_ms,
-            candidates=self.pool.candidates,
-            publish=self._publish,
-            bundles=self.bundles.candidates,
-            failed=self.bundles.on_failed,
-            relayer=self.relayer,
-            relays=self.messages.offer,
-        )
+        self.intake: Intake | None = None
+        """Takes what CometBFT's pool spreads."""
+        self.engine: Engine = self._solo() if config.engine == "solo" else self._comet(stored)
         self._logger = get_logger("node")
         self._stopping = asyncio.Event()
         self._snapshot_due = asyncio.Event()
@@ -205,6 +198,41 @@ class Node:
         )
 
     # ------------------------------------------------------------ inside
+    def _solo(self) -> SoloEngine:
+        return SoloEngine(
+            self._application,
+            self.log,
+            parameters=self.parameters,
+            clock=self.clock.now_ms,
+            candidates=self.pool.candidates,
+            publish=self._publish,
+            bundles=self.bundles.candidates,
+            failed=self.bundles.on_failed,
+            relayer=self.relayer,
+            relays=self.messages.offer,
+        )
+
+    def _comet(self, stored: Stored) -> CometEngine:
+        home = self.config.data_dir
+        assert home is not None, "NodeConfig.check"
+        return CometEngine(
+            self._application,
+            self.log,
+            home=home,
+            program=prepare_comet(home, stored.network, self.config),
+            genesis=comet_genesis(stored.network, stored.genesis),
+            parameters=self.parameters,
+            candidates=self.pool.candidates,
+            publish=self._publish,
+            logger=get_logger("engine"),
+            bundles=self.bundles.candidates,
+            failed=self.bundles.on_failed,
+            relayer=self.relayer,
+            relays=self.messages.offer,
+            intake=self.intake,
+            trace_dir=self.config.trace_dir,
+        )
+
     def _publish(self, decision: Decision) -> None:
         effect = decision.effect
         if decision.dropped:
