@@ -12,11 +12,16 @@ from typing import NewType
 
 import msgspec
 
-from plait.types.identifiers import Height
+from plait.types.identifiers import Height, NetworkId
 from plait.types.quantities import Milliseconds
 
 ConsensusAddress = NewType("ConsensusAddress", bytes)
 """20 bytes: the first 20 of SHA-256 of a validator's Ed25519 public key, as in CometBFT."""
+
+
+def comet_chain_id(network_id: NetworkId) -> str:
+    """CometBFT's name of a network, part of everything its validators sign."""
+    return f"plait-{network_id}"
 
 
 class BlockIdFlag(IntEnum):
