@@ -72,7 +72,7 @@ class CometSettings(msgspec.Struct, frozen=True, kw_only=True):
     timeout_propose_ms: int = PROPOSE_TIMEOUT_MS
     timeout_vote_ms: int = VOTE_TIMEOUT_MS
     timeout_delta_ms: int = DELTA_MS
-    log_level: str = "main:info,statesync:info,blocksync:info,*:error"
+    log_level: str = "statesync:info,*:error"
     prometheus_port: int | None = None
     """Where CometBFT's own metrics are served on 127.0.0.1."""
     state_sync: StateSyncSettings | None = None
