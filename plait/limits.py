@@ -376,3 +376,5 @@ TESTNET_FAULT_S_MAX: Final = 3_600
 """A fault with an end ends within this."""
 TESTNET_FAULTS_TIMED_MAX: Final = 64
 """Faults that wait for their end."""
+TESTNET_STATUS_TIMEOUT_S: Final = 2
+"""One question of the status line to one node; a busy or hung one must not hold up the others'."""

@@ -15,6 +15,9 @@ Exit codes: 0 done · 1 the answer is no (not found, a difference) · 2 command 
 
 _COMMANDS = {
     "devnet": ("plait.cli.devnet", "Start a local network of rollups and keep it running."),
+    "testnet": ("plait.cli.testnet", "Run a local network of validators, change it, break it."),
+    "init": ("plait.cli.init", "Create the home of a node: keys, settings, genesis."),
+    "node": ("plait.cli.node", "Run a node of a network, its CometBFT included."),
     "status": ("plait.cli.inspect", "Show what a running node is doing."),
     "watch": ("plait.cli.watch", "Watch slots, sub-blocks and blocks live."),
     "block": ("plait.cli.inspect", "Show a rollup's block."),

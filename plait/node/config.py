@@ -15,6 +15,7 @@ import msgspec
 
 from plait.errors import ConfigurationError
 from plait.interop.messages import CROSS_L2_INBOX
+from plait.ledger.parameters import PARAMETER_TABLE, LedgerParameters
 from plait.ledger.state import check_interop_sets
 from plait.limits import ROLLUPS_MAX, SNAPSHOT_EVERY_TRANSACTIONS
 from plait.node.logging import LogFormat, LogLevel
@@ -183,7 +184,24 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         check_interop_sets(rollup.parameters(Hash32(bytes(32))) for rollup in self.rollups)
         self._check_stake()
 
+    def ledger_parameters(self) -> LedgerParameters:
+        """The ledger's parameters at genesis.
+
+        Raises:
+            ConfigurationError: `ledger_parameter_unknown`, `ledger_parameter_out_of_range`.
+        """
+        unknown = sorted(set(self.ledger) - set(PARAMETER_TABLE))
+        if unknown:
+            raise ConfigurationError(
+                f"The ledger has no parameter {unknown[0]!r}; it has {', '.join(PARAMETER_TABLE)}.",
+                code="ledger_parameter_unknown",
+            )
+        parameters = LedgerParameters(**self.ledger)
+        parameters.check()
+        return parameters
+
     def _check_stake(self) -> None:
+        self.ledger_parameters()
         operators = [validator.operator_address() for validator in self.validators]
         keys = [validator.key_bytes() for validator in self.validators]
         accounts = [account.address_bytes() for account in self.accounts]

@@ -41,6 +41,7 @@ class Supervisor:
         layout: its nodes.
         settings: of every node, before names, ports and peers are filled in.
         log_level: of the nodes.
+        trace: nodes note every request of CometBFT.
         command: how a node is run, given its home; tests give another program.
         environment: variables of a node's process besides ours, by the node's name; for tests.
     """
@@ -52,6 +53,7 @@ class Supervisor:
         *,
         settings: NodeSettings | None = None,
         log_level: str = "info",
+        trace: bool = False,
         command: Callable[[Path], Sequence[str]] | None = None,
         environment: Mapping[str, Mapping[str, str]] | None = None,
     ) -> None:
@@ -62,7 +64,8 @@ class Supervisor:
         self.faults = Faults()
         self.changed = asyncio.Event()
         """Set whenever the state of a node changes."""
-        self._settings = settings or NodeSettings(pex=False)
+        self.settings = settings or NodeSettings(pex=False)
+        self._trace = trace
         self._command = command or (lambda home: node_command(home, log_level))
         self._environment = environment or {}
         self._ports: dict[str, Ports] = {}
@@ -208,7 +211,7 @@ class Supervisor:
         home = self.data_dir / name
         ids = {entry.name: entry.node_id for entry in self.layout.nodes}
         ports = self._ports[name]
-        own = read_settings(home) if (home / NODE_FILE).exists() else self._settings
+        own = read_settings(home) if (home / NODE_FILE).exists() else self.settings
         settings = msgspec.structs.replace(
             own,
             name=name,
@@ -222,6 +225,7 @@ class Supervisor:
                 if source == name
             ),
             pex=False,
+            trace=self._trace,
         )
         (home / NODE_FILE).write_text(encode_settings(settings))
         await self.members[name].start()

@@ -1,0 +1,390 @@
+"""`plait testnet`: a local network of validators, each a real node with its CometBFT, and commands to change and break
+it from another terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import uvloop
+
+from plait.cli.output import fail, json_option, out, print_json
+from plait.limits import ROLLUPS_MAX
+
+DEFAULT_DATA_DIR = Path(".plait") / "testnet"
+_STATUS_EVERY_S = 1.0
+
+data_dir_option = click.option(
+    "--data-dir", type=click.Path(file_okay=False, path_type=Path), default=DEFAULT_DATA_DIR, show_default=True,
+    help="Where the network is kept.",
+)  # fmt: skip
+
+
+@click.group(invoke_without_command=True)
+@click.option(
+    "--validators", type=click.IntRange(1, 10), default=4, show_default=True, help="Validators of a new network."
+)
+@click.option(
+    "--rollups", type=click.IntRange(1, ROLLUPS_MAX), default=2, show_default=True, help="Rollups of a new network."
+)
+@click.option("--slot-ms", type=int, default=1_000, show_default=True, help="Length of a slot of a new network.")
+@click.option("--sub-blocks", type=int, default=4, show_default=True, help="Sub-blocks per slot of a new network.")
+@data_dir_option
+@click.option("--reset", "do_reset", is_flag=True, help="Forget the network in the directory and start a new one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65_000), default=8_545, show_default=True,
+    help="RPC of the first node, the next node's follows; 0 for free ones.",
+)  # fmt: skip
+@click.option(
+    "--rollup-port-base", type=click.IntRange(0, 60_000), default=9_545, show_default=True,
+    help="First rollup's own port on the first node; 100 further on the next node; 0 for none.",
+)  # fmt: skip
+@click.option(
+    "--comet-port-base", type=click.IntRange(1, 65_000), default=26_656, show_default=True,
+    help="Where the first node's CometBFT listens; its RPC one further, the next node's 10 further.",
+)  # fmt: skip
+@click.option("--trace", is_flag=True, help="Nodes note every request of CometBFT (NODE/traces).")
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True,
+    help="Of the nodes; their logs are in NODE/node.log.",
+)  # fmt: skip
+@json_option
+@click.pass_context
+def testnet(context: click.Context, /, data_dir: Path, as_json: bool, **options: Any) -> None:
+    """Run a local network of validators until Ctrl-C; started again, it continues where it was.
+
+    Without a subcommand this starts the network. The subcommands speak to the network that runs in --data-dir.
+
+    \b
+    Examples:
+      plait testnet                                 four validators, two rollups
+      plait testnet --validators 7 --rollups 3 --reset
+      plait testnet status                          from another terminal
+      plait testnet chaos kill node2 --for 5        kill -9, started again after five seconds
+      plait testnet chaos partition node1,node2     two against the others
+      plait testnet chaos heal
+    """
+    if context.invoked_subcommand is not None:
+        return
+    try:
+        uvloop.run(run(data_dir, as_json=as_json, **options))
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        raise SystemExit(130) from None
+
+
+async def run(data_dir: Path, *, as_json: bool, **options: Any) -> None:
+    """Founds the network when there is none, runs it and answers commands until a signal."""
+    from plait.storage import DataDirectory
+    from plait.testnet.founding import Founding, found, reset
+    from plait.testnet.layout import PortPlan, read_layout
+    from plait.testnet.network import commands_of, describe
+    from plait.testnet.supervisor import Supervisor
+
+    ports = PortPlan(rpc=options["port"], rollups=options["rollup_port_base"], comet=options["comet_port_base"])
+    with DataDirectory(data_dir), _stopping() as stop:
+        if options["do_reset"]:
+            reset(data_dir)
+        layout = read_layout(data_dir)
+        is_new = layout is None
+        if layout is None:
+            layout = await asyncio.to_thread(
+                found,
+                data_dir,
+                Founding(
+                    validators=options["validators"],
+                    rollups=options["rollups"],
+                    slot_ms=options["slot_ms"],
+                    sub_blocks_per_slot=options["sub_blocks"],
+                    ports=ports,
+                ),
+            )
+        layout = msgspec.structs.replace(layout, ports=ports)
+        running = Supervisor.running(data_dir, layout, log_level=options["log_level"], trace=options["trace"])
+        async with running as network, commands_of(network, stop):
+            description = describe(network)
+            if as_json:
+                print_json(description)
+            else:
+                print_welcome(description, is_new=is_new)
+            await _until(stop, network, as_json=as_json)
+            if not as_json:
+                out.print("\nStopping all nodes.")
+
+
+async def _until(stop: asyncio.Event, network: Any, *, as_json: bool) -> None:
+    """Returns when asked to stop; meanwhile a line that tells what goes on, where a person looks."""
+    if as_json or not sys.stdout.isatty():
+        await stop.wait()
+        return
+    from plait.testnet.network import status
+
+    while not stop.is_set():
+        found = await status(network)
+        sys.stdout.write("\r\x1b[2K" + status_line(found)[: max(out.width - 1, 20)])
+        sys.stdout.flush()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _STATUS_EVERY_S)
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[asyncio.Event]:
+    """Set by the first Ctrl-C or SIGTERM; the second ends the process at once, and with it the nodes."""
+    import os
+
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def asked(number: int) -> None:
+        if stop.is_set():
+            os._exit(128 + number)
+        stop.set()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, asked, number)
+    try:
+        yield stop
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+# ---------------------------------------------------------------- for people
+def print_welcome(description: dict[str, Any], *, is_new: bool) -> None:
+    """Endpoints, keys and what to try."""
+    from rich.table import Table
+
+    nodes = description["nodes"]
+    out.print(
+        f"[bold]Plait[/]: network {description['networkId']} of {len(nodes)} nodes, "
+        f"{'new' if is_new else 'continued'}, in {description['dataDir']}.\n"
+    )
+    table = Table(box=None, pad_edge=False)
+    for heading in ("node", "network RPC", *(f"rollup {one}" for one in description["rollups"][:4]), "CometBFT"):
+        table.add_column(heading, no_wrap=True)
+    for node in nodes:
+        urls = [node["rollups"][str(one)] for one in description["rollups"][:4]]
+        table.add_row(node["name"], node["url"], *urls, node["cometUrl"])
+    out.print(table)
+    if len(description["rollups"]) > 4:
+        out.print("Every node serves all rollups: append the chain id to its RPC address.")
+    out.print(
+        "\nAccounts: the ten public development accounts, funded on every rollup and in the ledger (`plait keys`)."
+    )
+    out.print("[bold yellow]Their keys are public. Never send anything of value to these addresses.[/]\n")
+    out.print("[bold]Try[/] in another terminal:")
+    out.print("  plait testnet status                     plait testnet chaos kill node2 --for 5")
+    out.print("  plait testnet chaos partition node1,node2   plait testnet chaos heal")
+    out.print("Ctrl-C stops all nodes.\n")
+
+
+def status_line(found: dict[str, Any]) -> str:
+    """One line: heights of the nodes, and who is not well."""
+    parts = []
+    for node in found["nodes"]:
+        height = "-" if node["height"] is None else str(node["height"])
+        parts.append(f"{node['name']} {height}{'' if node['state'] == 'running' else ' ' + node['state']}")
+    broken = found["brokenLinks"]
+    agree = {True: "agree", False: "DISAGREE", None: ""}[found["agree"]]
+    return " · ".join(parts) + (f" · {len(broken)} links broken" if broken else "") + f" · {agree}"
+
+
+def print_status(found: dict[str, Any]) -> None:
+    """A table."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("node", "state", "pid", "height", "app hash", "peers", "power", "RPC"):
+        table.add_column(heading, no_wrap=True)
+    for node in found["nodes"]:
+        table.add_row(
+            node["name"],
+            node["state"],
+            *("-" if node[key] is None else str(node[key]) for key in ("pid", "height")),
+            "-" if node["appHash"] is None else node["appHash"][:12] + "…",
+            *("-" if node[key] is None else str(node[key]) for key in ("peers", "power")),
+            node["url"] or "-",
+        )
+    out.print(table)
+    for source, target, state in found["brokenLinks"]:
+        out.print(f"[yellow]{source} and {target} do not reach each other ({state}).[/]")
+    if found["agree"] is False:
+        out.print("[bold red]Two nodes report different app hashes for one height.[/]")
+
+
+# ---------------------------------------------------------------- subcommands
+def _ask(data_dir: Path, command: str, arguments: dict[str, Any], *, as_json: bool) -> Any:
+    from plait.testnet.control import ask
+
+    try:
+        return asyncio.run(ask(data_dir, command, arguments))
+    except Exception as error:
+        fail(error, as_json=as_json)
+
+
+def _tell(data_dir: Path, command: str, sentence: str, *, as_json: bool, **arguments: Any) -> None:
+    given = {name: value for name, value in arguments.items() if value is not None}
+    answer = _ask(data_dir, command, given, as_json=as_json)
+    if as_json:
+        print_json({"done": command, "answer": answer, **given})
+    else:
+        out.print(sentence)
+
+
+@testnet.command()
+@data_dir_option
+@json_option
+def status(data_dir: Path, as_json: bool) -> None:
+    """Show every node: its state, height, app hash, peers and voting power."""
+    found = _ask(data_dir, "status", {}, as_json=as_json)
+    if as_json:
+        print_json(found)
+    else:
+        print_status(found)
+    if found["agree"] is False:
+        raise SystemExit(1)
+
+
+@testnet.command()
+@click.argument("node")
+@data_dir_option
+@json_option
+def start(node: str, data_dir: Path, as_json: bool) -> None:
+    """Start a node that was stopped, killed or died."""
+    _tell(data_dir, "start", f"{node} runs.", as_json=as_json, node=node)
+
+
+@testnet.command()
+@click.argument("node", required=False)
+@data_dir_option
+@json_option
+def stop(node: str | None, data_dir: Path, as_json: bool) -> None:
+    """Stop one node, or the whole network when none is named."""
+    if node is None:
+        _tell(data_dir, "stop_all", "The network stops.", as_json=as_json)
+    else:
+        _tell(data_dir, "stop", f"{node} is stopped.", as_json=as_json, node=node)
+
+
+@testnet.command()
+@click.argument("node")
+@data_dir_option
+@json_option
+def restart(node: str, data_dir: Path, as_json: bool) -> None:
+    """Stop a node cleanly and start it again."""
+    _tell(data_dir, "restart", f"{node} runs again.", as_json=as_json, node=node)
+
+
+@testnet.command()
+@click.option("--validator/--follower", default=True, show_default=True, help="Whether the new node is to validate.")
+@data_dir_option
+@json_option
+def add(validator: bool, data_dir: Path, as_json: bool) -> None:
+    """Add a node: made, started, and made a validator with stake of a development account."""
+    answer = _ask(data_dir, "add", {"validator": validator}, as_json=as_json)
+    if as_json:
+        print_json(answer)
+        return
+    out.print(f"{answer['name']} runs at {answer['url']}.")
+    if validator:
+        out.print("It votes from the end of the current epoch on, a few seconds from now.")
+
+
+@testnet.command()
+@click.argument("node")
+@data_dir_option
+@json_option
+def remove(node: str, data_dir: Path, as_json: bool) -> None:
+    """Remove a node for good: its validator leaves, then it is stopped and its home deleted."""
+    _tell(data_dir, "remove", f"{node} is removed.", as_json=as_json, node=node)
+
+
+@testnet.group()
+def chaos() -> None:
+    """Break nodes and links of the running network, and mend them."""
+
+
+seconds_option = click.option("--for", "seconds", type=float, help="Take it back after so many seconds.")
+silent_option = click.option(
+    "--silent", is_flag=True, help="Connections stay and nothing passes, instead of being cut."
+)
+
+
+@chaos.command()
+@click.argument("node")
+@seconds_option
+@data_dir_option
+@json_option
+def kill(node: str, seconds: float | None, data_dir: Path, as_json: bool) -> None:
+    """kill -9 a node and its CometBFT; --for starts it again."""
+    _tell(data_dir, "kill", f"{node} is killed.", as_json=as_json, node=node, seconds=seconds)
+
+
+@chaos.command()
+@click.argument("node")
+@seconds_option
+@data_dir_option
+@json_option
+def pause(node: str, seconds: float | None, data_dir: Path, as_json: bool) -> None:
+    """Stop the clock of a node and its CometBFT (SIGSTOP)."""
+    _tell(data_dir, "pause", f"{node} is paused.", as_json=as_json, node=node, seconds=seconds)
+
+
+@chaos.command()
+@click.argument("node")
+@data_dir_option
+@json_option
+def resume(node: str, data_dir: Path, as_json: bool) -> None:
+    """Let a paused node go on."""
+    _tell(data_dir, "resume", f"{node} goes on.", as_json=as_json, node=node)
+
+
+@chaos.command()
+@click.argument("node")
+@seconds_option
+@silent_option
+@data_dir_option
+@json_option
+def disconnect(node: str, seconds: float | None, silent: bool, data_dir: Path, as_json: bool) -> None:
+    """Separate a node from all others; clients still reach it."""
+    _tell(data_dir, "disconnect", f"{node} reaches nobody.", as_json=as_json, node=node, seconds=seconds, silent=silent)
+
+
+@chaos.command()
+@click.argument("node")
+@data_dir_option
+@json_option
+def connect(node: str, data_dir: Path, as_json: bool) -> None:
+    """Take a disconnection back."""
+    _tell(data_dir, "connect", f"{node} is connected.", as_json=as_json, node=node)
+
+
+@chaos.command()
+@click.argument("groups", nargs=-1, required=True, metavar="NODE[,NODE]...")
+@seconds_option
+@silent_option
+@data_dir_option
+@json_option
+def partition(groups: tuple[str, ...], seconds: float | None, silent: bool, data_dir: Path, as_json: bool) -> None:
+    """Part the network into groups of nodes; those not named are one more group."""
+    parts = [[name for name in group.split(",") if name] for group in groups]
+    _tell(
+        data_dir, "partition", "The network is parted.", as_json=as_json, groups=parts, seconds=seconds, silent=silent
+    )
+
+
+@chaos.command()
+@data_dir_option
+@json_option
+def heal(data_dir: Path, as_json: bool) -> None:
+    """Mend all links and let paused nodes go on."""
+    _tell(data_dir, "heal", "Everybody reaches everybody.", as_json=as_json)
+
+
+commands = {"testnet": testnet}

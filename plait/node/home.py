@@ -1,0 +1,87 @@
+"""A node's home: made once, made part of one network once.
+
+    make_home        keys of CometBFT (its own program makes them) and node.toml; safe to repeat
+    join_network     network.json, every rollup's genesis, CometBFT's genesis; refused when it is of another network
+
+Both can be one command (`plait init --network FILE`), or the second can wait until the network's founders have
+collected the validators' keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from plait.engines.cometbft.home import CometGenesis, create_keys, write_genesis
+from plait.errors import ConfigurationError
+from plait.node.config import STAKE_UNIT, NetworkConfig, NodeConfig, fingerprint
+from plait.node.node import open_storage
+from plait.node.node_file import NODE_FILE, NodeSettings, encode_settings
+from plait.types import NetworkId, RollupId, Seconds, ValidatorUpdate
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """By what others know a node."""
+
+    public_key: bytes
+    """ed25519, signs its votes."""
+    node_id: str
+    """40 hex digits, its name among peers."""
+
+
+def make_home(home: Path, settings: NodeSettings) -> Identity:
+    """Creates a home; what is there already stays.
+
+    Raises:
+        ConfigurationError: `cometbft_missing`, `cometbft_version`, `comet_home_unusable`, `data_directory_unusable`.
+    """
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        home.chmod(0o700)  # keys are in it
+        path = home / NODE_FILE
+        if not path.exists():
+            path.write_text(encode_settings(settings))
+    except OSError as error:
+        raise ConfigurationError(
+            f"The home {home} cannot be used: {error.strerror or error}.", code="data_directory_unusable"
+        ) from error
+    public_key, node_id = create_keys(home)
+    return Identity(public_key=public_key, node_id=node_id)
+
+
+def join_network(home: Path, network: NetworkConfig) -> None:
+    """Makes a home part of a network.
+
+    Raises:
+        ConfigurationError: `validators_missing` when the network has none, `network_mismatch` and
+            `comet_genesis_mismatch` when the home belongs to another one.
+        Unavailable: `data_directory_in_use`.
+    """
+    network.check()
+    if not network.validators:
+        raise ConfigurationError(
+            "The network has no validators, so nobody could agree on anything; `plait devnet` runs such a network.",
+            code="validators_missing",
+        )
+    stored = open_storage(network, NodeConfig(data_dir=home))
+    try:
+        write_genesis(home, comet_genesis(stored.network, stored.genesis))
+    finally:
+        stored.log.close()
+        if stored.directory is not None:
+            stored.directory.close()
+
+
+def comet_genesis(network: NetworkConfig, genesis: Mapping[RollupId, bytes]) -> CometGenesis:
+    """What CometBFT must start from in this network."""
+    return CometGenesis(
+        network_id=NetworkId(network.network_id),
+        genesis_time_s=Seconds(network.genesis_time_s),
+        fingerprint=fingerprint(network, genesis),
+        validators=tuple(
+            ValidatorUpdate(public_key=validator.key_bytes(), power=validator.stake // STAKE_UNIT)
+            for validator in network.validators
+        ),
+    )
