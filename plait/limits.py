@@ -253,6 +253,30 @@ SNAPSHOT_EVERY_TRANSACTIONS: Final = 100_000
 """Bounds the replay at start to a few seconds."""
 SNAPSHOT_EVERY_HEIGHTS: Final = 20_000
 SNAPSHOTS_KEPT: Final = 2
+MESSAGE_LOGS_KEPT_S: Final = 604_800 + 3_600
+"""Age up to which a log can be found as a message's origin: the validity window of messages, and as much as rollups of
+different block times may lie apart. Older blocks are nothing that agreement depends on."""
+LOG_KEEP_HEIGHTS_MIN: Final = 1_000
+"""Fewest heights that a node may be told to keep of its log."""
+NETWORK_SNAPSHOT_EVERY_HEIGHTS: Final = 1_000
+"""Heights at whose multiples every node takes a snapshot for others; a few minutes, so a joining node has little left
+to execute."""
+NETWORK_SNAPSHOTS_KEPT: Final = 2
+"""The one before stays while peers are still fetching it."""
+NETWORK_SNAPSHOT_CHUNK_BYTES: Final = 1024 * 1024
+"""CometBFT sends chunks of up to 16 MiB; a chunk that has to be fetched again should cost little."""
+NETWORK_SNAPSHOT_CHUNKS_MAX: Final = 65_536
+"""64 GiB, in a manifest of 2 MiB: CometBFT offers a snapshot in a message of 4 MB at most."""
+NETWORK_SNAPSHOT_HEAD_BYTES_MAX: Final = 512 * 1024 * 1024
+"""A sub-block header and the ledger: held in memory to be checked."""
+NETWORK_SNAPSHOT_OPEN_BYTES_MAX: Final = 256 * 1024 * 1024
+"""Transactions of one open block: held in memory to be checked."""
+NETWORK_SNAPSHOT_SPAN_BLOCKS: Final = 1_024
+"""Blocks of one file: a full one never changes, so later snapshots link it instead of writing it again."""
+NETWORK_SNAPSHOT_SENDERS_MAX: Final = 64
+"""Peers remembered as senders of one snapshot's chunks; CometBFT has 10 to 50 peers."""
+NETWORK_SNAPSHOT_FREE_BYTES_MIN: Final = 256 * 1024 * 1024
+"""Room on the disk beside what a snapshot needs."""
 
 # ---------------------------------------------------------------- node
 BUS_QUEUE_MAX: Final = 1_024
@@ -312,15 +336,13 @@ PROPOSALS_OPEN_MAX: Final = 64
 PROPOSALS_ENDED_KEPT: Final = 256
 """Ended proposals that stay in the ledger for readers; the oldest leave first."""
 PROPOSAL_VOTES_MAX: Final = 10_000
-"""Votes of one proposal by delegators; a validator may always vote."""
-PROPOSALS_TALLIED_PER_SUB_BLOCK_MAX: Final = 4
+"""Votes of one proposal by delegators, about; operators always have a place, and half of the places ask for stake."""
+PROPOSALS_TALLIED_PER_SUB_BLOCK_MAX: Final = 1
 """Votes that end in one slot are counted in several sub-blocks."""
 ROLLUP_FUNDED_ACCOUNTS_MAX: Final = 16
 """Accounts that a registered rollup's genesis funds; further ones are funded by a bridge."""
 ROLLUP_START_SLOTS_AHEAD_MAX: Final = 604_800
 """How far ahead a registration, a change or a departure may be announced: a week at one second per slot."""
-DEPARTED_ROLLUPS_KEPT: Final = 256
-"""Rollups that left and are still listed; the oldest are forgotten first."""
 ACTION_POOL_MAX: Final = 10_000
 """Actions of a node's pool; some seconds of full sub-blocks."""
 ACTION_POOL_BYTES_MAX: Final = 32 * 1024 * 1024

@@ -72,6 +72,7 @@ _ROWS: Final = (
     Parameter("rollup_fee_per_transaction", TOKEN // 10**6, 0, 1_000 * TOKEN),
     Parameter("rollup_revenue_share_ppm", 800_000, 0, PPM),
     Parameter("rollup_escrow_min", 100 * TOKEN, 0, _AMOUNT),
+    Parameter("rollup_gas_per_slot_max", 60_000_000, 1_000_000, 10**9),
     Parameter("rollup_join_notice_slots", 10, 2, 86_400),
     Parameter("rollup_leave_notice_slots", 10, 2, 86_400),
 )
@@ -120,6 +121,8 @@ class LedgerParameters(msgspec.Struct, frozen=True, kw_only=True):
     rollup_fee_per_transaction: int = PARAMETER_TABLE["rollup_fee_per_transaction"].default
     rollup_revenue_share_ppm: int = PARAMETER_TABLE["rollup_revenue_share_ppm"].default
     rollup_escrow_min: int = PARAMETER_TABLE["rollup_escrow_min"].default
+    rollup_gas_per_slot_max: int = PARAMETER_TABLE["rollup_gas_per_slot_max"].default
+    """Gas limit per slot of its block time that a registered rollup may have; everybody executes it."""
     rollup_join_notice_slots: int = PARAMETER_TABLE["rollup_join_notice_slots"].default
     rollup_leave_notice_slots: int = PARAMETER_TABLE["rollup_leave_notice_slots"].default
 

@@ -4,7 +4,7 @@
     tally    = [yes, no, abstain, veto, bonded]            base units of stake; zero until the vote is counted
     vote     = [option, slot]
     pause    = [since_slot, until_slot]
-    upgrade  = [name, height, change_hash, proposal_id]
+    upgrade  = [name, height, change_hash, proposal_id, change_before]      change_before: zeros when there is none
 
 Keys: a proposal's is its id, a vote's is the proposal's id and the voter, ids as 8 bytes big-endian. Level 3, pure.
 """
@@ -25,6 +25,10 @@ from plait.types.quantities import Amount
 
 REASON_BYTES_MAX: Final = 64
 """A stable code."""
+
+
+NO_CHANGE: Final = Hash32(bytes(32))
+"""Stands for the version that the network began with."""
 
 
 class ProposalStatus(IntEnum):
@@ -100,6 +104,8 @@ class UpgradePlan(msgspec.Struct, frozen=True, kw_only=True):
     height: Height
     change_hash: Hash32
     proposal_id: int
+    change_before: Hash32 = NO_CHANGE
+    """What nodes must have until then."""
 
 
 def proposal_key(proposal_id: int) -> bytes:
@@ -212,6 +218,7 @@ def encode_upgrade(plan: UpgradePlan) -> bytes:
             encode_uint(plan.height),
             encode_bytes(plan.change_hash),
             encode_uint(plan.proposal_id),
+            encode_bytes(plan.change_before),
         )
     )
 
@@ -228,6 +235,7 @@ def decode_upgrade(reader: Reader) -> UpgradePlan:
         height=Height(reader.read_uint()),
         change_hash=Hash32(reader.read_bytes(size=32)),
         proposal_id=reader.read_uint(),
+        change_before=Hash32(reader.read_bytes(size=32)),
     )
     reader.end()
     return plan

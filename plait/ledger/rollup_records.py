@@ -297,7 +297,7 @@ def _decode_genesis(reader: Reader) -> RollupGenesis | None:
         if len(balances) == ROLLUP_FUNDED_ACCOUNTS_MAX:
             raise CodecError(f"more than {ROLLUP_FUNDED_ACCOUNTS_MAX} funded accounts")
         entry = listed.read_list("funded account")
-        account, balance = Address(entry.read_bytes(size=20)), Wei(entry.read_uint(2**256 - 1))
+        account, balance = Address(entry.read_bytes(size=20)), Wei(entry.read_uint(AMOUNT_MAX))
         entry.end()
         balances.append(FundedAccount(account=account, balance=balance))
     reader.end()

@@ -352,7 +352,7 @@ STRUCT_TYPES: Final[Mapping[str, StructType]] = MappingProxyType(
     {
         entry.name: entry
         for entry in (
-            StructType(FundedAccount, (Field("account", "address"), Field("balance", "uint256"))),
+            StructType(FundedAccount, (Field("account", "address"), Field("balance", "uint128"))),
             StructType(ParameterChange, (Field("name", "string", 1, ACTION_NAME_BYTES_MAX), Field("value", "uint256"))),
         )
     }
