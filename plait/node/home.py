@@ -9,17 +9,16 @@ collected the validators' keys.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
-from plait.engines.cometbft.home import CometGenesis, create_keys, write_genesis
+from plait.engines.cometbft.home import create_keys, write_genesis
 from plait.errors import ConfigurationError
-from plait.node.config import STAKE_UNIT, NetworkConfig, NodeConfig, fingerprint
+from plait.node.config import NetworkConfig, NodeConfig
+from plait.node.engine import comet_genesis
 from plait.node.node import open_storage
 from plait.node.node_file import NODE_FILE, NodeSettings, encode_settings
-from plait.types import NetworkId, RollupId, Seconds, ValidatorUpdate
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,16 +71,3 @@ def join_network(home: Path, network: NetworkConfig) -> None:
         stored.log.close()
         if stored.directory is not None:
             stored.directory.close()
-
-
-def comet_genesis(network: NetworkConfig, genesis: Mapping[RollupId, bytes]) -> CometGenesis:
-    """What CometBFT must start from in this network."""
-    return CometGenesis(
-        network_id=NetworkId(network.network_id),
-        genesis_time_s=Seconds(network.genesis_time_s),
-        fingerprint=fingerprint(network, genesis),
-        validators=tuple(
-            ValidatorUpdate(public_key=validator.key_bytes(), power=validator.stake // STAKE_UNIT)
-            for validator in network.validators
-        ),
-    )

@@ -12,7 +12,7 @@ does not take more.
 from __future__ import annotations
 
 import asyncio
-from typing import Literal
+from typing import Literal, cast
 
 LinkState = Literal["open", "cut", "silent"]
 HOST = "127.0.0.1"
@@ -30,8 +30,7 @@ class _Side(asyncio.Protocol):
         """The other end does not take more for now."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         self.link.sides.add(self)
 
     def data_received(self, data: bytes) -> None:
