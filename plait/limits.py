@@ -50,6 +50,8 @@ height well below a second."""
 
 ACTIONS_PER_SUB_BLOCK_MAX: Final = 256
 """Signed ledger actions of one sub-block; each costs a signature recovery and touches a few ledger entries."""
+REGISTRATIONS_PER_SUB_BLOCK_MAX: Final = 4
+"""Rollups that one sub-block registers: every node builds the genesis of each."""
 ACTION_BYTES_MAX: Final = 16 * 1024
 """One signed action; evidence and a rollup's registration are the largest."""
 
@@ -230,8 +232,8 @@ SUPPLY_MAX: Final = VOTING_POWER_MAX * 10**18
 bound."""
 UNBONDINGS_PER_SUB_BLOCK_MAX: Final = 256
 """Matured unbondings that one sub-block pays out; the others follow in the next ones."""
-UNBONDINGS_PER_DELEGATION_MAX: Final = 32
-"""Unbondings of one delegator from one validator at a time: bounds what a delegator can make a slash walk over."""
+SHARES_MAX: Final = 2**200
+"""Shares of one validator: beyond it they are worth next to nothing, and products of rewards would leave 256 bits."""
 ABSENCES_EXPIRED_PER_SUB_BLOCK_MAX: Final = 16
 """Rows of missed heights that leave the downtime window per sub-block after governance has made it shorter."""
 ISSUANCE_ELAPSED_MS_MAX: Final = 86_400_000

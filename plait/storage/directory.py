@@ -4,6 +4,9 @@ lock                one node at a time (advisory flock; the kernel frees it howe
 network.json        parameters the directory was created with
 log/                decided log, one file per segment
 snapshots/          states at some heights
+network-snapshots/  the same for other nodes, in chunks
+restore/            what a node that joins has received of another one's
+restoring           exists while a received snapshot takes the place of what was there
 store/              derived data of the native core; may be deleted, is rebuilt
 """
 
@@ -64,6 +67,21 @@ class DataDirectory:
     def snapshots(self) -> Path:
         """Where snapshots lie."""
         return self.path / "snapshots"
+
+    @property
+    def network_snapshots(self) -> Path:
+        """Where snapshots for other nodes lie."""
+        return self.path / "network-snapshots"
+
+    @property
+    def restore(self) -> Path:
+        """Where chunks of another node's snapshot are collected."""
+        return self.path / "restore"
+
+    @property
+    def restoring(self) -> Path:
+        """Found at a start, a received snapshot was being put in place when the process ended."""
+        return self.path / "restoring"
 
     @property
     def store(self) -> Path:

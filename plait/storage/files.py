@@ -6,6 +6,7 @@ log and the snapshots as a constructor argument. Reads need no seam; they go to 
 
 import fcntl
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -18,6 +19,13 @@ class Files:
         rest = memoryview(data)
         while rest:
             rest = rest[os.write(fd, rest) :]
+
+    def write_at(self, fd: int, data: bytes, offset: int) -> None:
+        """Writes all of `data` at `offset`. Raises OSError."""
+        rest = memoryview(data)
+        while rest:
+            written = os.pwrite(fd, rest, offset)
+            rest, offset = rest[written:], offset + written
 
     def sync_data(self, fd: int) -> None:
         """Returns when the file's content and length are on the disk. Raises OSError."""
@@ -45,6 +53,15 @@ class Files:
     def remove(self, path: Path) -> None:
         """Removes a file. Raises OSError."""
         path.unlink()
+
+    def remove_tree(self, path: Path) -> None:
+        """Removes a directory and everything in it; one that is not there is no error. Raises OSError."""
+        if path.exists():
+            shutil.rmtree(path)
+
+    def link(self, source: Path, target: Path) -> None:
+        """Gives a file a second name on the same disk. Raises OSError."""
+        target.hardlink_to(source)
 
     def write_whole(self, path: Path, data: bytes) -> None:
         """Creates or replaces a file so that after a crash it holds either nothing, its old or its new content."""
