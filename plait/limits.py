@@ -161,6 +161,40 @@ POOL_SWEEP_ACCOUNTS_MAX: Final = 256
 POOL_FEE_CAP_SHARE_MIN_PERCENT: Final = 10
 """A fee cap below this share of the base fee is refused: the base fee needs minutes of empty blocks to fall so far."""
 
+# ---------------------------------------------------------------- spread
+BATCH_BYTES_MAX: Final = 512 * 1024
+"""One batch of the spread; half of what CometBFT takes as one transaction by default (1 MiB)."""
+BATCH_ENTRIES_MAX: Final = 4_096
+"""Transactions, bundles, cancellations and actions of one batch; bounds the work of checking one."""
+SPREAD_COLLECT_S: Final = 0.02
+"""How long a node collects before it sends the next batch, unless half a batch is there already."""
+SPREAD_AGAIN_HEIGHTS: Final = 40
+"""After so many heights a node sends its own entries that still wait again: ten seconds at four heights a second."""
+SPREAD_CARRIED_HEIGHTS: Final = 20
+"""For so many heights a batch without news is refused when its entries were carried by another; below
+SPREAD_AGAIN_HEIGHTS, so that what is sent again is passed on."""
+SPREAD_CANCEL_HEIGHTS: Final = 8
+"""A batch with cancellations stays in CometBFT's pool for so many heights: they wait nowhere, and must reach all."""
+SPREAD_CANCELS_EARLY_MAX: Final = 4_096
+"""Cancellations that came before their bundle and are remembered."""
+SPREAD_BATCHES_MAX: Final = 8_192
+"""Batches whose entries are remembered; above the size of CometBFT's pool (2,000 batches)."""
+SPREAD_OWN_MAX: Final = 250_000
+"""Entries that a node remembers to send, or to send again; above what its pools hold."""
+SPREAD_CARRIED_MAX: Final = 400_000
+"""Entries that are remembered as carried by a batch lately; 200,000 lie in a full pool."""
+SPREAD_SWEEP_BATCHES: Final = 64
+"""Remembered batches looked at per height for whether they are finished; all have their turn."""
+SPREAD_PROBE_ENTRIES: Final = 4
+"""New entries of a batch that are checked first; the next part is four times as large. A batch of which more is refused
+than admitted is not looked at further."""
+SPREAD_REFUSED_PER_S_MAX: Final = 2_000
+"""Refused entries of batches per second after which every batch has to show a good entry first: 50 ms of recoveries."""
+SPREAD_DECODE_INLINE_MAX: Final = 16
+"""Transactions of a batch that are decoded on the event loop; more go to a thread."""
+SPREAD_RETRY_S: Final = 0.25
+"""Pause before sending again what CometBFT did not take."""
+
 # ---------------------------------------------------------------- reads
 STATE_HISTORY_BLOCKS: Final = 128
 """Sealed blocks whose state can be read; as a full node of op-geth."""
