@@ -40,6 +40,7 @@ class Engine(Protocol):
 
 def comet_genesis(network: NetworkConfig, genesis: Mapping[RollupId, bytes]) -> CometGenesis:
     """What CometBFT must start from in this network."""
+    parameters = network.ledger_parameters()
     return CometGenesis(
         network_id=NetworkId(network.network_id),
         genesis_time_s=Seconds(network.genesis_time_s),
@@ -48,6 +49,8 @@ def comet_genesis(network: NetworkConfig, genesis: Mapping[RollupId, bytes]) -> 
             ValidatorUpdate(public_key=validator.key_bytes(), power=validator.stake // STAKE_UNIT)
             for validator in network.validators
         ),
+        evidence_age_heights=parameters.evidence_age_heights,
+        evidence_age_ms=parameters.evidence_age_ms,
     )
 
 

@@ -83,8 +83,9 @@ CODE_NO_INTAKE, CODE_INTAKE_FAILED, CODE_PATH_UNKNOWN = 1, 2, 1
 class Intake(Protocol):
     """Who takes what travels in CometBFT's pool."""
 
-    def check(self, tx: bytes, recheck: bool) -> tuple[int, str]:
-        """(code, sentence): code 0 keeps the entry in the pool. Called on the event loop; does not block."""
+    async def check(self, tx: bytes, recheck: bool) -> tuple[int, str]:
+        """(code, sentence): code 0 keeps the entry in the pool. CometBFT waits for the answer before it commits, and
+        the entries after this one wait too."""
 
 
 class CometStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -277,7 +278,7 @@ class CometEngine:
     async def _dispatch(self, request: Request, method: str) -> Response:
         match method:
             case "check_tx":
-                return Response(check_tx=self._check_tx(request.check_tx.tx, request.check_tx.type == 1))
+                return Response(check_tx=await self._check_tx(request.check_tx.tx, request.check_tx.type == 1))
             case "info":
                 return Response(info=self._on_info())
             case "query":
@@ -304,14 +305,14 @@ class CometEngine:
                     self._info = self._application.info()
                 return response
 
-    def _check_tx(self, tx: bytes, recheck: bool) -> ResponseCheckTx:
+    async def _check_tx(self, tx: bytes, recheck: bool) -> ResponseCheckTx:
         """A failure here is nobody's business but this entry's."""
         self.counts["checks"] += 1
         if self.intake is None:
             code, sentence = CODE_NO_INTAKE, "this node takes nothing from CometBFT's pool"
         else:
             try:
-                code, sentence = self.intake.check(tx, recheck)
+                code, sentence = await self.intake.check(tx, recheck)
             except Exception as error:
                 self._logger.error("check_failed", reason=repr(error), exc_info=error)
                 code, sentence = CODE_INTAKE_FAILED, "the check failed"
