@@ -20,6 +20,7 @@ Everything is a function of the draft and the context. Level 3, pure.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -50,7 +51,9 @@ from plait.limits import (
     PROPOSALS_TALLIED_PER_SUB_BLOCK_MAX,
 )
 from plait.types.action import (
+    ACTION_TABLE,
     PPM,
+    Body,
     Propose,
     ProposeParameters,
     ProposePause,
@@ -114,6 +117,12 @@ def act(draft: Draft, ctx: SubBlockContext, action: SignedAction) -> None:
         _propose(draft, ctx, action.sender, body)
     else:
         raise TypeError(f"{type(body).__name__} is no action of governance")
+
+
+HANDLERS: Final[Mapping[type[Body], registry.Handler]] = MappingProxyType(
+    {entry.body: act for entry in ACTION_TABLE.values() if issubclass(entry.body, Propose | Vote)}
+)
+"""Who applies which body."""
 
 
 def _propose(draft: Draft, ctx: SubBlockContext, sender: Address, body: Propose) -> None:

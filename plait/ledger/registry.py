@@ -22,8 +22,9 @@ Rules
 pure.
 """
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
 
 import msgspec
 
@@ -48,6 +49,7 @@ from plait.ledger.rollup_records import (
 from plait.limits import INTEROP_CHAINS_MAX, ROLLUP_START_SLOTS_AHEAD_MAX, ROLLUPS_MAX
 from plait.types.action import (
     PPM,
+    Body,
     FundRollup,
     LeaveRollup,
     RegisterRollup,
@@ -165,6 +167,13 @@ def act(draft: Draft, ctx: SubBlockContext, action: SignedAction) -> None:
         _fund(draft, ctx, action.sender, body)
     else:
         raise TypeError(f"{type(body).__name__} is no action of the registry")
+
+
+Handler: TypeAlias = Callable[[Draft, SubBlockContext, SignedAction], None]
+HANDLERS: Final[Mapping[type[Body], Handler]] = MappingProxyType(
+    dict.fromkeys((RegisterRollup, UpdateRollup, LeaveRollup, FundRollup), act)
+)
+"""Who applies which body."""
 
 
 def _register(draft: Draft, ctx: SubBlockContext, sender: Address, body: RegisterRollup) -> None:
