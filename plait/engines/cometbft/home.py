@@ -31,6 +31,7 @@ from plait.limits import (
     COMET_POOL_BYTES_MAX,
 )
 from plait.types import Hash32, NetworkId, NetworkParameters, Seconds, ValidatorUpdate
+from plait.types.consensus import comet_chain_id
 
 SOCKET_NAME = "abci.sock"
 FOLDER = "cometbft"
@@ -94,17 +95,12 @@ class CometGenesis(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def chain_id(self) -> str:
         """CometBFT's name of the network."""
-        return chain_id_of(self.network_id)
+        return comet_chain_id(self.network_id)
 
     @property
     def app_state(self) -> dict[str, str]:
         """What the genesis file carries for the application."""
         return {"fingerprint": "0x" + self.fingerprint.hex()}
-
-
-def chain_id_of(network_id: NetworkId) -> str:
-    """CometBFT's chain id of a network."""
-    return f"plait-{network_id}"
 
 
 def commit_timeout_ms(parameters: NetworkParameters) -> int:
@@ -389,7 +385,6 @@ __all__ = [
     "CometGenesis",
     "CometSettings",
     "StateSyncSettings",
-    "chain_id_of",
     "commit_timeout_ms",
     "consensus_address",
     "create_keys",
