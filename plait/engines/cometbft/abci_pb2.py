@@ -4,136 +4,141 @@
 # source: abci.proto
 # Protobuf Python Version: 7.35.1
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
-_runtime_version.ValidateProtobufRuntimeVersion(_runtime_version.Domain.PUBLIC, 7, 35, 1, "", "abci.proto")
+_runtime_version.ValidateProtobufRuntimeVersion(
+    _runtime_version.Domain.PUBLIC,
+    7,
+    35,
+    1,
+    '',
+    'abci.proto'
+)
 # @@protoc_insertion_point(imports)
 
 _sym_db = _symbol_database.Default()
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\nabci.proto\x12\nplait.abci"\xfc\x06\n\x07Request\x12 \n\x04\x65\x63ho\x18\x01 \x01(\x0b\x32\x10.plait.abci.EchoH\x00\x12"\n\x05\x66lush\x18\x02 \x01(\x0b\x32\x11.plait.abci.FlushH\x00\x12\'\n\x04info\x18\x03 \x01(\x0b\x32\x17.plait.abci.RequestInfoH\x00\x12\x32\n\ninit_chain\x18\x05 \x01(\x0b\x32\x1c.plait.abci.RequestInitChainH\x00\x12)\n\x05query\x18\x06 \x01(\x0b\x32\x18.plait.abci.RequestQueryH\x00\x12.\n\x08\x63heck_tx\x18\x08 \x01(\x0b\x32\x1a.plait.abci.RequestCheckTxH\x00\x12+\n\x06\x63ommit\x18\x0b \x01(\x0b\x32\x19.plait.abci.RequestCommitH\x00\x12:\n\x0elist_snapshots\x18\x0c \x01(\x0b\x32 .plait.abci.RequestListSnapshotsH\x00\x12:\n\x0eoffer_snapshot\x18\r \x01(\x0b\x32 .plait.abci.RequestOfferSnapshotH\x00\x12\x43\n\x13load_snapshot_chunk\x18\x0e \x01(\x0b\x32$.plait.abci.RequestLoadSnapshotChunkH\x00\x12\x45\n\x14\x61pply_snapshot_chunk\x18\x0f \x01(\x0b\x32%.plait.abci.RequestApplySnapshotChunkH\x00\x12>\n\x10prepare_proposal\x18\x10 \x01(\x0b\x32".plait.abci.RequestPrepareProposalH\x00\x12>\n\x10process_proposal\x18\x11 \x01(\x0b\x32".plait.abci.RequestProcessProposalH\x00\x12\x34\n\x0b\x65xtend_vote\x18\x12 \x01(\x0b\x32\x1d.plait.abci.RequestExtendVoteH\x00\x12G\n\x15verify_vote_extension\x18\x13 \x01(\x0b\x32&.plait.abci.RequestVerifyVoteExtensionH\x00\x12:\n\x0e\x66inalize_block\x18\x14 \x01(\x0b\x32 .plait.abci.RequestFinalizeBlockH\x00\x42\x07\n\x05value"\xbf\x07\n\x08Response\x12\x32\n\texception\x18\x01 \x01(\x0b\x32\x1d.plait.abci.ResponseExceptionH\x00\x12 \n\x04\x65\x63ho\x18\x02 \x01(\x0b\x32\x10.plait.abci.EchoH\x00\x12"\n\x05\x66lush\x18\x03 \x01(\x0b\x32\x11.plait.abci.FlushH\x00\x12(\n\x04info\x18\x04 \x01(\x0b\x32\x18.plait.abci.ResponseInfoH\x00\x12\x33\n\ninit_chain\x18\x06 \x01(\x0b\x32\x1d.plait.abci.ResponseInitChainH\x00\x12*\n\x05query\x18\x07 \x01(\x0b\x32\x19.plait.abci.ResponseQueryH\x00\x12/\n\x08\x63heck_tx\x18\t \x01(\x0b\x32\x1b.plait.abci.ResponseCheckTxH\x00\x12,\n\x06\x63ommit\x18\x0c \x01(\x0b\x32\x1a.plait.abci.ResponseCommitH\x00\x12;\n\x0elist_snapshots\x18\r \x01(\x0b\x32!.plait.abci.ResponseListSnapshotsH\x00\x12;\n\x0eoffer_snapshot\x18\x0e \x01(\x0b\x32!.plait.abci.ResponseOfferSnapshotH\x00\x12\x44\n\x13load_snapshot_chunk\x18\x0f \x01(\x0b\x32%.plait.abci.ResponseLoadSnapshotChunkH\x00\x12\x46\n\x14\x61pply_snapshot_chunk\x18\x10 \x01(\x0b\x32&.plait.abci.ResponseApplySnapshotChunkH\x00\x12?\n\x10prepare_proposal\x18\x11 \x01(\x0b\x32#.plait.abci.ResponsePrepareProposalH\x00\x12?\n\x10process_proposal\x18\x12 \x01(\x0b\x32#.plait.abci.ResponseProcessProposalH\x00\x12\x35\n\x0b\x65xtend_vote\x18\x13 \x01(\x0b\x32\x1e.plait.abci.ResponseExtendVoteH\x00\x12H\n\x15verify_vote_extension\x18\x14 \x01(\x0b\x32\'.plait.abci.ResponseVerifyVoteExtensionH\x00\x12;\n\x0e\x66inalize_block\x18\x15 \x01(\x0b\x32!.plait.abci.ResponseFinalizeBlockH\x00\x42\x07\n\x05value""\n\x11ResponseException\x12\r\n\x05\x65rror\x18\x01 \x01(\t"+\n\tTimestamp\x12\x0f\n\x07seconds\x18\x01 \x01(\x03\x12\r\n\x05nanos\x18\x02 \x01(\x05"*\n\x08\x44uration\x12\x0f\n\x07seconds\x18\x01 \x01(\x03\x12\r\n\x05nanos\x18\x02 \x01(\x05":\n\tPublicKey\x12\x11\n\x07\x65\x64\x32\x35\x35\x31\x39\x18\x01 \x01(\x0cH\x00\x12\x13\n\tsecp256k1\x18\x02 \x01(\x0cH\x00\x42\x05\n\x03sum"H\n\x0fValidatorUpdate\x12&\n\x07pub_key\x18\x01 \x01(\x0b\x32\x15.plait.abci.PublicKey\x12\r\n\x05power\x18\x02 \x01(\x03"+\n\tValidator\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0c\x12\r\n\x05power\x18\x03 \x01(\x03"d\n\x08VoteInfo\x12(\n\tvalidator\x18\x01 \x01(\x0b\x32\x15.plait.abci.Validator\x12.\n\rblock_id_flag\x18\x03 \x01(\x0e\x32\x17.plait.abci.BlockIDFlag"@\n\nCommitInfo\x12\r\n\x05round\x18\x01 \x01(\x05\x12#\n\x05votes\x18\x02 \x03(\x0b\x32\x14.plait.abci.VoteInfo"l\n\x10\x45xtendedVoteInfo\x12(\n\tvalidator\x18\x01 \x01(\x0b\x32\x15.plait.abci.Validator\x12.\n\rblock_id_flag\x18\x05 \x01(\x0e\x32\x17.plait.abci.BlockIDFlag"P\n\x12\x45xtendedCommitInfo\x12\r\n\x05round\x18\x01 \x01(\x05\x12+\n\x05votes\x18\x02 \x03(\x0b\x32\x1c.plait.abci.ExtendedVoteInfo"\xb3\x01\n\x0bMisbehavior\x12)\n\x04type\x18\x01 \x01(\x0e\x32\x1b.plait.abci.MisbehaviorType\x12(\n\tvalidator\x18\x02 \x01(\x0b\x32\x15.plait.abci.Validator\x12\x0e\n\x06height\x18\x03 \x01(\x03\x12#\n\x04time\x18\x04 \x01(\x0b\x32\x15.plait.abci.Timestamp\x12\x1a\n\x12total_voting_power\x18\x05 \x01(\x03"g\n\x0f\x43onsensusParams\x12&\n\x05\x62lock\x18\x01 \x01(\x0b\x32\x17.plait.abci.BlockParams\x12,\n\x08\x65vidence\x18\x02 \x01(\x0b\x32\x1a.plait.abci.EvidenceParams"1\n\x0b\x42lockParams\x12\x11\n\tmax_bytes\x18\x01 \x01(\x03\x12\x0f\n\x07max_gas\x18\x02 \x01(\x03"o\n\x0e\x45videnceParams\x12\x1a\n\x12max_age_num_blocks\x18\x01 \x01(\x03\x12.\n\x10max_age_duration\x18\x02 \x01(\x0b\x32\x14.plait.abci.Duration\x12\x11\n\tmax_bytes\x18\x03 \x01(\x03"Z\n\x08Snapshot\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\r\x12\x0e\n\x06\x63hunks\x18\x03 \x01(\r\x12\x0c\n\x04hash\x18\x04 \x01(\x0c\x12\x10\n\x08metadata\x18\x05 \x01(\x0c"]\n\x0c\x45xecTxResult\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0b\n\x03log\x18\x03 \x01(\t\x12\x12\n\ngas_wanted\x18\x05 \x01(\x03\x12\x10\n\x08gas_used\x18\x06 \x01(\x03"\x17\n\x04\x45\x63ho\x12\x0f\n\x07message\x18\x01 \x01(\t"\x07\n\x05\x46lush"`\n\x0bRequestInfo\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x15\n\rblock_version\x18\x02 \x01(\x04\x12\x13\n\x0bp2p_version\x18\x03 \x01(\x04\x12\x14\n\x0c\x61\x62\x63i_version\x18\x04 \x01(\t"z\n\x0cResponseInfo\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x61pp_version\x18\x03 \x01(\x04\x12\x19\n\x11last_block_height\x18\x04 \x01(\x03\x12\x1b\n\x13last_block_app_hash\x18\x05 \x01(\x0c"I\n\x0cRequestQuery\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0e\n\x06height\x18\x03 \x01(\x03\x12\r\n\x05prove\x18\x04 \x01(\x08"i\n\rResponseQuery\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\x0b\n\x03log\x18\x03 \x01(\t\x12\x0b\n\x03key\x18\x06 \x01(\x0c\x12\r\n\x05value\x18\x07 \x01(\x0c\x12\x0e\n\x06height\x18\t \x01(\x03\x12\x11\n\tcodespace\x18\n \x01(\t"C\n\x0eRequestCheckTx\x12\n\n\x02tx\x18\x01 \x01(\x0c\x12%\n\x04type\x18\x02 \x01(\x0e\x32\x17.plait.abci.CheckTxType"s\n\x0fResponseCheckTx\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0b\n\x03log\x18\x03 \x01(\t\x12\x12\n\ngas_wanted\x18\x05 \x01(\x03\x12\x10\n\x08gas_used\x18\x06 \x01(\x03\x12\x11\n\tcodespace\x18\x08 \x01(\t"\x16\n\x14RequestListSnapshots"@\n\x15ResponseListSnapshots\x12\'\n\tsnapshots\x18\x01 \x03(\x0b\x32\x14.plait.abci.Snapshot"P\n\x14RequestOfferSnapshot\x12&\n\x08snapshot\x18\x01 \x01(\x0b\x32\x14.plait.abci.Snapshot\x12\x10\n\x08\x61pp_hash\x18\x02 \x01(\x0c"\xb1\x01\n\x15ResponseOfferSnapshot\x12\x38\n\x06result\x18\x01 \x01(\x0e\x32(.plait.abci.ResponseOfferSnapshot.Result"^\n\x06Result\x12\x0b\n\x07UNKNOWN\x10\x00\x12\n\n\x06\x41\x43\x43\x45PT\x10\x01\x12\t\n\x05\x41\x42ORT\x10\x02\x12\n\n\x06REJECT\x10\x03\x12\x11\n\rREJECT_FORMAT\x10\x04\x12\x11\n\rREJECT_SENDER\x10\x05"I\n\x18RequestLoadSnapshotChunk\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\r\x12\r\n\x05\x63hunk\x18\x03 \x01(\r"*\n\x19ResponseLoadSnapshotChunk\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c"I\n\x19RequestApplySnapshotChunk\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05\x63hunk\x18\x02 \x01(\x0c\x12\x0e\n\x06sender\x18\x03 \x01(\t"\xed\x01\n\x1aResponseApplySnapshotChunk\x12=\n\x06result\x18\x01 \x01(\x0e\x32-.plait.abci.ResponseApplySnapshotChunk.Result\x12\x16\n\x0erefetch_chunks\x18\x02 \x03(\r\x12\x16\n\x0ereject_senders\x18\x03 \x03(\t"`\n\x06Result\x12\x0b\n\x07UNKNOWN\x10\x00\x12\n\n\x06\x41\x43\x43\x45PT\x10\x01\x12\t\n\x05\x41\x42ORT\x10\x02\x12\t\n\x05RETRY\x10\x03\x12\x12\n\x0eRETRY_SNAPSHOT\x10\x04\x12\x13\n\x0fREJECT_SNAPSHOT\x10\x05"\xe2\x01\n\x10RequestInitChain\x12#\n\x04time\x18\x01 \x01(\x0b\x32\x15.plait.abci.Timestamp\x12\x10\n\x08\x63hain_id\x18\x02 \x01(\t\x12\x35\n\x10\x63onsensus_params\x18\x03 \x01(\x0b\x32\x1b.plait.abci.ConsensusParams\x12/\n\nvalidators\x18\x04 \x03(\x0b\x32\x1b.plait.abci.ValidatorUpdate\x12\x17\n\x0f\x61pp_state_bytes\x18\x05 \x01(\x0c\x12\x16\n\x0einitial_height\x18\x06 \x01(\x03"\x8d\x01\n\x11ResponseInitChain\x12\x35\n\x10\x63onsensus_params\x18\x01 \x01(\x0b\x32\x1b.plait.abci.ConsensusParams\x12/\n\nvalidators\x18\x02 \x03(\x0b\x32\x1b.plait.abci.ValidatorUpdate\x12\x10\n\x08\x61pp_hash\x18\x03 \x01(\x0c"\x91\x02\n\x16RequestPrepareProposal\x12\x14\n\x0cmax_tx_bytes\x18\x01 \x01(\x03\x12\x0b\n\x03txs\x18\x02 \x03(\x0c\x12\x39\n\x11local_last_commit\x18\x03 \x01(\x0b\x32\x1e.plait.abci.ExtendedCommitInfo\x12,\n\x0bmisbehavior\x18\x04 \x03(\x0b\x32\x17.plait.abci.Misbehavior\x12\x0e\n\x06height\x18\x05 \x01(\x03\x12#\n\x04time\x18\x06 \x01(\x0b\x32\x15.plait.abci.Timestamp\x12\x1c\n\x14next_validators_hash\x18\x07 \x01(\x0c\x12\x18\n\x10proposer_address\x18\x08 \x01(\x0c"&\n\x17ResponsePrepareProposal\x12\x0b\n\x03txs\x18\x01 \x03(\x0c"\x84\x02\n\x16RequestProcessProposal\x12\x0b\n\x03txs\x18\x01 \x03(\x0c\x12\x34\n\x14proposed_last_commit\x18\x02 \x01(\x0b\x32\x16.plait.abci.CommitInfo\x12,\n\x0bmisbehavior\x18\x03 \x03(\x0b\x32\x17.plait.abci.Misbehavior\x12\x0c\n\x04hash\x18\x04 \x01(\x0c\x12\x0e\n\x06height\x18\x05 \x01(\x03\x12#\n\x04time\x18\x06 \x01(\x0b\x32\x15.plait.abci.Timestamp\x12\x1c\n\x14next_validators_hash\x18\x07 \x01(\x0c\x12\x18\n\x10proposer_address\x18\x08 \x01(\x0c"\x94\x01\n\x17ResponseProcessProposal\x12\x42\n\x06status\x18\x01 \x01(\x0e\x32\x32.plait.abci.ResponseProcessProposal.ProposalStatus"5\n\x0eProposalStatus\x12\x0b\n\x07UNKNOWN\x10\x00\x12\n\n\x06\x41\x43\x43\x45PT\x10\x01\x12\n\n\x06REJECT\x10\x02"1\n\x11RequestExtendVote\x12\x0c\n\x04hash\x18\x01 \x01(\x0c\x12\x0e\n\x06height\x18\x02 \x01(\x03",\n\x12ResponseExtendVote\x12\x16\n\x0evote_extension\x18\x01 \x01(\x0c"m\n\x1aRequestVerifyVoteExtension\x12\x0c\n\x04hash\x18\x01 \x01(\x0c\x12\x19\n\x11validator_address\x18\x02 \x01(\x0c\x12\x0e\n\x06height\x18\x03 \x01(\x03\x12\x16\n\x0evote_extension\x18\x04 \x01(\x0c"\x98\x01\n\x1bResponseVerifyVoteExtension\x12\x44\n\x06status\x18\x01 \x01(\x0e\x32\x34.plait.abci.ResponseVerifyVoteExtension.VerifyStatus"3\n\x0cVerifyStatus\x12\x0b\n\x07UNKNOWN\x10\x00\x12\n\n\x06\x41\x43\x43\x45PT\x10\x01\x12\n\n\x06REJECT\x10\x02"\x81\x02\n\x14RequestFinalizeBlock\x12\x0b\n\x03txs\x18\x01 \x03(\x0c\x12\x33\n\x13\x64\x65\x63ided_last_commit\x18\x02 \x01(\x0b\x32\x16.plait.abci.CommitInfo\x12,\n\x0bmisbehavior\x18\x03 \x03(\x0b\x32\x17.plait.abci.Misbehavior\x12\x0c\n\x04hash\x18\x04 \x01(\x0c\x12\x0e\n\x06height\x18\x05 \x01(\x03\x12#\n\x04time\x18\x06 \x01(\x0b\x32\x15.plait.abci.Timestamp\x12\x1c\n\x14next_validators_hash\x18\x07 \x01(\x0c\x12\x18\n\x10proposer_address\x18\x08 \x01(\x0c"\xcd\x01\n\x15ResponseFinalizeBlock\x12,\n\ntx_results\x18\x02 \x03(\x0b\x32\x18.plait.abci.ExecTxResult\x12\x36\n\x11validator_updates\x18\x03 \x03(\x0b\x32\x1b.plait.abci.ValidatorUpdate\x12<\n\x17\x63onsensus_param_updates\x18\x04 \x01(\x0b\x32\x1b.plait.abci.ConsensusParams\x12\x10\n\x08\x61pp_hash\x18\x05 \x01(\x0c"\x0f\n\rRequestCommit"\'\n\x0eResponseCommit\x12\x15\n\rretain_height\x18\x03 \x01(\x03*s\n\x0b\x42lockIDFlag\x12\x19\n\x15\x42LOCK_ID_FLAG_UNKNOWN\x10\x00\x12\x18\n\x14\x42LOCK_ID_FLAG_ABSENT\x10\x01\x12\x18\n\x14\x42LOCK_ID_FLAG_COMMIT\x10\x02\x12\x15\n\x11\x42LOCK_ID_FLAG_NIL\x10\x03*o\n\x0fMisbehaviorType\x12\x17\n\x13MISBEHAVIOR_UNKNOWN\x10\x00\x12\x1e\n\x1aMISBEHAVIOR_DUPLICATE_VOTE\x10\x01\x12#\n\x1fMISBEHAVIOR_LIGHT_CLIENT_ATTACK\x10\x02*5\n\x0b\x43heckTxType\x12\x10\n\x0c\x43HECK_TX_NEW\x10\x00\x12\x14\n\x10\x43HECK_TX_RECHECK\x10\x01\x62\x06proto3'
-)
+
+
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\nabci.proto\x12\nplait.abci\"\xfc\x06\n\x07Request\x12 \n\x04\x65\x63ho\x18\x01 \x01(\x0b\x32\x10.plait.abci.EchoH\x00\x12\"\n\x05\x66lush\x18\x02 \x01(\x0b\x32\x11.plait.abci.FlushH\x00\x12\'\n\x04info\x18\x03 \x01(\x0b\x32\x17.plait.abci.RequestInfoH\x00\x12\x32\n\ninit_chain\x18\x05 \x01(\x0b\x32\x1c.plait.abci.RequestInitChainH\x00\x12)\n\x05query\x18\x06 \x01(\x0b\x32\x18.plait.abci.RequestQueryH\x00\x12.\n\x08\x63heck_tx\x18\x08 \x01(\x0b\x32\x1a.plait.abci.RequestCheckTxH\x00\x12+\n\x06\x63ommit\x18\x0b \x01(\x0b\x32\x19.plait.abci.RequestCommitH\x00\x12:\n\x0elist_snapshots\x18\x0c \x01(\x0b\x32 .plait.abci.RequestListSnapshotsH\x00\x12:\n\x0eoffer_snapshot\x18\r \x01(\x0b\x32 .plait.abci.RequestOfferSnapshotH\x00\x12\x43\n\x13load_snapshot_chunk\x18\x0e \x01(\x0b\x32$.plait.abci.RequestLoadSnapshotChunkH\x00\x12\x45\n\x14\x61pply_snapshot_chunk\x18\x0f \x01(\x0b\x32%.plait.abci.RequestApplySnapshotChunkH\x00\x12>\n\x10prepare_proposal\x18\x10 \x01(\x0b\x32\".plait.abci.RequestPrepareProposalH\x00\x12>\n\x10process_proposal\x18\x11 \x01(\x0b\x32\".plait.abci.RequestProcessProposalH\x00\x12\x34\n\x0b\x65xtend_vote\x18\x12 \x01(\x0b\x32\x1d.plait.abci.RequestExtendVoteH\x00\x12G\n\x15verify_vote_extension\x18\x13 \x01(\x0b\x32&.plait.abci.RequestVerifyVoteExtensionH\x00\x12:\n\x0e\x66inalize_block\x18\x14 \x01(\x0b\x32 .plait.abci.RequestFinalizeBlockH\x00\x42\x07\n\x05value\"\xbf\x07\n\x08Response\x12\x32\n\texception\x18\x01 \x01(\x0b\x32\x1d.plait.abci.ResponseExceptionH\x00\x12 \n\x04\x65\x63ho\x18\x02 \x01(\x0b\x32\x10.plait.abci.EchoH\x00\x12\"\n\x05\x66lush\x18\x03 \x01(\x0b\x32\x11.plait.abci.FlushH\x00\x12(\n\x04info\x18\x04 \x01(\x0b\x32\x18.plait.abci.ResponseInfoH\x00\x12\x33\n\ninit_chain\x18\x06 \x01(\x0b\x32\x1d.plait.abci.ResponseInitChainH\x00\x12*\n\x05query\x18\x07 \x01(\x0b\x32\x19.plait.abci.ResponseQueryH\x00\x12/\n\x08\x63heck_tx\x18\t \x01(\x0b\x32\x1b.plait.abci.ResponseCheckTxH\x00\x12,\n\x06\x63ommit\x18\x0c \x01(\x0b\x32\x1a.plait.abci.ResponseCommitH\x00\x12;\n\x0elist_snapshots\x18\r \x01(\x0b\x32!.plait.abci.ResponseListSnapshotsH\x00\x12;\n\x0eoffer_snapshot\x18\x0e \x01(\x0b\x32!.plait.abci.ResponseOfferSnapshotH\x00\x12\x44\n\x13load_snapshot_chunk\x18\x0f \x01(\x0b\x32%.plait.abci.ResponseLoadSnapshotChunkH\x00\x12\x46\n\x14\x61pply_snapshot_chunk\x18\x10 \x01(\x0b\x32&.plait.abci.ResponseApplySnapshotChunkH\x00\x12?\n\x10prepare_proposal\x18\x11 \x01(\x0b\x32#.plait.abci.ResponsePrepareProposalH\x00\x12?\n\x10process_proposal\x18\x12 \x01(\x0b\x32#.plait.abci.ResponseProcessProposalH\x00\x12\x35\n\x0b\x65xtend_vote\x18\x13 \x01(\x0b\x32\x1e.plait.abci.ResponseExtendVoteH\x00\x12H\n\x15verify_vote_extension\x18\x14 \x01(\x0b\x32\'.plait.abci.ResponseVerifyVoteExtensionH\x00\x12;\n\x0e\x66inalize_block\x18\x15 \x01(\x0b\x32!.plait.abci.ResponseFinalizeBlockH\x00\x42\x07\n\x05value\"\"\n\x11ResponseException\x12\r\n\x05\x65rror\x18\x01 \x01(\t\"+\n\tTimestamp\x12\x0f\n\x07seconds\x18\x01 \x01(\x03\x12\r\n\x05nanos\x18\x02 \x01(\x05\"*\n\x08\x44uration\x12\x0f\n\x07seconds\x18\x01 \x01(\x03\x12\r\n\x05nanos\x18\x02 \x01(\x05\":\n\tPublicKey\x12\x11\n\x07\x65\x64\x32\x35\x35\x31\x39\x18\x01 \x01(\x0cH\x00\x12\x13\n\tsecp256k1\x18\x02 \x01(\x0cH\x00\x42\x05\n\x03sum\"H\n\x0fValidatorUpdate\x12&\n\x07pub_key\x18\x01 \x01(\x0b\x32\x15.plait.abci.PublicKey\x12\r\n\x05power\x18\x02 \x01(\x03\"+\n\tValidator\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\x0c\x12\r\n\x05power\x18\x03 \x01(\x03\"d\n\x08VoteInfo\x12(\n\tvalidator\x18\x01 \x01(\x0b\x32\x15.plait.abci.Validator\x12.\n\rblock_id_flag\x18\x03 \x01(\x0e\x32\x17.plait.abci.BlockIDFlag\"@\n\nCommitInfo\x12\r\n\x05round\x18\x01 \x01(\x05\x12#\n\x05votes\x18\x02 \x03(\x0b\x32\x14.plait.abci.VoteInfo\"l\n\x10\x45xtendedVoteInfo\x12(\n\tvalidator\x18\x01 \x01(\x0b\x32\x15.plait.abci.Validator\x12.\n\rblock_id_flag\x18\x05 \x01(\x0e\x32\x17.plait.abci.BlockIDFlag\"P\n\x12\x45xtendedCommitInfo\x12\r\n\x05round\x18\x01 \x01(\x05\x12+\n\x05votes\x18\x02 \x03(\x0b\x32\x1c.plait.abci.ExtendedVoteInfo\"\xb3\x01\n\x0bMisbehavior\x12)\n\x04type\x18\x01 \x01(\x0e\x32\x1b.plait.abci.MisbehaviorType\x12(\n\tvalidator\x18\x02 \x01(\x0b\x32\x15.plait.abci.Validator\x12\x0e\n\x06height\x18\x03 \x01(\x03\x12#\n\x04time\x18\x04 \x01(\x0b\x32\x15.plait.abci.Timestamp\x12\x1a\n\x12total_voting_power\x18\x05 \x01(\x03\"g\n\x0f\x43onsensusParams\x12&\n\x05\x62lock\x18\x01 \x01(\x0b\x32\x17.plait.abci.BlockParams\x12,\n\x08\x65vidence\x18\x02 \x01(\x0b\x32\x1a.plait.abci.EvidenceParams\"1\n\x0b\x42lockParams\x12\x11\n\tmax_bytes\x18\x01 \x01(\x03\x12\x0f\n\x07max_gas\x18\x02 \x01(\x03\"o\n\x0e\x45videnceParams\x12\x1a\n\x12max_age_num_blocks\x18\x01 \x01(\x03\x12.\n\x10max_age_duration\x18\x02 \x01(\x0b\x32\x14.plait.abci.Duration\x12\x11\n\tmax_bytes\x18\x03 \x01(\x03\"Z\n\x08Snapshot\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\r\x12\x0e\n\x06\x63hunks\x18\x03 \x01(\r\x12\x0c\n\x04hash\x18\x04 \x01(\x0c\x12\x10\n\x08metadata\x18\x05 \x01(\x0c\"]\n\x0c\x45xecTxResult\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0b\n\x03log\x18\x03 \x01(\t\x12\x12\n\ngas_wanted\x18\x05 \x01(\x03\x12\x10\n\x08gas_used\x18\x06 \x01(\x03\"\x17\n\x04\x45\x63ho\x12\x0f\n\x07message\x18\x01 \x01(\t\"\x07\n\x05\x46lush\"`\n\x0bRequestInfo\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x15\n\rblock_version\x18\x02 \x01(\x04\x12\x13\n\x0bp2p_version\x18\x03 \x01(\x04\x12\x14\n\x0c\x61\x62\x63i_version\x18\x04 \x01(\t\"z\n\x0cResponseInfo\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x13\n\x0b\x61pp_version\x18\x03 \x01(\x04\x12\x19\n\x11last_block_height\x18\x04 \x01(\x03\x12\x1b\n\x13last_block_app_hash\x18\x05 \x01(\x0c\"I\n\x0cRequestQuery\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x0e\n\x06height\x18\x03 \x01(\x03\x12\r\n\x05prove\x18\x04 \x01(\x08\"i\n\rResponseQuery\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\x0b\n\x03log\x18\x03 \x01(\t\x12\x0b\n\x03key\x18\x06 \x01(\x0c\x12\r\n\x05value\x18\x07 \x01(\x0c\x12\x0e\n\x06height\x18\t \x01(\x03\x12\x11\n\tcodespace\x18\n \x01(\t\"C\n\x0eRequestCheckTx\x12\n\n\x02tx\x18\x01 \x01(\x0c\x12%\n\x04type\x18\x02 \x01(\x0e\x32\x17.plait.abci.CheckTxType\"s\n\x0fResponseCheckTx\x12\x0c\n\x04\x63ode\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0b\n\x03log\x18\x03 \x01(\t\x12\x12\n\ngas_wanted\x18\x05 \x01(\x03\x12\x10\n\x08gas_used\x18\x06 \x01(\x03\x12\x11\n\tcodespace\x18\x08 \x01(\t\"\x16\n\x14RequestListSnapshots\"@\n\x15ResponseListSnapshots\x12\'\n\tsnapshots\x18\x01 \x03(\x0b\x32\x14.plait.abci.Snapshot\"P\n\x14RequestOfferSnapshot\x12&\n\x08snapshot\x18\x01 \x01(\x0b\x32\x14.plait.abci.Snapshot\x12\x10\n\x08\x61pp_hash\x18\x02 \x01(\x0c\"\xb1\x01\n\x15ResponseOfferSnapshot\x12\x38\n\x06result\x18\x01 \x01(\x0e\x32(.plait.abci.ResponseOfferSnapshot.Result\"^\n\x06Result\x12\x0b\n\x07UNKNOWN\x10\x00\x12\n\n\x06\x41\x43\x43\x45PT\x10\x01\x12\t\n\x05\x41\x42ORT\x10\x02\x12\n\n\x06REJECT\x10\x03\x12\x11\n\rREJECT_FORMAT\x10\x04\x12\x11\n\rREJECT_SENDER\x10\x05\"I\n\x18RequestLoadSnapshotChunk\x12\x0e\n\x06height\x18\x01 \x01(\x04\x12\x0e\n\x06\x66ormat\x18\x02 \x01(\r\x12\r\n\x05\x63hunk\x18\x03 \x01(\r\"*\n\x19ResponseLoadSnapshotChunk\x12\r\n\x05\x63hunk\x18\x01 \x01(\x0c\"I\n\x19RequestApplySnapshotChunk\x12\r\n\x05index\x18\x01 \x01(\r\x12\r\n\x05\x63hunk\x18\x02 \x01(\x0c\x12\x0e\n\x06sender\x18\x03 \x01(\t\"\xed\x01\n\x1aResponseApplySnapshotChunk\x12=\n\x06result\x18\x01 \x01(\x0e\x32-.plait.abci.ResponseApplySnapshotChunk.Result\x12\x16\n\x0erefetch_chunks\x18\x02 \x03(\r\x12\x16\n\x0ereject_senders\x18\x03 \x03(\t\"`\n\x06Result\x12\x0b\n\x07UNKNOWN\x10\x00\x12\n\n\x06\x41\x43\x43\x45PT\x10\x01\x12\t\n\x05\x41\x42ORT\x10\x02\x12\t\n\x05RETRY\x10\x03\x12\x12\n\x0eRETRY_SNAPSHOT\x10\x04\x12\x13\n\x0fREJECT_SNAPSHOT\x10\x05\"\xe2\x01\n\x10RequestInitChain\x12#\n\x04time\x18\x01 \x01(\x0b\x32\x15.plait.abci.Timestamp\x12\x10\n\x08\x63hain_id\x18\x02 \x01(\t\x12\x35\n\x10\x63onsensus_params\x18\x03 \x01(\x0b\x32\x1b.plait.abci.ConsensusParams\x12/\n\nvalidators\x18\x04 \x03(\x0b\x32\x1b.plait.abci.ValidatorUpdate\x12\x17\n\x0f\x61pp_state_bytes\x18\x05 \x01(\x0c\x12\x16\n\x0einitial_height\x18\x06 \x01(\x03\"\x8d\x01\n\x11ResponseInitChain\x12\x35\n\x10\x63onsensus_params\x18\x01 \x01(\x0b\x32\x1b.plait.abci.ConsensusParams\x12/\n\nvalidators\x18\x02 \x03(\x0b\x32\x1b.plait.abci.ValidatorUpdate\x12\x10\n\x08\x61pp_hash\x18\x03 \x01(\x0c\"\x91\x02\n\x16RequestPrepareProposal\x12\x14\n\x0cmax_tx_bytes\x18\x01 \x01(\x03\x12\x0b\n\x03txs\x18\x02 \x03(\x0c\x12\x39\n\x11local_last_commit\x18\x03 \x01(\x0b\x32\x1e.plait.abci.ExtendedCommitInfo\x12,\n\x0bmisbehavior\x18\x04 \x03(\x0b\x32\x17.plait.abci.Misbehavior\x12\x0e\n\x06height\x18\x05 \x01(\x03\x12#\n\x04time\x18\x06 \x01(\x0b\x32\x15.plait.abci.Timestamp\x12\x1c\n\x14next_validators_hash\x18\x07 \x01(\x0c\x12\x18\n\x10proposer_address\x18\x08 \x01(\x0c\"&\n\x17ResponsePrepareProposal\x12\x0b\n\x03txs\x18\x01 \x03(\x0c\"\x84\x02\n\x16RequestProcessProposal\x12\x0b\n\x03txs\x18\x01 \x03(\x0c\x12\x34\n\x14proposed_last_commit\x18\x02 \x01(\x0b\x32\x16.plait.abci.CommitInfo\x12,\n\x0bmisbehavior\x18\x03 \x03(\x0b\x32\x17.plait.abci.Misbehavior\x12\x0c\n\x04hash\x18\x04 \x01(\x0c\x12\x0e\n\x06height\x18\x05 \x01(\x03\x12#\n\x04time\x18\x06 \x01(\x0b\x32\x15.plait.abci.Timestamp\x12\x1c\n\x14next_validators_hash\x18\x07 \x01(\x0c\x12\x18\n\x10proposer_address\x18\x08 \x01(\x0c\"\x94\x01\n\x17ResponseProcessProposal\x12\x42\n\x06status\x18\x01 \x01(\x0e\x32\x32.plait.abci.ResponseProcessProposal.ProposalStatus\"5\n\x0eProposalStatus\x12\x0b\n\x07UNKNOWN\x10\x00\x12\n\n\x06\x41\x43\x43\x45PT\x10\x01\x12\n\n\x06REJECT\x10\x02\"1\n\x11RequestExtendVote\x12\x0c\n\x04hash\x18\x01 \x01(\x0c\x12\x0e\n\x06height\x18\x02 \x01(\x03\",\n\x12ResponseExtendVote\x12\x16\n\x0evote_extension\x18\x01 \x01(\x0c\"m\n\x1aRequestVerifyVoteExtension\x12\x0c\n\x04hash\x18\x01 \x01(\x0c\x12\x19\n\x11validator_address\x18\x02 \x01(\x0c\x12\x0e\n\x06height\x18\x03 \x01(\x03\x12\x16\n\x0evote_extension\x18\x04 \x01(\x0c\"\x98\x01\n\x1bResponseVerifyVoteExtension\x12\x44\n\x06status\x18\x01 \x01(\x0e\x32\x34.plait.abci.ResponseVerifyVoteExtension.VerifyStatus\"3\n\x0cVerifyStatus\x12\x0b\n\x07UNKNOWN\x10\x00\x12\n\n\x06\x41\x43\x43\x45PT\x10\x01\x12\n\n\x06REJECT\x10\x02\"\x81\x02\n\x14RequestFinalizeBlock\x12\x0b\n\x03txs\x18\x01 \x03(\x0c\x12\x33\n\x13\x64\x65\x63ided_last_commit\x18\x02 \x01(\x0b\x32\x16.plait.abci.CommitInfo\x12,\n\x0bmisbehavior\x18\x03 \x03(\x0b\x32\x17.plait.abci.Misbehavior\x12\x0c\n\x04hash\x18\x04 \x01(\x0c\x12\x0e\n\x06height\x18\x05 \x01(\x03\x12#\n\x04time\x18\x06 \x01(\x0b\x32\x15.plait.abci.Timestamp\x12\x1c\n\x14next_validators_hash\x18\x07 \x01(\x0c\x12\x18\n\x10proposer_address\x18\x08 \x01(\x0c\"\xcd\x01\n\x15ResponseFinalizeBlock\x12,\n\ntx_results\x18\x02 \x03(\x0b\x32\x18.plait.abci.ExecTxResult\x12\x36\n\x11validator_updates\x18\x03 \x03(\x0b\x32\x1b.plait.abci.ValidatorUpdate\x12<\n\x17\x63onsensus_param_updates\x18\x04 \x01(\x0b\x32\x1b.plait.abci.ConsensusParams\x12\x10\n\x08\x61pp_hash\x18\x05 \x01(\x0c\"\x0f\n\rRequestCommit\"\'\n\x0eResponseCommit\x12\x15\n\rretain_height\x18\x03 \x01(\x03*s\n\x0b\x42lockIDFlag\x12\x19\n\x15\x42LOCK_ID_FLAG_UNKNOWN\x10\x00\x12\x18\n\x14\x42LOCK_ID_FLAG_ABSENT\x10\x01\x12\x18\n\x14\x42LOCK_ID_FLAG_COMMIT\x10\x02\x12\x15\n\x11\x42LOCK_ID_FLAG_NIL\x10\x03*o\n\x0fMisbehaviorType\x12\x17\n\x13MISBEHAVIOR_UNKNOWN\x10\x00\x12\x1e\n\x1aMISBEHAVIOR_DUPLICATE_VOTE\x10\x01\x12#\n\x1fMISBEHAVIOR_LIGHT_CLIENT_ATTACK\x10\x02*5\n\x0b\x43heckTxType\x12\x10\n\x0c\x43HECK_TX_NEW\x10\x00\x12\x14\n\x10\x43HECK_TX_RECHECK\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "abci_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'abci_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_BLOCKIDFLAG"]._serialized_start = 6587
-    _globals["_BLOCKIDFLAG"]._serialized_end = 6702
-    _globals["_MISBEHAVIORTYPE"]._serialized_start = 6704
-    _globals["_MISBEHAVIORTYPE"]._serialized_end = 6815
-    _globals["_CHECKTXTYPE"]._serialized_start = 6817
-    _globals["_CHECKTXTYPE"]._serialized_end = 6870
-    _globals["_REQUEST"]._serialized_start = 27
-    _globals["_REQUEST"]._serialized_end = 919
-    _globals["_RESPONSE"]._serialized_start = 922
-    _globals["_RESPONSE"]._serialized_end = 1881
-    _globals["_RESPONSEEXCEPTION"]._serialized_start = 1883
-    _globals["_RESPONSEEXCEPTION"]._serialized_end = 1917
-    _globals["_TIMESTAMP"]._serialized_start = 1919
-    _globals["_TIMESTAMP"]._serialized_end = 1962
-    _globals["_DURATION"]._serialized_start = 1964
-    _globals["_DURATION"]._serialized_end = 2006
-    _globals["_PUBLICKEY"]._serialized_start = 2008
-    _globals["_PUBLICKEY"]._serialized_end = 2066
-    _globals["_VALIDATORUPDATE"]._serialized_start = 2068
-    _globals["_VALIDATORUPDATE"]._serialized_end = 2140
-    _globals["_VALIDATOR"]._serialized_start = 2142
-    _globals["_VALIDATOR"]._serialized_end = 2185
-    _globals["_VOTEINFO"]._serialized_start = 2187
-    _globals["_VOTEINFO"]._serialized_end = 2287
-    _globals["_COMMITINFO"]._serialized_start = 2289
-    _globals["_COMMITINFO"]._serialized_end = 2353
-    _globals["_EXTENDEDVOTEINFO"]._serialized_start = 2355
-    _globals["_EXTENDEDVOTEINFO"]._serialized_end = 2463
-    _globals["_EXTENDEDCOMMITINFO"]._serialized_start = 2465
-    _globals["_EXTENDEDCOMMITINFO"]._serialized_end = 2545
-    _globals["_MISBEHAVIOR"]._serialized_start = 2548
-    _globals["_MISBEHAVIOR"]._serialized_end = 2727
-    _globals["_CONSENSUSPARAMS"]._serialized_start = 2729
-    _globals["_CONSENSUSPARAMS"]._serialized_end = 2832
-    _globals["_BLOCKPARAMS"]._serialized_start = 2834
-    _globals["_BLOCKPARAMS"]._serialized_end = 2883
-    _globals["_EVIDENCEPARAMS"]._serialized_start = 2885
-    _globals["_EVIDENCEPARAMS"]._serialized_end = 2996
-    _globals["_SNAPSHOT"]._serialized_start = 2998
-    _globals["_SNAPSHOT"]._serialized_end = 3088
-    _globals["_EXECTXRESULT"]._serialized_start = 3090
-    _globals["_EXECTXRESULT"]._serialized_end = 3183
-    _globals["_ECHO"]._serialized_start = 3185
-    _globals["_ECHO"]._serialized_end = 3208
-    _globals["_FLUSH"]._serialized_start = 3210
-    _globals["_FLUSH"]._serialized_end = 3217
-    _globals["_REQUESTINFO"]._serialized_start = 3219
-    _globals["_REQUESTINFO"]._serialized_end = 3315
-    _globals["_RESPONSEINFO"]._serialized_start = 3317
-    _globals["_RESPONSEINFO"]._serialized_end = 3439
-    _globals["_REQUESTQUERY"]._serialized_start = 3441
-    _globals["_REQUESTQUERY"]._serialized_end = 3514
-    _globals["_RESPONSEQUERY"]._serialized_start = 3516
-    _globals["_RESPONSEQUERY"]._serialized_end = 3621
-    _globals["_REQUESTCHECKTX"]._serialized_start = 3623
-    _globals["_REQUESTCHECKTX"]._serialized_end = 3690
-    _globals["_RESPONSECHECKTX"]._serialized_start = 3692
-    _globals["_RESPONSECHECKTX"]._serialized_end = 3807
-    _globals["_REQUESTLISTSNAPSHOTS"]._serialized_start = 3809
-    _globals["_REQUESTLISTSNAPSHOTS"]._serialized_end = 3831
-    _globals["_RESPONSELISTSNAPSHOTS"]._serialized_start = 3833
-    _globals["_RESPONSELISTSNAPSHOTS"]._serialized_end = 3897
-    _globals["_REQUESTOFFERSNAPSHOT"]._serialized_start = 3899
-    _globals["_REQUESTOFFERSNAPSHOT"]._serialized_end = 3979
-    _globals["_RESPONSEOFFERSNAPSHOT"]._serialized_start = 3982
-    _globals["_RESPONSEOFFERSNAPSHOT"]._serialized_end = 4159
-    _globals["_RESPONSEOFFERSNAPSHOT_RESULT"]._serialized_start = 4065
-    _globals["_RESPONSEOFFERSNAPSHOT_RESULT"]._serialized_end = 4159
-    _globals["_REQUESTLOADSNAPSHOTCHUNK"]._serialized_start = 4161
-    _globals["_REQUESTLOADSNAPSHOTCHUNK"]._serialized_end = 4234
-    _globals["_RESPONSELOADSNAPSHOTCHUNK"]._serialized_start = 4236
-    _globals["_RESPONSELOADSNAPSHOTCHUNK"]._serialized_end = 4278
-    _globals["_REQUESTAPPLYSNAPSHOTCHUNK"]._serialized_start = 4280
-    _globals["_REQUESTAPPLYSNAPSHOTCHUNK"]._serialized_end = 4353
-    _globals["_RESPONSEAPPLYSNAPSHOTCHUNK"]._serialized_start = 4356
-    _globals["_RESPONSEAPPLYSNAPSHOTCHUNK"]._serialized_end = 4593
-    _globals["_RESPONSEAPPLYSNAPSHOTCHUNK_RESULT"]._serialized_start = 4497
-    _globals["_RESPONSEAPPLYSNAPSHOTCHUNK_RESULT"]._serialized_end = 4593
-    _globals["_REQUESTINITCHAIN"]._serialized_start = 4596
-    _globals["_REQUESTINITCHAIN"]._serialized_end = 4822
-    _globals["_RESPONSEINITCHAIN"]._serialized_start = 4825
-    _globals["_RESPONSEINITCHAIN"]._serialized_end = 4966
-    _globals["_REQUESTPREPAREPROPOSAL"]._serialized_start = 4969
-    _globals["_REQUESTPREPAREPROPOSAL"]._serialized_end = 5242
-    _globals["_RESPONSEPREPAREPROPOSAL"]._serialized_start = 5244
-    _globals["_RESPONSEPREPAREPROPOSAL"]._serialized_end = 5282
-    _globals["_REQUESTPROCESSPROPOSAL"]._serialized_start = 5285
-    _globals["_REQUESTPROCESSPROPOSAL"]._serialized_end = 5545
-    _globals["_RESPONSEPROCESSPROPOSAL"]._serialized_start = 5548
-    _globals["_RESPONSEPROCESSPROPOSAL"]._serialized_end = 5696
-    _globals["_RESPONSEPROCESSPROPOSAL_PROPOSALSTATUS"]._serialized_start = 5643
-    _globals["_RESPONSEPROCESSPROPOSAL_PROPOSALSTATUS"]._serialized_end = 5696
-    _globals["_REQUESTEXTENDVOTE"]._serialized_start = 5698
-    _globals["_REQUESTEXTENDVOTE"]._serialized_end = 5747
-    _globals["_RESPONSEEXTENDVOTE"]._serialized_start = 5749
-    _globals["_RESPONSEEXTENDVOTE"]._serialized_end = 5793
-    _globals["_REQUESTVERIFYVOTEEXTENSION"]._serialized_start = 5795
-    _globals["_REQUESTVERIFYVOTEEXTENSION"]._serialized_end = 5904
-    _globals["_RESPONSEVERIFYVOTEEXTENSION"]._serialized_start = 5907
-    _globals["_RESPONSEVERIFYVOTEEXTENSION"]._serialized_end = 6059
-    _globals["_RESPONSEVERIFYVOTEEXTENSION_VERIFYSTATUS"]._serialized_start = 6008
-    _globals["_RESPONSEVERIFYVOTEEXTENSION_VERIFYSTATUS"]._serialized_end = 6059
-    _globals["_REQUESTFINALIZEBLOCK"]._serialized_start = 6062
-    _globals["_REQUESTFINALIZEBLOCK"]._serialized_end = 6319
-    _globals["_RESPONSEFINALIZEBLOCK"]._serialized_start = 6322
-    _globals["_RESPONSEFINALIZEBLOCK"]._serialized_end = 6527
-    _globals["_REQUESTCOMMIT"]._serialized_start = 6529
-    _globals["_REQUESTCOMMIT"]._serialized_end = 6544
-    _globals["_RESPONSECOMMIT"]._serialized_start = 6546
-    _globals["_RESPONSECOMMIT"]._serialized_end = 6585
+  DESCRIPTOR._loaded_options = None
+  _globals['_BLOCKIDFLAG']._serialized_start=6587
+  _globals['_BLOCKIDFLAG']._serialized_end=6702
+  _globals['_MISBEHAVIORTYPE']._serialized_start=6704
+  _globals['_MISBEHAVIORTYPE']._serialized_end=6815
+  _globals['_CHECKTXTYPE']._serialized_start=6817
+  _globals['_CHECKTXTYPE']._serialized_end=6870
+  _globals['_REQUEST']._serialized_start=27
+  _globals['_REQUEST']._serialized_end=919
+  _globals['_RESPONSE']._serialized_start=922
+  _globals['_RESPONSE']._serialized_end=1881
+  _globals['_RESPONSEEXCEPTION']._serialized_start=1883
+  _globals['_RESPONSEEXCEPTION']._serialized_end=1917
+  _globals['_TIMESTAMP']._serialized_start=1919
+  _globals['_TIMESTAMP']._serialized_end=1962
+  _globals['_DURATION']._serialized_start=1964
+  _globals['_DURATION']._serialized_end=2006
+  _globals['_PUBLICKEY']._serialized_start=2008
+  _globals['_PUBLICKEY']._serialized_end=2066
+  _globals['_VALIDATORUPDATE']._serialized_start=2068
+  _globals['_VALIDATORUPDATE']._serialized_end=2140
+  _globals['_VALIDATOR']._serialized_start=2142
+  _globals['_VALIDATOR']._serialized_end=2185
+  _globals['_VOTEINFO']._serialized_start=2187
+  _globals['_VOTEINFO']._serialized_end=2287
+  _globals['_COMMITINFO']._serialized_start=2289
+  _globals['_COMMITINFO']._serialized_end=2353
+  _globals['_EXTENDEDVOTEINFO']._serialized_start=2355
+  _globals['_EXTENDEDVOTEINFO']._serialized_end=2463
+  _globals['_EXTENDEDCOMMITINFO']._serialized_start=2465
+  _globals['_EXTENDEDCOMMITINFO']._serialized_end=2545
+  _globals['_MISBEHAVIOR']._serialized_start=2548
+  _globals['_MISBEHAVIOR']._serialized_end=2727
+  _globals['_CONSENSUSPARAMS']._serialized_start=2729
+  _globals['_CONSENSUSPARAMS']._serialized_end=2832
+  _globals['_BLOCKPARAMS']._serialized_start=2834
+  _globals['_BLOCKPARAMS']._serialized_end=2883
+  _globals['_EVIDENCEPARAMS']._serialized_start=2885
+  _globals['_EVIDENCEPARAMS']._serialized_end=2996
+  _globals['_SNAPSHOT']._serialized_start=2998
+  _globals['_SNAPSHOT']._serialized_end=3088
+  _globals['_EXECTXRESULT']._serialized_start=3090
+  _globals['_EXECTXRESULT']._serialized_end=3183
+  _globals['_ECHO']._serialized_start=3185
+  _globals['_ECHO']._serialized_end=3208
+  _globals['_FLUSH']._serialized_start=3210
+  _globals['_FLUSH']._serialized_end=3217
+  _globals['_REQUESTINFO']._serialized_start=3219
+  _globals['_REQUESTINFO']._serialized_end=3315
+  _globals['_RESPONSEINFO']._serialized_start=3317
+  _globals['_RESPONSEINFO']._serialized_end=3439
+  _globals['_REQUESTQUERY']._serialized_start=3441
+  _globals['_REQUESTQUERY']._serialized_end=3514
+  _globals['_RESPONSEQUERY']._serialized_start=3516
+  _globals['_RESPONSEQUERY']._serialized_end=3621
+  _globals['_REQUESTCHECKTX']._serialized_start=3623
+  _globals['_REQUESTCHECKTX']._serialized_end=3690
+  _globals['_RESPONSECHECKTX']._serialized_start=3692
+  _globals['_RESPONSECHECKTX']._serialized_end=3807
+  _globals['_REQUESTLISTSNAPSHOTS']._serialized_start=3809
+  _globals['_REQUESTLISTSNAPSHOTS']._serialized_end=3831
+  _globals['_RESPONSELISTSNAPSHOTS']._serialized_start=3833
+  _globals['_RESPONSELISTSNAPSHOTS']._serialized_end=3897
+  _globals['_REQUESTOFFERSNAPSHOT']._serialized_start=3899
+  _globals['_REQUESTOFFERSNAPSHOT']._serialized_end=3979
+  _globals['_RESPONSEOFFERSNAPSHOT']._serialized_start=3982
+  _globals['_RESPONSEOFFERSNAPSHOT']._serialized_end=4159
+  _globals['_RESPONSEOFFERSNAPSHOT_RESULT']._serialized_start=4065
+  _globals['_RESPONSEOFFERSNAPSHOT_RESULT']._serialized_end=4159
+  _globals['_REQUESTLOADSNAPSHOTCHUNK']._serialized_start=4161
+  _globals['_REQUESTLOADSNAPSHOTCHUNK']._serialized_end=4234
+  _globals['_RESPONSELOADSNAPSHOTCHUNK']._serialized_start=4236
+  _globals['_RESPONSELOADSNAPSHOTCHUNK']._serialized_end=4278
+  _globals['_REQUESTAPPLYSNAPSHOTCHUNK']._serialized_start=4280
+  _globals['_REQUESTAPPLYSNAPSHOTCHUNK']._serialized_end=4353
+  _globals['_RESPONSEAPPLYSNAPSHOTCHUNK']._serialized_start=4356
+  _globals['_RESPONSEAPPLYSNAPSHOTCHUNK']._serialized_end=4593
+  _globals['_RESPONSEAPPLYSNAPSHOTCHUNK_RESULT']._serialized_start=4497
+  _globals['_RESPONSEAPPLYSNAPSHOTCHUNK_RESULT']._serialized_end=4593
+  _globals['_REQUESTINITCHAIN']._serialized_start=4596
+  _globals['_REQUESTINITCHAIN']._serialized_end=4822
+  _globals['_RESPONSEINITCHAIN']._serialized_start=4825
+  _globals['_RESPONSEINITCHAIN']._serialized_end=4966
+  _globals['_REQUESTPREPAREPROPOSAL']._serialized_start=4969
+  _globals['_REQUESTPREPAREPROPOSAL']._serialized_end=5242
+  _globals['_RESPONSEPREPAREPROPOSAL']._serialized_start=5244
+  _globals['_RESPONSEPREPAREPROPOSAL']._serialized_end=5282
+  _globals['_REQUESTPROCESSPROPOSAL']._serialized_start=5285
+  _globals['_REQUESTPROCESSPROPOSAL']._serialized_end=5545
+  _globals['_RESPONSEPROCESSPROPOSAL']._serialized_start=5548
+  _globals['_RESPONSEPROCESSPROPOSAL']._serialized_end=5696
+  _globals['_RESPONSEPROCESSPROPOSAL_PROPOSALSTATUS']._serialized_start=5643
+  _globals['_RESPONSEPROCESSPROPOSAL_PROPOSALSTATUS']._serialized_end=5696
+  _globals['_REQUESTEXTENDVOTE']._serialized_start=5698
+  _globals['_REQUESTEXTENDVOTE']._serialized_end=5747
+  _globals['_RESPONSEEXTENDVOTE']._serialized_start=5749
+  _globals['_RESPONSEEXTENDVOTE']._serialized_end=5793
+  _globals['_REQUESTVERIFYVOTEEXTENSION']._serialized_start=5795
+  _globals['_REQUESTVERIFYVOTEEXTENSION']._serialized_end=5904
+  _globals['_RESPONSEVERIFYVOTEEXTENSION']._serialized_start=5907
+  _globals['_RESPONSEVERIFYVOTEEXTENSION']._serialized_end=6059
+  _globals['_RESPONSEVERIFYVOTEEXTENSION_VERIFYSTATUS']._serialized_start=6008
+  _globals['_RESPONSEVERIFYVOTEEXTENSION_VERIFYSTATUS']._serialized_end=6059
+  _globals['_REQUESTFINALIZEBLOCK']._serialized_start=6062
+  _globals['_REQUESTFINALIZEBLOCK']._serialized_end=6319
+  _globals['_RESPONSEFINALIZEBLOCK']._serialized_start=6322
+  _globals['_RESPONSEFINALIZEBLOCK']._serialized_end=6527
+  _globals['_REQUESTCOMMIT']._serialized_start=6529
+  _globals['_REQUESTCOMMIT']._serialized_end=6544
+  _globals['_RESPONSECOMMIT']._serialized_start=6546
+  _globals['_RESPONSECOMMIT']._serialized_end=6585
 # @@protoc_insertion_point(module_scope)

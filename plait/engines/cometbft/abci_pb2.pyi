@@ -24,7 +24,6 @@ class CheckTxType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     CHECK_TX_NEW: _ClassVar[CheckTxType]
     CHECK_TX_RECHECK: _ClassVar[CheckTxType]
-
 BLOCK_ID_FLAG_UNKNOWN: BlockIDFlag
 BLOCK_ID_FLAG_ABSENT: BlockIDFlag
 BLOCK_ID_FLAG_COMMIT: BlockIDFlag
@@ -36,24 +35,7 @@ CHECK_TX_NEW: CheckTxType
 CHECK_TX_RECHECK: CheckTxType
 
 class Request(_message.Message):
-    __slots__ = (
-        "echo",
-        "flush",
-        "info",
-        "init_chain",
-        "query",
-        "check_tx",
-        "commit",
-        "list_snapshots",
-        "offer_snapshot",
-        "load_snapshot_chunk",
-        "apply_snapshot_chunk",
-        "prepare_proposal",
-        "process_proposal",
-        "extend_vote",
-        "verify_vote_extension",
-        "finalize_block",
-    )
+    __slots__ = ("echo", "flush", "info", "init_chain", "query", "check_tx", "commit", "list_snapshots", "offer_snapshot", "load_snapshot_chunk", "apply_snapshot_chunk", "prepare_proposal", "process_proposal", "extend_vote", "verify_vote_extension", "finalize_block")
     ECHO_FIELD_NUMBER: _ClassVar[int]
     FLUSH_FIELD_NUMBER: _ClassVar[int]
     INFO_FIELD_NUMBER: _ClassVar[int]
@@ -86,46 +68,10 @@ class Request(_message.Message):
     extend_vote: RequestExtendVote
     verify_vote_extension: RequestVerifyVoteExtension
     finalize_block: RequestFinalizeBlock
-    def __init__(
-        self,
-        echo: _Optional[_Union[Echo, _Mapping]] = ...,
-        flush: _Optional[_Union[Flush, _Mapping]] = ...,
-        info: _Optional[_Union[RequestInfo, _Mapping]] = ...,
-        init_chain: _Optional[_Union[RequestInitChain, _Mapping]] = ...,
-        query: _Optional[_Union[RequestQuery, _Mapping]] = ...,
-        check_tx: _Optional[_Union[RequestCheckTx, _Mapping]] = ...,
-        commit: _Optional[_Union[RequestCommit, _Mapping]] = ...,
-        list_snapshots: _Optional[_Union[RequestListSnapshots, _Mapping]] = ...,
-        offer_snapshot: _Optional[_Union[RequestOfferSnapshot, _Mapping]] = ...,
-        load_snapshot_chunk: _Optional[_Union[RequestLoadSnapshotChunk, _Mapping]] = ...,
-        apply_snapshot_chunk: _Optional[_Union[RequestApplySnapshotChunk, _Mapping]] = ...,
-        prepare_proposal: _Optional[_Union[RequestPrepareProposal, _Mapping]] = ...,
-        process_proposal: _Optional[_Union[RequestProcessProposal, _Mapping]] = ...,
-        extend_vote: _Optional[_Union[RequestExtendVote, _Mapping]] = ...,
-        verify_vote_extension: _Optional[_Union[RequestVerifyVoteExtension, _Mapping]] = ...,
-        finalize_block: _Optional[_Union[RequestFinalizeBlock, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, echo: _Optional[_Union[Echo, _Mapping]] = ..., flush: _Optional[_Union[Flush, _Mapping]] = ..., info: _Optional[_Union[RequestInfo, _Mapping]] = ..., init_chain: _Optional[_Union[RequestInitChain, _Mapping]] = ..., query: _Optional[_Union[RequestQuery, _Mapping]] = ..., check_tx: _Optional[_Union[RequestCheckTx, _Mapping]] = ..., commit: _Optional[_Union[RequestCommit, _Mapping]] = ..., list_snapshots: _Optional[_Union[RequestListSnapshots, _Mapping]] = ..., offer_snapshot: _Optional[_Union[RequestOfferSnapshot, _Mapping]] = ..., load_snapshot_chunk: _Optional[_Union[RequestLoadSnapshotChunk, _Mapping]] = ..., apply_snapshot_chunk: _Optional[_Union[RequestApplySnapshotChunk, _Mapping]] = ..., prepare_proposal: _Optional[_Union[RequestPrepareProposal, _Mapping]] = ..., process_proposal: _Optional[_Union[RequestProcessProposal, _Mapping]] = ..., extend_vote: _Optional[_Union[RequestExtendVote, _Mapping]] = ..., verify_vote_extension: _Optional[_Union[RequestVerifyVoteExtension, _Mapping]] = ..., finalize_block: _Optional[_Union[RequestFinalizeBlock, _Mapping]] = ...) -> None: ...
 
 class Response(_message.Message):
-    __slots__ = (
-        "exception",
-        "echo",
-        "flush",
-        "info",
-        "init_chain",
-        "query",
-        "check_tx",
-        "commit",
-        "list_snapshots",
-        "offer_snapshot",
-        "load_snapshot_chunk",
-        "apply_snapshot_chunk",
-        "prepare_proposal",
-        "process_proposal",
-        "extend_vote",
-        "verify_vote_extension",
-        "finalize_block",
-    )
+    __slots__ = ("exception", "echo", "flush", "info", "init_chain", "query", "check_tx", "commit", "list_snapshots", "offer_snapshot", "load_snapshot_chunk", "apply_snapshot_chunk", "prepare_proposal", "process_proposal", "extend_vote", "verify_vote_extension", "finalize_block")
     EXCEPTION_FIELD_NUMBER: _ClassVar[int]
     ECHO_FIELD_NUMBER: _ClassVar[int]
     FLUSH_FIELD_NUMBER: _ClassVar[int]
@@ -160,26 +106,7 @@ class Response(_message.Message):
     extend_vote: ResponseExtendVote
     verify_vote_extension: ResponseVerifyVoteExtension
     finalize_block: ResponseFinalizeBlock
-    def __init__(
-        self,
-        exception: _Optional[_Union[ResponseException, _Mapping]] = ...,
-        echo: _Optional[_Union[Echo, _Mapping]] = ...,
-        flush: _Optional[_Union[Flush, _Mapping]] = ...,
-        info: _Optional[_Union[ResponseInfo, _Mapping]] = ...,
-        init_chain: _Optional[_Union[ResponseInitChain, _Mapping]] = ...,
-        query: _Optional[_Union[ResponseQuery, _Mapping]] = ...,
-        check_tx: _Optional[_Union[ResponseCheckTx, _Mapping]] = ...,
-        commit: _Optional[_Union[ResponseCommit, _Mapping]] = ...,
-        list_snapshots: _Optional[_Union[ResponseListSnapshots, _Mapping]] = ...,
-        offer_snapshot: _Optional[_Union[ResponseOfferSnapshot, _Mapping]] = ...,
-        load_snapshot_chunk: _Optional[_Union[ResponseLoadSnapshotChunk, _Mapping]] = ...,
-        apply_snapshot_chunk: _Optional[_Union[ResponseApplySnapshotChunk, _Mapping]] = ...,
-        prepare_proposal: _Optional[_Union[ResponsePrepareProposal, _Mapping]] = ...,
-        process_proposal: _Optional[_Union[ResponseProcessProposal, _Mapping]] = ...,
-        extend_vote: _Optional[_Union[ResponseExtendVote, _Mapping]] = ...,
-        verify_vote_extension: _Optional[_Union[ResponseVerifyVoteExtension, _Mapping]] = ...,
-        finalize_block: _Optional[_Union[ResponseFinalizeBlock, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, exception: _Optional[_Union[ResponseException, _Mapping]] = ..., echo: _Optional[_Union[Echo, _Mapping]] = ..., flush: _Optional[_Union[Flush, _Mapping]] = ..., info: _Optional[_Union[ResponseInfo, _Mapping]] = ..., init_chain: _Optional[_Union[ResponseInitChain, _Mapping]] = ..., query: _Optional[_Union[ResponseQuery, _Mapping]] = ..., check_tx: _Optional[_Union[ResponseCheckTx, _Mapping]] = ..., commit: _Optional[_Union[ResponseCommit, _Mapping]] = ..., list_snapshots: _Optional[_Union[ResponseListSnapshots, _Mapping]] = ..., offer_snapshot: _Optional[_Union[ResponseOfferSnapshot, _Mapping]] = ..., load_snapshot_chunk: _Optional[_Union[ResponseLoadSnapshotChunk, _Mapping]] = ..., apply_snapshot_chunk: _Optional[_Union[ResponseApplySnapshotChunk, _Mapping]] = ..., prepare_proposal: _Optional[_Union[ResponsePrepareProposal, _Mapping]] = ..., process_proposal: _Optional[_Union[ResponseProcessProposal, _Mapping]] = ..., extend_vote: _Optional[_Union[ResponseExtendVote, _Mapping]] = ..., verify_vote_extension: _Optional[_Union[ResponseVerifyVoteExtension, _Mapping]] = ..., finalize_block: _Optional[_Union[ResponseFinalizeBlock, _Mapping]] = ...) -> None: ...
 
 class ResponseException(_message.Message):
     __slots__ = ("error",)
@@ -233,11 +160,7 @@ class VoteInfo(_message.Message):
     BLOCK_ID_FLAG_FIELD_NUMBER: _ClassVar[int]
     validator: Validator
     block_id_flag: BlockIDFlag
-    def __init__(
-        self,
-        validator: _Optional[_Union[Validator, _Mapping]] = ...,
-        block_id_flag: _Optional[_Union[BlockIDFlag, str]] = ...,
-    ) -> None: ...
+    def __init__(self, validator: _Optional[_Union[Validator, _Mapping]] = ..., block_id_flag: _Optional[_Union[BlockIDFlag, str]] = ...) -> None: ...
 
 class CommitInfo(_message.Message):
     __slots__ = ("round", "votes")
@@ -245,9 +168,7 @@ class CommitInfo(_message.Message):
     VOTES_FIELD_NUMBER: _ClassVar[int]
     round: int
     votes: _containers.RepeatedCompositeFieldContainer[VoteInfo]
-    def __init__(
-        self, round: _Optional[int] = ..., votes: _Optional[_Iterable[_Union[VoteInfo, _Mapping]]] = ...
-    ) -> None: ...
+    def __init__(self, round: _Optional[int] = ..., votes: _Optional[_Iterable[_Union[VoteInfo, _Mapping]]] = ...) -> None: ...
 
 class ExtendedVoteInfo(_message.Message):
     __slots__ = ("validator", "block_id_flag")
@@ -255,11 +176,7 @@ class ExtendedVoteInfo(_message.Message):
     BLOCK_ID_FLAG_FIELD_NUMBER: _ClassVar[int]
     validator: Validator
     block_id_flag: BlockIDFlag
-    def __init__(
-        self,
-        validator: _Optional[_Union[Validator, _Mapping]] = ...,
-        block_id_flag: _Optional[_Union[BlockIDFlag, str]] = ...,
-    ) -> None: ...
+    def __init__(self, validator: _Optional[_Union[Validator, _Mapping]] = ..., block_id_flag: _Optional[_Union[BlockIDFlag, str]] = ...) -> None: ...
 
 class ExtendedCommitInfo(_message.Message):
     __slots__ = ("round", "votes")
@@ -267,9 +184,7 @@ class ExtendedCommitInfo(_message.Message):
     VOTES_FIELD_NUMBER: _ClassVar[int]
     round: int
     votes: _containers.RepeatedCompositeFieldContainer[ExtendedVoteInfo]
-    def __init__(
-        self, round: _Optional[int] = ..., votes: _Optional[_Iterable[_Union[ExtendedVoteInfo, _Mapping]]] = ...
-    ) -> None: ...
+    def __init__(self, round: _Optional[int] = ..., votes: _Optional[_Iterable[_Union[ExtendedVoteInfo, _Mapping]]] = ...) -> None: ...
 
 class Misbehavior(_message.Message):
     __slots__ = ("type", "validator", "height", "time", "total_voting_power")
@@ -283,14 +198,7 @@ class Misbehavior(_message.Message):
     height: int
     time: Timestamp
     total_voting_power: int
-    def __init__(
-        self,
-        type: _Optional[_Union[MisbehaviorType, str]] = ...,
-        validator: _Optional[_Union[Validator, _Mapping]] = ...,
-        height: _Optional[int] = ...,
-        time: _Optional[_Union[Timestamp, _Mapping]] = ...,
-        total_voting_power: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, type: _Optional[_Union[MisbehaviorType, str]] = ..., validator: _Optional[_Union[Validator, _Mapping]] = ..., height: _Optional[int] = ..., time: _Optional[_Union[Timestamp, _Mapping]] = ..., total_voting_power: _Optional[int] = ...) -> None: ...
 
 class ConsensusParams(_message.Message):
     __slots__ = ("block", "evidence")
@@ -298,11 +206,7 @@ class ConsensusParams(_message.Message):
     EVIDENCE_FIELD_NUMBER: _ClassVar[int]
     block: BlockParams
     evidence: EvidenceParams
-    def __init__(
-        self,
-        block: _Optional[_Union[BlockParams, _Mapping]] = ...,
-        evidence: _Optional[_Union[EvidenceParams, _Mapping]] = ...,
-    ) -> None: ...
+    def __init__(self, block: _Optional[_Union[BlockParams, _Mapping]] = ..., evidence: _Optional[_Union[EvidenceParams, _Mapping]] = ...) -> None: ...
 
 class BlockParams(_message.Message):
     __slots__ = ("max_bytes", "max_gas")
@@ -320,12 +224,7 @@ class EvidenceParams(_message.Message):
     max_age_num_blocks: int
     max_age_duration: Duration
     max_bytes: int
-    def __init__(
-        self,
-        max_age_num_blocks: _Optional[int] = ...,
-        max_age_duration: _Optional[_Union[Duration, _Mapping]] = ...,
-        max_bytes: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, max_age_num_blocks: _Optional[int] = ..., max_age_duration: _Optional[_Union[Duration, _Mapping]] = ..., max_bytes: _Optional[int] = ...) -> None: ...
 
 class Snapshot(_message.Message):
     __slots__ = ("height", "format", "chunks", "hash", "metadata")
@@ -339,14 +238,7 @@ class Snapshot(_message.Message):
     chunks: int
     hash: bytes
     metadata: bytes
-    def __init__(
-        self,
-        height: _Optional[int] = ...,
-        format: _Optional[int] = ...,
-        chunks: _Optional[int] = ...,
-        hash: _Optional[bytes] = ...,
-        metadata: _Optional[bytes] = ...,
-    ) -> None: ...
+    def __init__(self, height: _Optional[int] = ..., format: _Optional[int] = ..., chunks: _Optional[int] = ..., hash: _Optional[bytes] = ..., metadata: _Optional[bytes] = ...) -> None: ...
 
 class ExecTxResult(_message.Message):
     __slots__ = ("code", "data", "log", "gas_wanted", "gas_used")
@@ -360,14 +252,7 @@ class ExecTxResult(_message.Message):
     log: str
     gas_wanted: int
     gas_used: int
-    def __init__(
-        self,
-        code: _Optional[int] = ...,
-        data: _Optional[bytes] = ...,
-        log: _Optional[str] = ...,
-        gas_wanted: _Optional[int] = ...,
-        gas_used: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, code: _Optional[int] = ..., data: _Optional[bytes] = ..., log: _Optional[str] = ..., gas_wanted: _Optional[int] = ..., gas_used: _Optional[int] = ...) -> None: ...
 
 class Echo(_message.Message):
     __slots__ = ("message",)
@@ -389,13 +274,7 @@ class RequestInfo(_message.Message):
     block_version: int
     p2p_version: int
     abci_version: str
-    def __init__(
-        self,
-        version: _Optional[str] = ...,
-        block_version: _Optional[int] = ...,
-        p2p_version: _Optional[int] = ...,
-        abci_version: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, version: _Optional[str] = ..., block_version: _Optional[int] = ..., p2p_version: _Optional[int] = ..., abci_version: _Optional[str] = ...) -> None: ...
 
 class ResponseInfo(_message.Message):
     __slots__ = ("data", "version", "app_version", "last_block_height", "last_block_app_hash")
@@ -409,14 +288,7 @@ class ResponseInfo(_message.Message):
     app_version: int
     last_block_height: int
     last_block_app_hash: bytes
-    def __init__(
-        self,
-        data: _Optional[str] = ...,
-        version: _Optional[str] = ...,
-        app_version: _Optional[int] = ...,
-        last_block_height: _Optional[int] = ...,
-        last_block_app_hash: _Optional[bytes] = ...,
-    ) -> None: ...
+    def __init__(self, data: _Optional[str] = ..., version: _Optional[str] = ..., app_version: _Optional[int] = ..., last_block_height: _Optional[int] = ..., last_block_app_hash: _Optional[bytes] = ...) -> None: ...
 
 class RequestQuery(_message.Message):
     __slots__ = ("data", "path", "height", "prove")
@@ -428,13 +300,7 @@ class RequestQuery(_message.Message):
     path: str
     height: int
     prove: bool
-    def __init__(
-        self,
-        data: _Optional[bytes] = ...,
-        path: _Optional[str] = ...,
-        height: _Optional[int] = ...,
-        prove: _Optional[bool] = ...,
-    ) -> None: ...
+    def __init__(self, data: _Optional[bytes] = ..., path: _Optional[str] = ..., height: _Optional[int] = ..., prove: _Optional[bool] = ...) -> None: ...
 
 class ResponseQuery(_message.Message):
     __slots__ = ("code", "log", "key", "value", "height", "codespace")
@@ -450,15 +316,7 @@ class ResponseQuery(_message.Message):
     value: bytes
     height: int
     codespace: str
-    def __init__(
-        self,
-        code: _Optional[int] = ...,
-        log: _Optional[str] = ...,
-        key: _Optional[bytes] = ...,
-        value: _Optional[bytes] = ...,
-        height: _Optional[int] = ...,
-        codespace: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, code: _Optional[int] = ..., log: _Optional[str] = ..., key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., height: _Optional[int] = ..., codespace: _Optional[str] = ...) -> None: ...
 
 class RequestCheckTx(_message.Message):
     __slots__ = ("tx", "type")
@@ -482,15 +340,7 @@ class ResponseCheckTx(_message.Message):
     gas_wanted: int
     gas_used: int
     codespace: str
-    def __init__(
-        self,
-        code: _Optional[int] = ...,
-        data: _Optional[bytes] = ...,
-        log: _Optional[str] = ...,
-        gas_wanted: _Optional[int] = ...,
-        gas_used: _Optional[int] = ...,
-        codespace: _Optional[str] = ...,
-    ) -> None: ...
+    def __init__(self, code: _Optional[int] = ..., data: _Optional[bytes] = ..., log: _Optional[str] = ..., gas_wanted: _Optional[int] = ..., gas_used: _Optional[int] = ..., codespace: _Optional[str] = ...) -> None: ...
 
 class RequestListSnapshots(_message.Message):
     __slots__ = ()
@@ -508,9 +358,7 @@ class RequestOfferSnapshot(_message.Message):
     APP_HASH_FIELD_NUMBER: _ClassVar[int]
     snapshot: Snapshot
     app_hash: bytes
-    def __init__(
-        self, snapshot: _Optional[_Union[Snapshot, _Mapping]] = ..., app_hash: _Optional[bytes] = ...
-    ) -> None: ...
+    def __init__(self, snapshot: _Optional[_Union[Snapshot, _Mapping]] = ..., app_hash: _Optional[bytes] = ...) -> None: ...
 
 class ResponseOfferSnapshot(_message.Message):
     __slots__ = ("result",)
@@ -522,7 +370,6 @@ class ResponseOfferSnapshot(_message.Message):
         REJECT: _ClassVar[ResponseOfferSnapshot.Result]
         REJECT_FORMAT: _ClassVar[ResponseOfferSnapshot.Result]
         REJECT_SENDER: _ClassVar[ResponseOfferSnapshot.Result]
-
     UNKNOWN: ResponseOfferSnapshot.Result
     ACCEPT: ResponseOfferSnapshot.Result
     ABORT: ResponseOfferSnapshot.Result
@@ -541,9 +388,7 @@ class RequestLoadSnapshotChunk(_message.Message):
     height: int
     format: int
     chunk: int
-    def __init__(
-        self, height: _Optional[int] = ..., format: _Optional[int] = ..., chunk: _Optional[int] = ...
-    ) -> None: ...
+    def __init__(self, height: _Optional[int] = ..., format: _Optional[int] = ..., chunk: _Optional[int] = ...) -> None: ...
 
 class ResponseLoadSnapshotChunk(_message.Message):
     __slots__ = ("chunk",)
@@ -559,9 +404,7 @@ class RequestApplySnapshotChunk(_message.Message):
     index: int
     chunk: bytes
     sender: str
-    def __init__(
-        self, index: _Optional[int] = ..., chunk: _Optional[bytes] = ..., sender: _Optional[str] = ...
-    ) -> None: ...
+    def __init__(self, index: _Optional[int] = ..., chunk: _Optional[bytes] = ..., sender: _Optional[str] = ...) -> None: ...
 
 class ResponseApplySnapshotChunk(_message.Message):
     __slots__ = ("result", "refetch_chunks", "reject_senders")
@@ -573,7 +416,6 @@ class ResponseApplySnapshotChunk(_message.Message):
         RETRY: _ClassVar[ResponseApplySnapshotChunk.Result]
         RETRY_SNAPSHOT: _ClassVar[ResponseApplySnapshotChunk.Result]
         REJECT_SNAPSHOT: _ClassVar[ResponseApplySnapshotChunk.Result]
-
     UNKNOWN: ResponseApplySnapshotChunk.Result
     ACCEPT: ResponseApplySnapshotChunk.Result
     ABORT: ResponseApplySnapshotChunk.Result
@@ -586,12 +428,7 @@ class ResponseApplySnapshotChunk(_message.Message):
     result: ResponseApplySnapshotChunk.Result
     refetch_chunks: _containers.RepeatedScalarFieldContainer[int]
     reject_senders: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(
-        self,
-        result: _Optional[_Union[ResponseApplySnapshotChunk.Result, str]] = ...,
-        refetch_chunks: _Optional[_Iterable[int]] = ...,
-        reject_senders: _Optional[_Iterable[str]] = ...,
-    ) -> None: ...
+    def __init__(self, result: _Optional[_Union[ResponseApplySnapshotChunk.Result, str]] = ..., refetch_chunks: _Optional[_Iterable[int]] = ..., reject_senders: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RequestInitChain(_message.Message):
     __slots__ = ("time", "chain_id", "consensus_params", "validators", "app_state_bytes", "initial_height")
@@ -607,15 +444,7 @@ class RequestInitChain(_message.Message):
     validators: _containers.RepeatedCompositeFieldContainer[ValidatorUpdate]
     app_state_bytes: bytes
     initial_height: int
-    def __init__(
-        self,
-        time: _Optional[_Union[Timestamp, _Mapping]] = ...,
-        chain_id: _Optional[str] = ...,
-        consensus_params: _Optional[_Union[ConsensusParams, _Mapping]] = ...,
-        validators: _Optional[_Iterable[_Union[ValidatorUpdate, _Mapping]]] = ...,
-        app_state_bytes: _Optional[bytes] = ...,
-        initial_height: _Optional[int] = ...,
-    ) -> None: ...
+    def __init__(self, time: _Optional[_Union[Timestamp, _Mapping]] = ..., chain_id: _Optional[str] = ..., consensus_params: _Optional[_Union[ConsensusParams, _Mapping]] = ..., validators: _Optional[_Iterable[_Union[ValidatorUpdate, _Mapping]]] = ..., app_state_bytes: _Optional[bytes] = ..., initial_height: _Optional[int] = ...) -> None: ...
 
 class ResponseInitChain(_message.Message):
     __slots__ = ("consensus_params", "validators", "app_hash")
@@ -625,24 +454,10 @@ class ResponseInitChain(_message.Message):
     consensus_params: ConsensusParams
     validators: _containers.RepeatedCompositeFieldContainer[ValidatorUpdate]
     app_hash: bytes
-    def __init__(
-        self,
-        consensus_params: _Optional[_Union[ConsensusParams, _Mapping]] = ...,
-        validators: _Optional[_Iterable[_Union[ValidatorUpdate, _Mapping]]] = ...,
-        app_hash: _Optional[bytes] = ...,
-    ) -> None: ...
+    def __init__(self, consensus_params: _Optional[_Union[ConsensusParams, _Mapping]] = ..., validators: _Optional[_Iterable[_Union[ValidatorUpdate, _Mapping]]] = ..., app_hash: _Optional[bytes] = ...) -> None: ...
 
 class RequestPrepareProposal(_message.Message):
-    __slots__ = (
-        "max_tx_bytes",
-        "txs",
-        "local_last_commit",
-        "misbehavior",
-        "height",
-        "time",
-        "next_validators_hash",
-        "proposer_address",
-    )
+    __slots__ = ("max_tx_bytes", "txs", "local_last_commit", "misbehavior", "height", "time", "next_validators_hash", "proposer_address")
     MAX_TX_BYTES_FIELD_NUMBER: _ClassVar[int]
     TXS_FIELD_NUMBER: _ClassVar[int]
     LOCAL_LAST_COMMIT_FIELD_NUMBER: _ClassVar[int]
@@ -659,17 +474,7 @@ class RequestPrepareProposal(_message.Message):
     time: Timestamp
     next_validators_hash: bytes
     proposer_address: bytes
-    def __init__(
-        self,
-        max_tx_bytes: _Optional[int] = ...,
-        txs: _Optional[_Iterable[bytes]] = ...,
-        local_last_commit: _Optional[_Union[ExtendedCommitInfo, _Mapping]] = ...,
-        misbehavior: _Optional[_Iterable[_Union[Misbehavior, _Mapping]]] = ...,
-        height: _Optional[int] = ...,
-        time: _Optional[_Union[Timestamp, _Mapping]] = ...,
-        next_validators_hash: _Optional[bytes] = ...,
-        proposer_address: _Optional[bytes] = ...,
-    ) -> None: ...
+    def __init__(self, max_tx_bytes: _Optional[int] = ..., txs: _Optional[_Iterable[bytes]] = ..., local_last_commit: _Optional[_Union[ExtendedCommitInfo, _Mapping]] = ..., misbehavior: _Optional[_Iterable[_Union[Misbehavior, _Mapping]]] = ..., height: _Optional[int] = ..., time: _Optional[_Union[Timestamp, _Mapping]] = ..., next_validators_hash: _Optional[bytes] = ..., proposer_address: _Optional[bytes] = ...) -> None: ...
 
 class ResponsePrepareProposal(_message.Message):
     __slots__ = ("txs",)
@@ -678,16 +483,7 @@ class ResponsePrepareProposal(_message.Message):
     def __init__(self, txs: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class RequestProcessProposal(_message.Message):
-    __slots__ = (
-        "txs",
-        "proposed_last_commit",
-        "misbehavior",
-        "hash",
-        "height",
-        "time",
-        "next_validators_hash",
-        "proposer_address",
-    )
+    __slots__ = ("txs", "proposed_last_commit", "misbehavior", "hash", "height", "time", "next_validators_hash", "proposer_address")
     TXS_FIELD_NUMBER: _ClassVar[int]
     PROPOSED_LAST_COMMIT_FIELD_NUMBER: _ClassVar[int]
     MISBEHAVIOR_FIELD_NUMBER: _ClassVar[int]
@@ -704,17 +500,7 @@ class RequestProcessProposal(_message.Message):
     time: Timestamp
     next_validators_hash: bytes
     proposer_address: bytes
-    def __init__(
-        self,
-        txs: _Optional[_Iterable[bytes]] = ...,
-        proposed_last_commit: _Optional[_Union[CommitInfo, _Mapping]] = ...,
-        misbehavior: _Optional[_Iterable[_Union[Misbehavior, _Mapping]]] = ...,
-        hash: _Optional[bytes] = ...,
-        height: _Optional[int] = ...,
-        time: _Optional[_Union[Timestamp, _Mapping]] = ...,
-        next_validators_hash: _Optional[bytes] = ...,
-        proposer_address: _Optional[bytes] = ...,
-    ) -> None: ...
+    def __init__(self, txs: _Optional[_Iterable[bytes]] = ..., proposed_last_commit: _Optional[_Union[CommitInfo, _Mapping]] = ..., misbehavior: _Optional[_Iterable[_Union[Misbehavior, _Mapping]]] = ..., hash: _Optional[bytes] = ..., height: _Optional[int] = ..., time: _Optional[_Union[Timestamp, _Mapping]] = ..., next_validators_hash: _Optional[bytes] = ..., proposer_address: _Optional[bytes] = ...) -> None: ...
 
 class ResponseProcessProposal(_message.Message):
     __slots__ = ("status",)
@@ -723,7 +509,6 @@ class ResponseProcessProposal(_message.Message):
         UNKNOWN: _ClassVar[ResponseProcessProposal.ProposalStatus]
         ACCEPT: _ClassVar[ResponseProcessProposal.ProposalStatus]
         REJECT: _ClassVar[ResponseProcessProposal.ProposalStatus]
-
     UNKNOWN: ResponseProcessProposal.ProposalStatus
     ACCEPT: ResponseProcessProposal.ProposalStatus
     REJECT: ResponseProcessProposal.ProposalStatus
@@ -755,13 +540,7 @@ class RequestVerifyVoteExtension(_message.Message):
     validator_address: bytes
     height: int
     vote_extension: bytes
-    def __init__(
-        self,
-        hash: _Optional[bytes] = ...,
-        validator_address: _Optional[bytes] = ...,
-        height: _Optional[int] = ...,
-        vote_extension: _Optional[bytes] = ...,
-    ) -> None: ...
+    def __init__(self, hash: _Optional[bytes] = ..., validator_address: _Optional[bytes] = ..., height: _Optional[int] = ..., vote_extension: _Optional[bytes] = ...) -> None: ...
 
 class ResponseVerifyVoteExtension(_message.Message):
     __slots__ = ("status",)
@@ -770,7 +549,6 @@ class ResponseVerifyVoteExtension(_message.Message):
         UNKNOWN: _ClassVar[ResponseVerifyVoteExtension.VerifyStatus]
         ACCEPT: _ClassVar[ResponseVerifyVoteExtension.VerifyStatus]
         REJECT: _ClassVar[ResponseVerifyVoteExtension.VerifyStatus]
-
     UNKNOWN: ResponseVerifyVoteExtension.VerifyStatus
     ACCEPT: ResponseVerifyVoteExtension.VerifyStatus
     REJECT: ResponseVerifyVoteExtension.VerifyStatus
@@ -779,16 +557,7 @@ class ResponseVerifyVoteExtension(_message.Message):
     def __init__(self, status: _Optional[_Union[ResponseVerifyVoteExtension.VerifyStatus, str]] = ...) -> None: ...
 
 class RequestFinalizeBlock(_message.Message):
-    __slots__ = (
-        "txs",
-        "decided_last_commit",
-        "misbehavior",
-        "hash",
-        "height",
-        "time",
-        "next_validators_hash",
-        "proposer_address",
-    )
+    __slots__ = ("txs", "decided_last_commit", "misbehavior", "hash", "height", "time", "next_validators_hash", "proposer_address")
     TXS_FIELD_NUMBER: _ClassVar[int]
     DECIDED_LAST_COMMIT_FIELD_NUMBER: _ClassVar[int]
     MISBEHAVIOR_FIELD_NUMBER: _ClassVar[int]
@@ -805,17 +574,7 @@ class RequestFinalizeBlock(_message.Message):
     time: Timestamp
     next_validators_hash: bytes
     proposer_address: bytes
-    def __init__(
-        self,
-        txs: _Optional[_Iterable[bytes]] = ...,
-        decided_last_commit: _Optional[_Union[CommitInfo, _Mapping]] = ...,
-        misbehavior: _Optional[_Iterable[_Union[Misbehavior, _Mapping]]] = ...,
-        hash: _Optional[bytes] = ...,
-        height: _Optional[int] = ...,
-        time: _Optional[_Union[Timestamp, _Mapping]] = ...,
-        next_validators_hash: _Optional[bytes] = ...,
-        proposer_address: _Optional[bytes] = ...,
-    ) -> None: ...
+    def __init__(self, txs: _Optional[_Iterable[bytes]] = ..., decided_last_commit: _Optional[_Union[CommitInfo, _Mapping]] = ..., misbehavior: _Optional[_Iterable[_Union[Misbehavior, _Mapping]]] = ..., hash: _Optional[bytes] = ..., height: _Optional[int] = ..., time: _Optional[_Union[Timestamp, _Mapping]] = ..., next_validators_hash: _Optional[bytes] = ..., proposer_address: _Optional[bytes] = ...) -> None: ...
 
 class ResponseFinalizeBlock(_message.Message):
     __slots__ = ("tx_results", "validator_updates", "consensus_param_updates", "app_hash")
@@ -827,13 +586,7 @@ class ResponseFinalizeBlock(_message.Message):
     validator_updates: _containers.RepeatedCompositeFieldContainer[ValidatorUpdate]
     consensus_param_updates: ConsensusParams
     app_hash: bytes
-    def __init__(
-        self,
-        tx_results: _Optional[_Iterable[_Union[ExecTxResult, _Mapping]]] = ...,
-        validator_updates: _Optional[_Iterable[_Union[ValidatorUpdate, _Mapping]]] = ...,
-        consensus_param_updates: _Optional[_Union[ConsensusParams, _Mapping]] = ...,
-        app_hash: _Optional[bytes] = ...,
-    ) -> None: ...
+    def __init__(self, tx_results: _Optional[_Iterable[_Union[ExecTxResult, _Mapping]]] = ..., validator_updates: _Optional[_Iterable[_Union[ValidatorUpdate, _Mapping]]] = ..., consensus_param_updates: _Optional[_Union[ConsensusParams, _Mapping]] = ..., app_hash: _Optional[bytes] = ...) -> None: ...
 
 class RequestCommit(_message.Message):
     __slots__ = ()
