@@ -1,8 +1,8 @@
 """The economy while one sub-block changes it.
 
 A `Draft` lies over an immutable `Economy`: reads see the changes, and nothing of the economy below is touched.
-`checkpoint` and `rollback` undo what a refused action did, by a journal of what every change overwrote; the cost is that
-of the changes. `freeze` makes the next economy. One draft serves one sub-block of one candidate and is not shared.
+`checkpoint` and `rollback` undo what a refused action did, by a journal of what every change overwrote; they cost what
+the changes cost. `freeze` makes the next economy. One draft serves one sub-block of one candidate and is not shared.
 
 Level 3, pure.
 """

@@ -18,28 +18,18 @@ from plait.codec.rlp import Reader, encode_bytes, encode_list, encode_uint
 from plait.errors import CodecError, ConfigurationError
 from plait.ledger.parameters import LedgerParameters, decode_parameters, encode_parameters
 from plait.ledger.proposal_records import (
+    PROPOSALS,
+    VOTES,
     Pause,
     ProposalRecord,
     UpgradePlan,
     VoteRecord,
     decode_pause,
-    decode_proposal,
     decode_upgrade,
-    decode_vote,
     encode_pause,
-    encode_proposal,
     encode_upgrade,
-    encode_vote,
 )
-from plait.ledger.rollup_records import (
-    DepartedRollup,
-    NetworkMode,
-    RollupEntry,
-    decode_departed,
-    decode_rollup,
-    encode_departed,
-    encode_rollup,
-)
+from plait.ledger.rollup_records import DEPARTED, ROLLUPS, DepartedRollup, NetworkMode, RollupEntry
 from plait.ledger.rotation import Rotation, decode_rotation, encode_rotation
 from plait.ledger.stake_records import (
     ABSENCES,
@@ -135,11 +125,6 @@ class Economy(msgspec.Struct, frozen=True, kw_only=True):
     departed: Table[DepartedRollup]
 
 
-PROPOSALS: Final = TableKind[ProposalRecord]("proposals", 8, encode_proposal, decode_proposal)
-VOTES: Final = TableKind[VoteRecord]("votes", 28, encode_vote, decode_vote)
-ROLLUPS: Final = TableKind[RollupEntry]("rollups", 8, encode_rollup, decode_rollup)
-DEPARTED: Final = TableKind[DepartedRollup]("departed", 8, encode_departed, decode_departed)
-
 TABLES: Final[tuple[TableKind[Any], ...]] = (
     ACCOUNTS,
     VALIDATORS,
@@ -204,7 +189,7 @@ def empty_economy(mode: NetworkMode, parameters: LedgerParameters) -> Economy:
         seats=Seats(),
         pause=Pause(),
         upgrade=None,
-        **{kind.name: Table(kind) for kind in TABLES},  # type: ignore[arg-type]
+        **{kind.name: Table(kind) for kind in TABLES},
     )
 
 
@@ -222,7 +207,7 @@ def _encode_parts(economy: Economy) -> list[bytes]:
         encode_rotation(economy.rotation),
         _encode_seats(economy.seats),
         encode_pause(economy.pause),
-        encode_upgrade(economy.upgrade),
+        encode_list(() if economy.upgrade is None else (encode_upgrade(economy.upgrade),)),
     ]
 
 
@@ -256,7 +241,9 @@ def decode_economy(data: bytes) -> Economy:
     rotation = decode_rotation(reader.read_list("rotation"))
     seats = _decode_seats(reader.read_list("seats"))
     pause = decode_pause(reader.read_list("pause"))
-    upgrade = decode_upgrade(reader.read_list("upgrade plan"))
+    planned = reader.read_list("upgrade")
+    upgrade = decode_upgrade(planned.read_list("upgrade plan")) if planned.more else None
+    planned.end()
     tables = {kind.name: decode_table(kind, reader.read_list(kind.name)) for kind in TABLES}
     reader.end()
     economy = Economy(

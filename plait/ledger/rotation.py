@@ -52,7 +52,8 @@ class ProposerSet(msgspec.Struct, frozen=True):
 
     def by_power(self) -> tuple[ConsensusAddress, ...]:
         """Addresses in CometBFT's own order: by power, greatest first, then by address."""
-        return tuple(address for _, address in sorted(zip((-power for power in self.powers), self.addresses)))
+        ranked = sorted(zip((-power for power in self.powers), self.addresses, strict=True))
+        return tuple(address for _, address in ranked)
 
     def step(self) -> "ProposerSet":
         """The set one height, or one round, later."""
@@ -218,5 +219,3 @@ def decode_rotation(reader: Reader) -> Rotation:
     following = decode_set(reader.read_list("following validators"))
     reader.end()
     return Rotation(current, following)
-
-
