@@ -10,6 +10,7 @@ PlaitError
 │   ├── MessageRefused      bytes or numbers that no interop message, event or access list has (codes in plait/interop)
 │   ├── LightRefused        a light client does not accept what it was shown (codes light_* in docs/errors.md)
 │   │   └── LightConflict   two providers show different blocks of one height, both signed: somebody is under attack
+│   ├── SnapshotRefused     a snapshot of another node is not what the network agreed on (codes in docs/errors.md)
 │   ├── ConfigurationError  a parameter or file is not usable
 │   └── RequestRefused      an RPC request is not acceptable
 ├── Unavailable             right request, not now or not here (state pruned, still starting, limit reached)
@@ -86,6 +87,12 @@ class LightConflict(LightRefused):
     """Two providers prove different blocks of one height; `fields["evidence"]` holds both."""
 
     default_code = "light_conflict"
+
+
+class SnapshotRefused(InvalidInput):
+    """A snapshot of another node, or a piece of one, that is not what the network agreed on."""
+
+    default_code = "snapshot_refused"
 
 
 class ConfigurationError(InvalidInput):
