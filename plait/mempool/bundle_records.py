@@ -9,7 +9,7 @@ from plait.errors import BundleRefused
 from plait.execution.bundles import DecodedBundle
 from plait.mempool.lane import RollupDecided
 from plait.mempool.signatures import signer_of
-from plait.types import BundleTerms, Hash32, Height, RollupId, Slot
+from plait.types import Bundle, BundleTerms, Hash32, Height, Leg, RollupId, Slot
 
 Payer = bytes
 """One byte (1 signed, 0 not) and an address."""
@@ -206,6 +206,36 @@ def payer_of(bundle: DecodedBundle, signature: bytes | None, requester: bytes | 
             f"sign {text!r} (EIP-191) with the key of one of the bundle's senders", code="bundle_signature_wrong"
         )
     return b"\1" + signer
+
+
+def payer_of_replacement(bundle: DecodedBundle, replaces: Hash32, signature: bytes | None) -> Payer:
+    """Who answers for a bundle that took the place of one which never came here: who signed that, if it is one of its
+    senders."""
+    signer = None if signature is None else signer_of(signed_text("replace", replaces, bundle.hash), signature)
+    if signer is not None and any(signer == address for _, address in senders_of(bundle)):
+        return b"\1" + signer
+    return b"\0" + bundle.legs[0][0].sender
+
+
+def bundle_of(bundle: DecodedBundle) -> Bundle:
+    """A decoded bundle as it was handed in."""
+    terms = bundle.terms
+    return Bundle(
+        legs=tuple(
+            Leg(
+                rollup_id=leg.rollup_id,
+                transactions=tuple([transaction.raw for transaction in transactions]),
+                allowed_reverts=leg.allowed_reverts,
+            )
+            for leg, transactions in zip(terms.legs, bundle.legs, strict=True)
+        ),
+        not_before_slot=terms.not_before_slot,
+        deadline_slot=terms.deadline_slot,
+        conditions=terms.conditions,
+        fee_bid=terms.fee_bid,
+        delivery_required=terms.delivery_required,
+        pins=terms.pins,
+    )
 
 
 def placements_of(bundle: DecodedBundle) -> tuple[Placement, ...]:

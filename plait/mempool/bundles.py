@@ -35,6 +35,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from plait.codec.batch import BundleEntry, Cancellation, LabelCancellation, LabelRequest
 from plait.codec.bundle import bundle_hash_of, check_leg_sizes, check_terms, encode_leg, encode_terms, terms_of
 from plait.errors import BundleRefused, CodecError
 from plait.execution.bundles import BundleCandidate, DecodedBundle
@@ -58,8 +59,10 @@ from plait.mempool.bundle_records import (
     Placement,
     SubBlockEffect,
     TrialFailed,
+    bundle_of,
     lowest_nonces_of,
     payer_of,
+    payer_of_replacement,
     placements_of,
     rollups_of,
     senders_of,
@@ -91,8 +94,8 @@ class _Entry:
         "mishap",
         "missed",
         "not_before_height",
+        "origin",
         "payer",
-        "reservation",
         "senders",
         "size",
         "stamp_ms",
@@ -103,7 +106,7 @@ class _Entry:
         self.bundle = bundle
         self.payer = admission.payer
         self.label = admission.origin.label
-        self.reservation = admission.origin.reservation
+        self.origin = admission.origin
         self.first_slot, self.last_slot = admission.slots
         self.stamp_ms = stamp_ms
         self.senders = lowest_nonces_of(bundle)
@@ -121,6 +124,8 @@ class _Origin(NamedTuple):
     replaces: Hash32 | None = None
     reservation: bytes | None = None
     label: Label | None = None
+    request: LabelRequest | None = None
+    relayed: bool = False
 
 
 _UNSIGNED = _Origin()
@@ -164,6 +169,7 @@ class BundlePool:
         self._ends: OrderedDict[Hash32, BundleStatus] = OrderedDict()
         self._unsealed: dict[Hash32, BundleStatus] = {}
         self._listeners: list[Callable[[BundleStatus], None]] = []
+        self._on_handed_in: list[Callable[[Hash32 | Cancellation | LabelCancellation], None]] = []
 
     def add_rollup(self, rollup: RollupReads, parameters: RollupParameters) -> None:
         """Makes a rollup known."""
@@ -174,8 +180,30 @@ class BundlePool:
         """Has every change of a status told, from now on."""
         self._listeners.append(listener)
 
+    def listen_handed_in(self, listener: Callable[[Hash32 | Cancellation | LabelCancellation], None]) -> None:
+        """Has every admission (a hash) and every cancellation that had an effect told, wherever they came from."""
+        self._on_handed_in.append(listener)
+
     def __len__(self) -> int:
         return len(self._entries)
+
+    def waits(self, bundle_hash: bytes) -> bool:
+        """Whether a bundle waits here."""
+        return bundle_hash in self._entries
+
+    def handed_in(self, bundle_hash: bytes) -> BundleEntry | None:
+        """A waiting bundle with what its sender sent along, for another node's pool. Its reservation stays here."""
+        entry = self._entries.get(Hash32(bundle_hash))
+        if entry is None:
+            return None
+        origin, bundle = entry.origin, bundle_of(entry.bundle)
+        return BundleEntry(
+            bundle=bundle,
+            hash=entry.bundle.hash,
+            signature=origin.signature,
+            replaces=origin.replaces,
+            request=origin.request,
+        )
 
     # ------------------------------------------------------------ admission
     def decode(self, bundle: Bundle) -> DecodedBundle:
@@ -234,6 +262,8 @@ class BundlePool:
         replaces: Hash32 | None = None,
         reservation: bytes | None = None,
         label: Label | None = None,
+        request: LabelRequest | None = None,
+        relayed: bool = False,
     ) -> Hash32:
         """Takes a decoded bundle.
 
@@ -246,12 +276,14 @@ class BundlePool:
             reservation: id of the reservation that its pins are of.
             label: its requester's name for it; a bundle that waits under the same one is replaced. Comes instead of
                 `signature` and `replaces`.
+            request: what proves the label to other nodes.
+            relayed: it comes from another node, which may have held a replaced bundle that never came here.
 
         Raises:
             BundleRefused: the first rule that fails; nothing has changed then.
         """
         try:
-            origin = _Origin(signature, replaces, reservation, label)
+            origin = _Origin(signature, replaces, reservation, label, request, relayed)
             admission = self._check(bundle, slot, origin, self._read([bundle]))
         except BundleRefused as refused:
             self._count_refused(refused)
@@ -308,7 +340,12 @@ class BundlePool:
         self.admitted_count += 1
         if self._listeners:
             self._tell(self._waiting(entry))
+        self._tell_handed_in(bundle.hash)
         return bundle.hash
+
+    def _tell_handed_in(self, what: Hash32 | Cancellation | LabelCancellation) -> None:
+        for listener in self._on_handed_in:
+            listener(what)
 
     def _check(self, bundle: DecodedBundle, slot: Slot, origin: _Origin, reads: _Reads) -> _Admission:
         terms = bundle.terms
@@ -333,7 +370,10 @@ class BundlePool:
             self._check_leg(leg.rollup_id, transactions, *reads[leg.rollup_id])
         self._check_bid(bundle, reads)
         replaces, label = origin.replaces, origin.label
-        if replaces is not None:
+        if replaces is not None and origin.relayed and replaces not in self._entries:
+            payer = payer_of_replacement(bundle, replaces, origin.signature)
+            replaces = None
+        elif replaces is not None:
             text = signed_text("replace", replaces, bundle.hash)
             self._check_signed(self._waiting_entry(replaces), text, origin.signature)
             payer = self._entries[replaces].payer
@@ -453,9 +493,14 @@ class BundlePool:
         entry = self._waiting_entry(bundle_hash)
         self._check_signed(entry, signed_text("cancel", bundle_hash), signature)
         self._drop(bundle_hash, Mishap("bundle_cancelled", "Its sender cancelled it."))
+        self._tell_handed_in(Cancellation(bundle_hash=bundle_hash, signature=signature))
 
-    def cancel_labelled(self, label: Label) -> Hash32:
+    def cancel_labelled(self, label: Label, request: LabelRequest | None = None) -> Hash32:
         """Forgets the waiting bundle under a label, of whose requester the caller is sure.
+
+        Args:
+            label: its requester's name for it.
+            request: what proves this to other nodes.
 
         Raises:
             BundleRefused: `bundle_unknown`.
@@ -464,6 +509,8 @@ class BundlePool:
         if bundle_hash is None:
             raise BundleRefused(f"no bundle waits under the id {label.name!r} of this signer", code="bundle_unknown")
         self._drop(bundle_hash, Mishap("bundle_cancelled", "Its sender cancelled it."))
+        if request is not None:
+            self._tell_handed_in(LabelCancellation(rollup_id=label.rollup_id, request=request))
         return bundle_hash
 
     def reserve(
@@ -474,7 +521,7 @@ class BundlePool:
         made = self.reservations.reserve(rollups, earliest, now, signature, new_id)
         for bundle_hash in list(self._pinned):
             entry = self._entries[bundle_hash]
-            taken = self.reservations.taken_by_other(entry.bundle.terms, entry.reservation)
+            taken = self.reservations.taken_by_other(entry.bundle.terms, entry.origin.reservation)
             if taken is not None:
                 text = f"The top of block {taken[1]} of rollup {taken[0]} was reserved by somebody else."
                 self._drop(bundle_hash, Mishap("reserve_taken", text, taken[0]))

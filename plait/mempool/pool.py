@@ -20,7 +20,7 @@ Statuses: pending | queued | dropped(code, sentence) | decided(height, block) | 
 Level 2. Lives on one thread (the event loop's); only `decode` may be called elsewhere. Time is an argument.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 from plait.errors import TransactionRefused
@@ -109,6 +109,11 @@ class Pool:
         self.bytes = 0
         self.admitted_count = 0
         self.refused: dict[str, int] = {}
+        self._listeners: list[Callable[[RollupId, Sequence[Admitted]], None]] = []
+
+    def listen(self, listener: Callable[[RollupId, Sequence[Admitted]], None]) -> None:
+        """Has every admission told, wherever the transactions came from."""
+        self._listeners.append(listener)
 
     def add_rollup(self, rollup: RollupReads, parameters: RollupParameters) -> None:
         """Opens the pool for a rollup."""
@@ -159,6 +164,9 @@ class Pool:
                     results.append(self._refused(_of_native(item)))
             except TransactionRefused as refused:
                 results.append(self._refused(refused))
+        if self._listeners and (admitted := [item for item in results if type(item) is Admitted]):
+            for listener in self._listeners:
+                listener(rollup_id, admitted)
         return results
 
     def _refused(self, refused: TransactionRefused) -> TransactionRefused:
