@@ -97,6 +97,10 @@ class Surroundings(Protocol):
         """A height was committed."""
         ...
 
+    def restored(self, member: "Member") -> None:
+        """A start replayed the log."""
+        ...
+
     def crashed(self, member: "Member") -> None:
         """The member is down."""
         ...
@@ -219,6 +223,7 @@ class Member:
         self._replay(application, log)
         self.application = application
         self.mempools = Mempools(application)
+        self.world.restored(self)
         for decided in self.kept.blocks[application.info().height :]:
             self._apply(decided)
 

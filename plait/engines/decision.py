@@ -44,4 +44,5 @@ def record_of(effect: SubBlockDecided) -> DecidedRecord:
         app_hash=effect.app_hash,
         proposal=effect.proposal,
         senders=effect.senders,
+        agreed=effect.agreed,
     )

@@ -27,9 +27,11 @@ class AttributesSource(Protocol):
     """Where a block's payload attributes come from. A pure function of agreed data: same arguments, same answer, on
     every node."""
 
-    def attributes(self, rollup: RollupParameters, number: BlockNumber, timestamp_s: Seconds) -> Attributes:
+    def attributes(
+        self, rollup: RollupParameters, number: BlockNumber, timestamp_s: Seconds, fork: str | None = None
+    ) -> Attributes:
         """Attributes that open block `number` with this timestamp: the L1-attributes deposit and the forced deposits
-        of its L1 origin."""
+        of its L1 origin. `fork` is what its registration says, None for rollups of the network's genesis."""
         ...
 
     def l1_origin(self, timestamp_s: Seconds) -> L1Origin:

@@ -10,6 +10,7 @@ A network without validators has accounts, actions and a registry, and no stake.
 The only way from one economy to the next is a `Draft` that `steps` works on. Level 3, pure.
 """
 
+import struct
 from typing import Any, Final
 
 import msgspec
@@ -269,7 +270,7 @@ def _read_uints(reader: Reader, count: int, maximum: int) -> list[int]:
 
 
 def _packed(column: tuple[int, ...]) -> bytes:
-    return b"".join([number.to_bytes(4, "big") for number in column])
+    return struct.pack(f">{len(column)}I", *column)
 
 
 def _encode_seats(seats: Seats) -> bytes:
@@ -283,7 +284,7 @@ def _decode_seats(reader: Reader) -> Seats:
     columns = []
     for _ in range(6):
         column = reader.read_bytes(size=4 * len(addresses))
-        columns.append(tuple(int.from_bytes(column[at : at + 4], "big") for at in range(0, len(column), 4)))
+        columns.append(struct.unpack(f">{len(addresses)}I", column))
     reader.end()
     ascending = all(addresses[i] < addresses[i + 1] for i in range(len(addresses) - 1))
     if len(data) % 20 or not ascending:

@@ -1,6 +1,7 @@
 """Canonical bytes and root of the ledger.
 
-    ledger    = [version = 2, core, [record, ...]]           records strictly ascending by rollup id
+    ledger    = [version = 2, core, economy, [record, ...]]  records strictly ascending by rollup id; the economy as a
+                                                             string, `plait.ledger.economy`
     core      = [network_id, genesis_time_s, slot_ms, sub_blocks_per_slot, height, slot, sub_index, time_ms]
     record    = [rollup_id, genesis_hash, block_time_slots, gas_limit, ordering, da_footprint_gas_scalar,
     eip1559_denominator,
@@ -8,7 +9,7 @@
                  blob_base_fee_scalar, interop_set, start_slot, head_number, head_hash, open]
     open      = [] | [number, gas_used, da_footprint, transaction_count, digest]
     ordering  = 0 priority_fee | 1 arrival
-    root      = RFC 6962 tree hash over core, record, record, ...
+    root      = RFC 6962 tree hash over core, economy root, record, record, ...
 
 Level 3, pure. Decoding checks everything that `genesis_state` checks, so decoded bytes are a usable state or a
 CodecError.
@@ -16,6 +17,7 @@ CodecError.
 
 from plait.codec.rlp import Reader, encode_bytes, encode_list, encode_uint
 from plait.errors import CodecError, ConfigurationError
+from plait.ledger.economy import decode_economy, economy_root, encode_economy
 from plait.ledger.state import LedgerState, OpenBlockRecord, RollupRecord, check_interop_sets
 from plait.limits import ROLLUPS_MAX
 from plait.native import merkle_root
@@ -94,13 +96,18 @@ def encode_record(record: RollupRecord) -> bytes:
 def encode_ledger(state: LedgerState) -> bytes:
     """Canonical bytes of the whole ledger."""
     return encode_list(
-        (encode_uint(LEDGER_VERSION), encode_core(state), encode_list(map(encode_record, state.rollups)))
+        (
+            encode_uint(LEDGER_VERSION),
+            encode_core(state),
+            encode_bytes(encode_economy(state.economy)),
+            encode_list(map(encode_record, state.rollups)),
+        )
     )
 
 
 def ledger_leaves(state: LedgerState) -> list[bytes]:
-    """Leaves of the ledger tree: the core, then every record by ascending rollup id."""
-    return [encode_core(state), *map(encode_record, state.rollups)]
+    """Leaves of the ledger tree: the core, the economy's root, then every record by ascending rollup id."""
+    return [encode_core(state), economy_root(state.economy), *map(encode_record, state.rollups)]
 
 
 def ledger_root(state: LedgerState) -> Hash32:
@@ -129,6 +136,7 @@ def decode_ledger(data: bytes) -> LedgerState:
     )
     height, slot, sub_index, time_ms = core.read_uint(), core.read_uint(), core.read_uint(), core.read_uint()
     core.end()
+    economy = decode_economy(reader.read_bytes())
     listed = reader.read_list("rollup records")
     reader.end()
     records: list[RollupRecord] = []
@@ -154,6 +162,7 @@ def decode_ledger(data: bytes) -> LedgerState:
         sub_index=SubIndex(sub_index),
         time_ms=Milliseconds(time_ms),
         rollups=tuple(records),
+        economy=economy,
     )
 
 

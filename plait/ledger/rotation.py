@@ -13,8 +13,10 @@ Source: CometBFT's specification of the proposer selection procedure (spec/conse
 tests compare with CometBFT's own code. Level 3, pure.
 """
 
+import struct
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
+from operator import add
 from typing import Final
 
 import msgspec
@@ -62,8 +64,11 @@ class ProposerSet(msgspec.Struct, frozen=True):
         powers = self.powers
         total = sum(powers)
         settled = _centred(_rescaled(list(self.priorities), total))
-        grown = [_clipped(priority + power) for priority, power in zip(settled, powers, strict=True)]
-        first = grown.index(max(grown))
+        grown = list(map(add, settled, powers))
+        greatest = max(grown)
+        if greatest > INT64_MAX:
+            grown, greatest = [_clipped(priority) for priority in grown], INT64_MAX
+        first = grown.index(greatest)
         grown[first] = _clipped(grown[first] - total)
         return ProposerSet(self.addresses, powers, tuple(grown), self.addresses[first])
 
@@ -176,8 +181,8 @@ def encode_set(proposers: ProposerSet) -> bytes:
     return encode_list(
         (
             encode_bytes(b"".join(proposers.addresses)),
-            encode_bytes(b"".join(power.to_bytes(8, "big") for power in proposers.powers)),
-            encode_bytes(b"".join(priority.to_bytes(8, "big", signed=True) for priority in proposers.priorities)),
+            encode_bytes(struct.pack(f">{len(proposers.powers)}Q", *proposers.powers)),
+            encode_bytes(struct.pack(f">{len(proposers.priorities)}q", *proposers.priorities)),
             encode_bytes(proposers.leader),
         )
     )

@@ -1,7 +1,8 @@
 """The replicated state of the network itself: where it stands on the grid, and every rollup with its head.
 
 A `LedgerState` is immutable. Its canonical bytes are RLP; its root is the RFC 6962 tree hash over one leaf for the
-network and the clock and one leaf per rollup sorted by id, so that a single rollup's head is provable against it.
+network and the clock, one for the economy (its own tree's root) and one leaf per rollup sorted by id, so that a
+single rollup's head is provable against it.
 Rollup execution state is not in the ledger: its sealed block hashes and the measures of its open block are.
 
 Level 3, pure.
@@ -10,13 +11,19 @@ Level 3, pure.
 from collections import Counter
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import Final
 
 import msgspec
 
 from plait.crypto.open_digest import OPEN_DIGEST_EMPTY
 from plait.errors import ConfigurationError
+from plait.ledger import registry
+from plait.ledger.economy import Economy, empty_economy
+from plait.ledger.parameters import LedgerParameters
+from plait.ledger.rollup_records import NetworkMode, rollup_key
 from plait.limits import INTEROP_CHAINS_MAX, ROLLUPS_MAX
 from plait.types import (
+    Address,
     BlockNumber,
     Gas,
     Hash32,
@@ -28,6 +35,9 @@ from plait.types import (
     Slot,
     SubIndex,
 )
+
+NOBODY: Final = Address(bytes(20))
+"""Owner of rollups that have none."""
 
 
 class OpenBlockRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,6 +83,8 @@ class LedgerState(msgspec.Struct, frozen=True, kw_only=True):
     time_ms: Milliseconds
     rollups: tuple[RollupRecord, ...]
     """Strictly ascending by rollup id."""
+    economy: Economy
+    """Accounts, stake, governance and the registry's terms."""
 
     @property
     def rollup_ids(self) -> tuple[RollupId, ...]:
@@ -92,8 +104,16 @@ def check_interop_sets(rollups: Iterable[RollupParameters]) -> None:
             )
 
 
-def genesis_state(parameters: NetworkParameters, rollups: tuple[RollupParameters, ...]) -> LedgerState:
+def genesis_state(
+    parameters: NetworkParameters, rollups: tuple[RollupParameters, ...], economy: Economy | None = None
+) -> LedgerState:
     """State before the first height: slot 0, sub-index 0, every rollup at its genesis block.
+
+    Args:
+        parameters: of the network.
+        rollups: of its genesis, at most ROLLUPS_MAX.
+        economy: at genesis; None for one without tokens. A rollup that its registry does not have is entered without
+            an owner and without fees.
 
     Raises:
         ConfigurationError: a parameter is out of range, no rollup or more than ROLLUPS_MAX, or an id twice.
@@ -108,8 +128,15 @@ def genesis_state(parameters: NetworkParameters, rollups: tuple[RollupParameters
     for rollup in ordered:
         rollup.check(parameters)
     check_interop_sets(ordered)
+    begun = economy if economy is not None else empty_economy(NetworkMode.MARKETPLACE, LedgerParameters())
+    entered = {
+        rollup_key(rollup.rollup_id): registry.genesis_entry(rollup, NOBODY, terms=registry.FREE_TERMS)
+        for rollup in ordered
+        if begun.rollups.get(rollup_key(rollup.rollup_id)) is None
+    }
     return LedgerState(
         parameters=parameters,
+        economy=msgspec.structs.replace(begun, rollups=begun.rollups.with_changes(entered)),
         height=Height(0),
         slot=Slot(0),
         sub_index=SubIndex(0),

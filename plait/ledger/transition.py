@@ -10,6 +10,7 @@ refusal.
 import msgspec
 
 from plait.errors import InvariantBroken
+from plait.ledger.economy import Economy
 from plait.ledger.state import LedgerState, OpenBlockRecord, RollupRecord
 from plait.types import BlockNumber, Hash32, Height, Milliseconds, RollupId, Slot, SubIndex
 
@@ -24,13 +25,15 @@ class RollupProgress(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SubBlockApplied(msgspec.Struct, frozen=True, kw_only=True):
-    """Input: one sub-block. `progress` holds every rollup of the registry, in its order."""
+    """Input: one sub-block. `progress` holds every rollup of the registry, in its order; `economy` is what the steps of
+    the economy made of the one before."""
 
     height: Height
     slot: Slot
     sub_index: SubIndex
     time_ms: Milliseconds
     progress: tuple[RollupProgress, ...]
+    economy: Economy
 
 
 class HeadMoved(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,6 +98,7 @@ def apply(state: LedgerState, sub_block: SubBlockApplied) -> tuple[LedgerState, 
         sub_index=sub_block.sub_index,
         time_ms=sub_block.time_ms,
         rollups=tuple(records),
+        economy=sub_block.economy,
     )
     return after, tuple(effects)
 

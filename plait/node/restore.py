@@ -17,14 +17,15 @@ from pathlib import Path
 import msgspec
 
 from plait.errors import InvariantBroken, PlaitError
-from plait.execution.candidate import AttributesSource
 from plait.ledger.encoding import decode_ledger, encode_ledger
+from plait.ledger.rollup_records import rollup_key
 from plait.ledger.state import LedgerState, genesis_state
 from plait.native import NativeError, Rollup, Store
 from plait.node.block_store import DAMAGE_CODES, explained, is_damage, open_store, set_aside
 from plait.node.config import NetworkConfig
 from plait.node.lost_log import require_no_later_block
 from plait.protocol.application import Application
+from plait.protocol.registry import RollupSource
 from plait.protocol.requests import FinalizeRequest
 from plait.rollups.embedded.source import EmbeddedSource
 from plait.storage import DecidedLog, DecidedRecord, MemoryLog, Snapshot, Snapshots
@@ -52,7 +53,7 @@ def rollup_part(rollup_id: RollupId) -> str:
     return f"rollup-{rollup_id}"
 
 
-def source_of(network: NetworkConfig) -> AttributesSource:
+def source_of(network: NetworkConfig) -> RollupSource:
     """Payload attributes and L1 origins of a network of embedded rollups."""
     return EmbeddedSource.of(
         network.parameters(), {RollupId(rollup.chain_id): rollup.fork for rollup in network.rollups}
@@ -62,7 +63,7 @@ def source_of(network: NetworkConfig) -> AttributesSource:
 def at_genesis(
     network: NetworkConfig,
     genesis: Mapping[RollupId, bytes],
-    source: AttributesSource,
+    source: RollupSource,
     store: Store,
     *,
     recheck_own: bool = False,
@@ -73,13 +74,13 @@ def at_genesis(
         network.parameters(),
         tuple(rollup.parameters(Hash32(rollups[RollupId(rollup.chain_id)].genesis_hash)) for rollup in network.rollups),
     )
-    return Application(ledger, rollups, source, recheck_own=recheck_own)
+    return Application(ledger, rollups, source, recheck_own=recheck_own, store=store)
 
 
 def restore(
     network: NetworkConfig,
     genesis: Mapping[RollupId, bytes],
-    source: AttributesSource,
+    source: RollupSource,
     log: DecidedLog | MemoryLog,
     *,
     snapshots: Snapshots | None,
@@ -138,7 +139,7 @@ def _restore_into(  # noqa: PLR0917 - a helper with one caller
     store: Store,
     network: NetworkConfig,
     genesis: Mapping[RollupId, bytes],
-    source: AttributesSource,
+    source: RollupSource,
     log: DecidedLog | MemoryLog,
     snapshots: Snapshots | None,
     recheck_own: bool,
@@ -184,7 +185,11 @@ def replay(
     for record in log.iterate(Height(application.info().height + 1)):
         effect = application.finalize(
             FinalizeRequest(
-                height=record.height, time_ms=record.time_ms, proposal=record.proposal, senders=record.senders
+                height=record.height,
+                time_ms=record.time_ms,
+                proposal=record.proposal,
+                agreed=record.agreed,
+                senders=record.senders,
             )
         ).effect
         require_same(record, effect.app_hash)
@@ -231,7 +236,7 @@ def _native_writer(rollup: Rollup) -> Callable[[Path], None]:
 def _from_snapshot(  # noqa: PLR0917 - a helper with one caller
     snapshot: Snapshot,
     genesis: Mapping[RollupId, bytes],
-    source: AttributesSource,
+    source: RollupSource,
     log: DecidedLog | MemoryLog,
     store: Store,
     recheck_own: bool,
@@ -242,11 +247,24 @@ def _from_snapshot(  # noqa: PLR0917 - a helper with one caller
     ledger = decode_ledger(snapshot.part(LEDGER_PART).read_bytes())
     rollups = {
         rollup_id: Rollup.from_snapshot(data, store, str(snapshot.part(rollup_part(rollup_id))))
-        for rollup_id, data in sorted(genesis.items())
+        for rollup_id, data in genesis_of(ledger, genesis, source).items()
     }
     for rollup_id, rollup in rollups.items():
         _require_blocks(rollup_id, rollup)
-    return Application(ledger, rollups, source, app_hash=snapshot.app_hash, recheck_own=recheck_own)
+    return Application(ledger, rollups, source, app_hash=snapshot.app_hash, recheck_own=recheck_own, store=store)
+
+
+def genesis_of(ledger: LedgerState, genesis: Mapping[RollupId, bytes], source: RollupSource) -> dict[RollupId, bytes]:
+    """op-geth's genesis JSON of every rollup of a ledger, ascending by id."""
+    found: dict[RollupId, bytes] = {}
+    for rollup_id in ledger.rollup_ids:
+        data = genesis.get(rollup_id)
+        entry = ledger.economy.rollups.get(rollup_key(rollup_id))
+        if data is None and entry is not None:
+            data = source.genesis_json(entry)
+        if data is not None:
+            found[rollup_id] = data
+    return found
 
 
 def _require_blocks(rollup_id: RollupId, rollup: Rollup) -> None:

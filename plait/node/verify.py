@@ -164,7 +164,7 @@ def _check_height(application: Application, record: DecidedRecord) -> tuple[tupl
     if isinstance(verdict, Refused):
         return (verdict.code, f"The proposal of height {record.height} is not valid: {verdict.sentence}"), 0
     effect = application.finalize(
-        FinalizeRequest(height=record.height, time_ms=record.time_ms, proposal=record.proposal)
+        FinalizeRequest(height=record.height, time_ms=record.time_ms, proposal=record.proposal, agreed=record.agreed)
     ).effect
     for name, replayed, logged in (
         ("app hash", effect.app_hash, record.app_hash),

@@ -20,15 +20,18 @@ from collections import OrderedDict
 from collections.abc import Mapping
 
 from plait.errors import CodecError, InvariantBroken, ProposalRefused, Unavailable
-from plait.execution.candidate import AttributesSource
+from plait.ledger import registry
 from plait.ledger.encoding import ledger_root
+from plait.ledger.rollup_records import RollupEntry
 from plait.ledger.state import LedgerState
 from plait.limits import CANDIDATES_MAX
-from plait.native import Rollup
+from plait.native import Rollup, Store
+from plait.protocol.actions import LedgerWork, require_upgrade
 from plait.protocol.building import build
 from plait.protocol.checking import check_agreed, check_commitment, check_position, finish, run_items
 from plait.protocol.effects import Finalized
 from plait.protocol.proposal import decode_proposal, genesis_app_hash, proposal_hash_of
+from plait.protocol.registry import RollupSource
 from plait.protocol.requests import (
     Accepted,
     ApplicationInfo,
@@ -41,7 +44,7 @@ from plait.protocol.requests import (
     Verdict,
 )
 from plait.protocol.sub_block import Advanced, Base, Executed, advance
-from plait.types import Hash32, Height, Milliseconds, RollupId
+from plait.types import Agreed, Hash32, Height, Milliseconds, RollupId
 
 
 class Application:
@@ -51,10 +54,12 @@ class Application:
         self,
         ledger: LedgerState,
         rollups: Mapping[RollupId, Rollup],
-        source: AttributesSource,
+        source: RollupSource,
         *,
         app_hash: Hash32 | None = None,
         recheck_own: bool = False,
+        store: Store | None = None,
+        changes: frozenset[Hash32] = frozenset(),
     ) -> None:
         """Starts at a committed state.
 
@@ -64,6 +69,8 @@ class Application:
             source: payload attributes and L1 origins, the same pure function on every node.
             app_hash: of the ledger's height; None at genesis, where it follows from the ledger.
             recheck_own: also execute proposals again that this instance prepared.
+            store: where rollups that join keep their blocks; None for memory.
+            changes: upgrades that this program has, by the hash that governance decided.
 
         Raises:
             InvariantBroken: `state_mismatch` when a rollup's head is not the ledger's, or the app hash is missing.
@@ -72,10 +79,8 @@ class Application:
             raise InvariantBroken(
                 "an app hash is needed to start above genesis", code="state_mismatch", height=ledger.height
             )
-        if set(rollups) != set(ledger.rollup_ids):
-            raise InvariantBroken(
-                "the rollups are not those of the ledger", code="state_mismatch", height=ledger.height
-            )
+        if not set(ledger.rollup_ids) <= set(rollups):
+            raise InvariantBroken("a rollup of the ledger is missing", code="state_mismatch", height=ledger.height)
         for record in ledger.rollups:
             head = rollups[record.rollup_id].head
             if (head.number, head.hash) != (record.head_number, record.head_hash):
@@ -89,6 +94,10 @@ class Application:
         self._base = Base(ledger, start)
         self._rollups = {rollup_id: rollups[rollup_id] for rollup_id in ledger.rollup_ids}
         self._source = source
+        self._store = store if store is not None else Store.in_memory()
+        self._changes = changes
+        self._joining: dict[RollupId, Rollup] = {}
+        self._prepare_joins()
         self._recheck_own = recheck_own
         self._advanced: tuple[Milliseconds, Advanced] | None = None
         self._executed: OrderedDict[Hash32, Executed] = OrderedDict()
@@ -141,7 +150,9 @@ class Application:
                 code="height_not_next",
                 height=request.height,
             )
-        built = build(self._base, self._advance(request.time_ms), request)
+        require_upgrade(self._base.ledger.economy, request.height, self._changes)
+        advanced = self._advance(request.time_ms)
+        built = build(self._base, advanced, self._begin(advanced, request.time_ms, request.agreed), request)
         executed = built.executed
         self._keep(executed, prepared=True)
         return PreparedProposal(
@@ -152,6 +163,7 @@ class Application:
             deferred=built.deferred,
             bundles_failed=tuple(built.bundles.failed),
             relays_refused=built.relays_refused,
+            actions_failed=built.actions_failed,
             bundles_deferred=built.bundles.deferred,
         )
 
@@ -160,14 +172,10 @@ class Application:
         proposal_hash = proposal_hash_of(request.proposal)
         known = self._executed.get(proposal_hash)
         own = proposal_hash in self._prepared
-        if (
-            known is not None
-            and _same_question(known, request.height, request.time_ms)
-            and not (own and self._recheck_own)
-        ):
+        if known is not None and _same_question(known, request) and not (own and self._recheck_own):
             return Accepted(proposal_hash=proposal_hash)
         try:
-            executed = self._execute(request.height, request.time_ms, request.proposal, None)
+            executed = self._execute(request, None)
         except (CodecError, ProposalRefused) as refusal:
             return Refused(code=refusal.code, sentence=refusal.message, fields=refusal.fields)
         self._prepared.discard(proposal_hash)
@@ -181,9 +189,9 @@ class Application:
             InvariantBroken: `decided_proposal_invalid` when the proposal breaks a rule at the committed state.
         """
         executed = self._executed.get(proposal_hash_of(request.proposal))
-        if executed is None or not _same_question(executed, request.height, request.time_ms):
+        if executed is None or not _same_question(executed, request):
             try:
-                executed = self._execute(request.height, request.time_ms, request.proposal, request.senders)
+                executed = self._execute(request, request.senders)
             except (CodecError, ProposalRefused) as refusal:
                 raise InvariantBroken(
                     f"the decided proposal of height {request.height} is not valid here ({refusal.code}): "
@@ -205,32 +213,64 @@ class Application:
         executed = self._finalized
         if executed is None:
             raise InvariantBroken("commit without finalize", code="nothing_finalized")
-        executed.candidate.adopt(self._rollups)
+        every = {**self._rollups, **self._joining}
+        executed.candidate.adopt(every)
         self._base = Base(executed.ledger, executed.effect.app_hash)
+        self._rollups = {rollup_id: every[rollup_id] for rollup_id in executed.ledger.rollup_ids}
+        self._prepare_joins()
         self._forget()
         return Committed(height=executed.ledger.height, app_hash=self._base.app_hash, retain_height=Height(0))
 
     # ------------------------------------------------------------ inside
+    def _prepare_joins(self) -> None:
+        """Makes the rollups that are registered and have not joined yet; forgets those whose registration ended."""
+        waiting = {entry.rollup_id: entry for entry in registry.pending(self._base.ledger.economy)}
+        if waiting.keys() != self._joining.keys():
+            self._joining = {
+                rollup_id: self._joining.get(rollup_id)
+                or Rollup.from_genesis(self._source.genesis_json(entry), self._store)
+                for rollup_id, entry in waiting.items()
+            }
+
     def _advance(self, time_ms: Milliseconds) -> Advanced:
         """All rollups at the slot of this time, on a candidate of its own. Rival proposals of one time share the
         sealing of blocks."""
         if self._advanced is None or self._advanced[0] != time_ms:
-            self._advanced = (time_ms, advance(self._base, self._rollups, self._source, time_ms))
+            every = {**self._rollups, **self._joining}
+            self._advanced = (time_ms, advance(self._base, every, self._source, time_ms))
         advanced = self._advanced[1]
         return advanced._replace(candidate=advanced.candidate.fork())
 
-    def _execute(self, height: Height, time_ms: Milliseconds, data: bytes, senders: bytes | None) -> Executed:
+    def _begin(self, advanced: Advanced, time_ms: Milliseconds, agreed: Agreed) -> LedgerWork:
+        return LedgerWork(
+            advanced.ledger,
+            advanced.position.slot,
+            time_ms,
+            agreed,
+            departures=advanced.departures,
+            genesis_hash=self._genesis_hash,
+        )
+
+    def _genesis_hash(self, entry: RollupEntry) -> Hash32:
+        return Hash32(Rollup.from_genesis(self._source.genesis_json(entry), Store.in_memory()).genesis_hash)
+
+    def _execute(self, request: ProcessRequest | FinalizeRequest, senders: bytes | None) -> Executed:
         """Checks every rule and executes.
 
         Raises:
             CodecError, ProposalRefused: the first broken rule.
+            InvariantBroken: `upgrade_required`.
         """
+        require_upgrade(self._base.ledger.economy, request.height, self._changes)
+        data, time_ms = request.proposal, request.time_ms
         proposal = decode_proposal(data)
-        check_agreed(self._base, proposal.header, height, time_ms)
-        commitment = check_commitment(self._base.ledger, proposal)
+        check_agreed(self._base, proposal.header, request.height, time_ms)
         advanced = self._advance(time_ms)
         check_position(advanced, proposal)
-        runs, bundles, messages = run_items(self._base, advanced, proposal, time_ms, senders)
+        commitment = check_commitment(advanced.ledger, proposal)
+        work = self._begin(advanced, time_ms, request.agreed)
+        work.run(proposal.actions)
+        runs, bundles, messages = run_items(advanced, proposal, time_ms, senders)
         return finish(
             self._base,
             advanced,
@@ -240,6 +280,7 @@ class Application:
             proposal=proposal,
             data=data,
             commitment=commitment,
+            work=work,
             time_ms=time_ms,
         )
 
@@ -260,5 +301,6 @@ class Application:
         self._finalized = None
 
 
-def _same_question(executed: Executed, height: Height, time_ms: Milliseconds) -> bool:
-    return executed.header.height == height and executed.header.time_ms == time_ms
+def _same_question(executed: Executed, request: ProcessRequest | FinalizeRequest) -> bool:
+    asked = (request.height, request.time_ms, request.agreed)
+    return (executed.header.height, executed.header.time_ms, executed.effect.agreed) == asked

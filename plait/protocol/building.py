@@ -1,7 +1,8 @@
 """`prepare`: a proposal from candidates. What it builds is what `process` accepts; which candidates it takes is its
 own affair.
 
-Bundles come first: each is tried on the advanced open blocks (`plait.protocol.bundles`); what fails leaves no trace.
+Ledger actions come first: what cannot be applied is left out and named. Then bundles: each is tried on the advanced
+open blocks (`plait.protocol.bundles`); what fails leaves no trace.
 Relays come last (`plait.protocol.relaying`).
 
 Every rollup's candidates are then ordered by its policy, cut to the room of the proposal, and run on the advanced open
@@ -54,6 +55,7 @@ from plait.limits import (
 from plait.native import Outcomes, Transaction, declaring
 from plait.ordering.policy import Ordered, check_order, order
 from plait.ordering.queues import Ready, SenderQueue
+from plait.protocol.actions import ActionFailed, LedgerWork
 from plait.protocol.bundles import BundlesBuilt, BundleWork, build_bundles
 from plait.protocol.proposal import ITEM_OVERHEAD_BYTES, encode_items
 from plait.protocol.relaying import RelayRefused, RelaysRun, RelayWork, Room, build_relays
@@ -81,24 +83,28 @@ class Built(NamedTuple):
     deferred: int
     bundles: BundlesBuilt
     relays_refused: tuple[RelayRefused, ...]
+    actions_failed: tuple[ActionFailed, ...]
 
 
-def build(base: Base, advanced: Advanced, request: PrepareRequest) -> Built:
-    """Orders, packs and runs candidates on top of `advanced`, whose candidate is used up."""
-    queues = {rollup_id: request.candidates.get(rollup_id, ()) for rollup_id in base.ledger.rollup_ids}
+def build(base: Base, advanced: Advanced, work: LedgerWork, request: PrepareRequest) -> Built:
+    """Orders, packs and runs candidates on top of `advanced`, whose candidate is used up, and actions with `work`."""
+    ledger = advanced.ledger
+    queues = {rollup_id: request.candidates.get(rollup_id, ()) for rollup_id in ledger.rollup_ids}
     total = sum(len(queue) for rollup_queues in queues.values() for queue in rollup_queues)
     runs: dict[RollupId, Run] = {}
     dropped: list[Dropped] = []
-    sets = sets_of(base.ledger)
+    sets = sets_of(ledger)
     candidate = advanced.candidate
-    bytes_left = _bytes_left(base.ledger, advanced, request.bytes_max)
+    bytes_left = _bytes_left(ledger, advanced, request.bytes_max)
+    actions, actions_failed = work.attempt(request.actions, bytes_left)
+    bytes_left -= sum(len(raw) + 4 for raw in actions)
     deliver = no_deliveries if request.relayer is None else deliver_by(request.relayer, sets)
-    work = BundleWork(request.bundles, request.time_ms, bytes_left, sets, deliver)
-    bundles = build_bundles(candidate, advanced.position, work)
+    trials = BundleWork(request.bundles, request.time_ms, bytes_left, sets, deliver)
+    bundles = build_bundles(candidate, advanced.position, trials)
     bytes_left -= bundles.bytes
     items_left = PROPOSAL_ITEMS_MAX - bundles.run.transactions
     if total and advanced.position.carries_items:
-        ordering = _Ordering(base.ledger, candidate, request.time_ms)
+        ordering = _Ordering(ledger, candidate, request.time_ms)
         ordered = _order_all(ordering, queues)
         packed = _pack(ordered, bytes_left, items_left)
         packed = _executable(ordering, sets, packed, dropped)
@@ -112,9 +118,12 @@ def build(base: Base, advanced: Advanced, request: PrepareRequest) -> Built:
     room = Room(bytes_left, items_left - plain)
     relays, messages = _relay(sets, advanced, request, bundles, runs, room=room)
     runs = assemble(runs, bundles.run, relays.transactions)
-    commitment = commit(base.ledger.rollup_ids, {rollup_id: run.items for rollup_id, run in runs.items()})
-    executed = complete(base, advanced, runs, request.time_ms, commitment, bundles=bundles.run, messages=messages)
-    return Built(executed, tuple(dropped), total - plain - len(dropped), bundles, tuple(relays.refused))
+    commitment = commit(ledger.rollup_ids, {rollup_id: run.items for rollup_id, run in runs.items()})
+    executed = complete(
+        base, advanced, runs, request.time_ms, commitment, work=work, bundles=bundles.run, messages=messages
+    )
+    deferred = total - plain - len(dropped)
+    return Built(executed, tuple(dropped), deferred, bundles, tuple(relays.refused), tuple(actions_failed))
 
 
 class _Ordering:

@@ -23,6 +23,7 @@ from plait.execution.messages import (
 from plait.ledger.state import LedgerState
 from plait.native import Outcomes, Refusal, Transaction, decode_transactions, merkle_root
 from plait.ordering.policy import check_order
+from plait.protocol.actions import LedgerWork
 from plait.protocol.bundles import BundlesRun, ListedBundle, check_entries, root_of, run_bundles
 from plait.protocol.proposal import (
     BundleEntry,
@@ -84,7 +85,7 @@ def check_position(advanced: Advanced, proposal: Proposal) -> None:
         )
     if proposal.blocks and not position.carries_items:
         raise ProposalRefused(
-            "the sub-block catches up or is beyond the last of its slot, so it carries no items",
+            "the sub-block catches up, is beyond the last of its slot, or falls into a pause, so it carries no items",
             code="items_not_allowed",
             slot=position.slot,
             sub_index=position.sub_index,
@@ -197,7 +198,7 @@ def _undecodable(rollup_id: RollupId, sections: RollupSections, index: int, refu
 
 
 def run_items(
-    base: Base, advanced: Advanced, proposal: Proposal, time_ms: Milliseconds, senders: bytes | None
+    advanced: Advanced, proposal: Proposal, time_ms: Milliseconds, senders: bytes | None
 ) -> tuple[dict[RollupId, Run], BundlesRun, Messages]:
     """Decodes, checks the order of, and executes all items on the advanced candidate: bundles first, then the rest.
 
@@ -207,9 +208,9 @@ def run_items(
         `check_relays` and `run_bundles`, `senders_wrong`, `transaction_not_applicable`, `message_invalid`,
         `delivery_required`.
     """
-    candidate, sets = advanced.candidate, sets_of(base.ledger)
+    candidate, sets = advanced.candidate, sets_of(advanced.ledger)
     check_entries(proposal.bundles, advanced.position.slot, time_ms)
-    decoded = _decode_all(base, advanced, sections_of(proposal), time_ms, senders)
+    decoded = _decode_all(advanced, sections_of(proposal), time_ms, senders)
     bundles = run_bundles(candidate, proposal.bundles, _listed(proposal.bundles, decoded), sets)
     work = {rollup_id: [*one.plain, *one.relays] for rollup_id, one in decoded.items() if one.plain or one.relays}
     ran = candidate.run(work, on_invalid="stop")
@@ -238,14 +239,13 @@ def run_items(
 
 
 def _decode_all(
-    base: Base,
     advanced: Advanced,
     sections: Mapping[RollupId, RollupSections],
     time_ms: Milliseconds,
     senders: bytes | None,
 ) -> dict[RollupId, Decoded]:
     """Decodes every rollup's items and checks what needs no execution."""
-    policies = {record.rollup_id: record.parameters.ordering for record in base.ledger.rollups}
+    policies = {record.rollup_id: record.parameters.ordering for record in advanced.ledger.rollups}
     total = sum(one.transactions for one in sections.values())
     if senders is not None and len(senders) != SENDER_BYTES * total:
         raise ProposalRefused(
@@ -310,6 +310,7 @@ def finish(
     proposal: Proposal,
     data: bytes,
     commitment: SubBlockCommitment,
+    work: LedgerWork,
     time_ms: Milliseconds,
 ) -> Executed:
     """Computes what execution decides and compares it.
@@ -319,7 +320,7 @@ def finish(
         `proposal_differs`.
     """
     check_sealed(proposal.header.sealed, seals_of(advanced.sealed))
-    executed = complete(base, advanced, runs, time_ms, commitment, bundles=bundles, messages=messages)
+    executed = complete(base, advanced, runs, time_ms, commitment, work=work, bundles=bundles, messages=messages)
     _require_equal("ledger_root_wrong", "ledger root", proposal.header.ledger_root, executed.header.ledger_root)
     if executed.proposal != data:  # no known way to get here: every field was compared one by one
         raise ProposalRefused("the proposal differs from what its content gives", code="proposal_differs")

@@ -11,7 +11,8 @@ import msgspec
 from plait.crypto.commitments import SubBlockCommitment
 from plait.interop.relays import Relay
 from plait.native import OpenBlock, Outcomes, SealedBlock, Transaction
-from plait.types import Hash32, Height, Milliseconds, RollupId, Slot, SubIndex
+from plait.types import Agreed, Hash32, Height, Milliseconds, RollupId, Slot, SubIndex, ValidatorUpdate
+from plait.types.action import SignedAction
 
 
 class RollupEffect(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +66,13 @@ class SubBlockDecided(msgspec.Struct, frozen=True, kw_only=True):
     """Messages that were sent to rollups of the sender's set, in order."""
     delivered: frozenset[Hash32]
     """Hashes of the messages that were delivered."""
+    actions: tuple[SignedAction, ...]
+    """Ledger actions that were applied, in order."""
+    ledger_effects: tuple[object, ...]
+    """What the economy's steps say happened, in order."""
+    validator_updates: tuple[ValidatorUpdate, ...]
+    """For the engine: changes of the validator set."""
+    agreed: Agreed
     transactions: int
     senders: bytes
     """20 bytes per transaction in the order of the proposal's items, those of bundles and relays included: what the log

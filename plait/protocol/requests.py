@@ -13,8 +13,10 @@ from plait.execution.relaying import Relayer
 from plait.interop.relays import Relay
 from plait.limits import PROPOSAL_BYTES_MAX
 from plait.ordering.queues import SenderQueue
+from plait.protocol.actions import ActionFailed
 from plait.protocol.relaying import RelayRefused
 from plait.types import NOTHING_AGREED, Agreed, Hash32, Height, Milliseconds, RollupId, Slot, SubIndex
+from plait.types.action import SignedAction
 
 
 class ApplicationInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +37,8 @@ class PrepareRequest(msgspec.Struct, frozen=True, kw_only=True):
     """The agreed time of this height, Unix milliseconds; never below the time of the height before."""
     candidates: Mapping[RollupId, Sequence[SenderQueue]]
     bundles: Sequence[BundleCandidate] = ()
+    actions: Sequence[SignedAction] = ()
+    """Ledger actions, each account's by ascending nonce."""
     relayer: Relayer | None = None
     """Who delivers messages; None relays nothing."""
     relays: Sequence[Relay] = ()
@@ -82,6 +86,8 @@ class PreparedProposal(msgspec.Struct, frozen=True, kw_only=True):
     bundles_failed: tuple[BundleFailed, ...] = ()
     relays_refused: tuple[RelayRefused, ...] = ()
     """Messages that could have been relayed and were not."""
+    actions_failed: tuple[ActionFailed, ...] = ()
+    """Ledger actions that cannot be applied to the ledger as it is."""
     bundles_deferred: int = 0
     """Bundles that were not tried: no room on one of their rollups, outside their window, or no credit left."""
 

@@ -7,18 +7,22 @@ Level 4, pure but for the native sessions it drives.
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from plait.crypto.commitments import SubBlockCommitment
 from plait.crypto.open_digest import OPEN_DIGEST_EMPTY, extend_open_digest
 from plait.execution.candidate import AttributesSource, Candidate
 from plait.execution.messages import InteropSets, interop_sets
 from plait.interop.relays import Relay
+from plait.ledger import governance
 from plait.ledger.encoding import ledger_root
 from plait.ledger.state import LedgerState, OpenBlockRecord, RollupRecord
 from plait.ledger.transition import RollupProgress, SubBlockApplied, apply
-from plait.native import Attributes, OpenBlock, Outcomes, Rollup, SealedBlock, Transaction
+from plait.native import Attributes, OpenBlock, Outcomes, Rollup, SealedBlock, Transaction, merkle_root
+from plait.protocol.actions import LedgerWork
 from plait.protocol.bundles import BundlesRun
 from plait.protocol.effects import RollupEffect, SubBlockDecided
-from plait.protocol.grid import Position, block_timestamp_s, next_position, slot_start_ms
+from plait.protocol.grid import Position, next_position, slot_start_ms
 from plait.protocol.proposal import (
     RollupSeals,
     SubBlockHeader,
@@ -29,6 +33,7 @@ from plait.protocol.proposal import (
     header_hash_of,
     proposal_hash_of,
 )
+from plait.protocol.registry import Departure, Registry, blocks_due, registry_at
 from plait.types import BlockNumber, Gas, Hash32, Height, L1Origin, Milliseconds, RollupId, Seconds
 
 
@@ -42,6 +47,9 @@ class Base(NamedTuple):
 class Advanced(NamedTuple):
     """All rollups moved to the sub-block's slot, nothing of its items run yet."""
 
+    ledger: LedgerState
+    """The committed ledger with the registry of the slot: who joined is in it, who left is not."""
+    departures: tuple[Departure, ...]
     position: Position
     candidate: Candidate
     sealed: dict[RollupId, list[SealedBlock]]
@@ -93,8 +101,14 @@ def sets_of(ledger: LedgerState) -> InteropSets:
 def advance(
     base: Base, rollups: Mapping[RollupId, Rollup], source: AttributesSource, time_ms: Milliseconds
 ) -> Advanced:
-    """Moves a new candidate to the slot of this time: blocks whose time has passed are sealed, missed ones filled, the
-    current one opened.
+    """Moves a new candidate to the slot of this time: rollups join and leave, blocks whose time has passed are sealed,
+    missed ones filled, the current one opened.
+
+    Args:
+        base: the state it builds on.
+        rollups: those of the ledger and those that are going to join.
+        source: attributes and L1 origins.
+        time_ms: agreed time of the height.
 
     Raises:
         ProposalRefused: `time_before_previous`.
@@ -109,25 +123,41 @@ def advance(
         previous_time_ms=ledger.time_ms,
         blocks=((record.parameters, record.newest_number) for record in ledger.rollups),
     )
+    registry = registry_at(ledger, position.slot)
     work: dict[RollupId, list[Attributes]] = {}
     if position.slot > ledger.slot:
-        for record in ledger.rollups:
-            rollup = record.parameters
-            target = rollup.block_at(position.slot)
-            attributes = [
-                source.attributes(
-                    rollup,
-                    BlockNumber(number),
-                    block_timestamp_s(parameters, rollup, BlockNumber(number)),
-                )
-                for number in range(record.newest_number + 1, target + 1)
-            ]
+        for record in registry.records:
+            attributes = blocks_due(ledger, record, position.slot, source)
             if attributes:
-                work[rollup.rollup_id] = attributes
-    candidate = Candidate.over(rollups)
+                work[record.rollup_id] = attributes
+    candidate = Candidate.over({record.rollup_id: rollups[record.rollup_id] for record in registry.records})
     sealed = candidate.advance(work)
+    departures = _depart(candidate, registry, sealed)
+    staying = tuple(record for record in registry.records if record.rollup_id not in registry.leaving)
+    if governance.is_paused(ledger.economy, position.slot):
+        position = msgspec.structs.replace(position, carries_items=False)
     l1_origin = source.l1_origin(Seconds(slot_start_ms(parameters, position.slot) // 1_000))
-    return Advanced(position, candidate, sealed, l1_origin)
+    return Advanced(
+        ledger if staying == ledger.rollups else msgspec.structs.replace(ledger, rollups=staying),
+        departures,
+        position,
+        candidate,
+        sealed,
+        l1_origin,
+    )
+
+
+def _depart(
+    candidate: Candidate, registry: Registry, sealed: dict[RollupId, list[SealedBlock]]
+) -> tuple[Departure, ...]:
+    """Seals the last blocks of the rollups that leave."""
+    departures = []
+    for rollup_id in registry.leaving:
+        session = candidate.session(rollup_id)
+        if session.open_block is not None:
+            sealed.setdefault(rollup_id, []).append(session.seal())
+        departures.append(Departure(rollup_id, BlockNumber(session.head_number), Hash32(session.head_hash)))
+    return tuple(departures)
 
 
 def complete(
@@ -137,6 +167,7 @@ def complete(
     time_ms: Milliseconds,
     commitment: SubBlockCommitment,
     *,
+    work: LedgerWork,
     bundles: BundlesRun,
     messages: Messages,
 ) -> Executed:
@@ -149,10 +180,13 @@ def complete(
         runs: per rollup with items.
         time_ms: agreed time of the height.
         commitment: to the items of `runs`.
+        work: on the economy, with the actions applied; used up.
         bundles: what took place of bundles; their transactions are in `runs`.
         messages: what it did with messages.
     """
-    before = base.ledger
+    before = advanced.ledger
+    done = work.end({rollup_id: len(run.transactions) for rollup_id, run in runs.items()})
+    actions = [action.raw for action in done.actions]
     candidate, position = advanced.candidate, advanced.position
     height = Height(before.height + 1)
     open_blocks = {record.rollup_id: candidate.open_block(record.rollup_id) for record in before.rollups}
@@ -167,6 +201,7 @@ def complete(
                 _progress(candidate, record, open_blocks[record.rollup_id], runs.get(record.rollup_id, _NOTHING))
                 for record in before.rollups
             ),
+            economy=done.economy,
         ),
     )
     header = SubBlockHeader(
@@ -180,11 +215,12 @@ def complete(
         commitment=commitment,
         sealed=seals_of(advanced.sealed),
         ledger_root=ledger_root(ledger),
+        actions_root=Hash32(merkle_root(actions)),
         bundles_root=bundles.root,
     )
     header_bytes = encode_header(header)
     proposal = encode_proposal(
-        header_bytes, [(rollup_id, run.items) for rollup_id, run in sorted(runs.items())], bundles.entries
+        header_bytes, [(rollup_id, run.items) for rollup_id, run in sorted(runs.items())], bundles.entries, actions
     )
     effect = SubBlockDecided(
         height=height,
@@ -199,6 +235,10 @@ def complete(
         bundles=tuple(bundles.decided),
         sent=messages.sent,
         delivered=messages.delivered,
+        actions=done.actions,
+        ledger_effects=done.effects,
+        validator_updates=done.validator_updates,
+        agreed=work.agreed,
         transactions=sum(len(run.transactions) for run in runs.values()),
         senders=b"".join([transaction.sender for _, run in sorted(runs.items()) for transaction in run.transactions]),
     )
@@ -257,7 +297,9 @@ def _effects(
     advanced: Advanced, runs: Mapping[RollupId, Run], open_blocks: Mapping[RollupId, OpenBlock | None]
 ) -> list[RollupEffect]:
     effects: list[RollupEffect] = []
-    for rollup_id, block in open_blocks.items():
+    left = [departure.rollup_id for departure in advanced.departures]
+    for rollup_id in sorted((*open_blocks, *left)):
+        block = open_blocks.get(rollup_id)
         run = runs.get(rollup_id)
         if run is None and rollup_id not in advanced.sealed:
             continue

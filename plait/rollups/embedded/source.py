@@ -8,11 +8,13 @@ from collections.abc import Mapping
 
 import msgspec
 
+from plait.errors import InvariantBroken
 from plait.l1.synthetic import SYNTHETIC_BLOCK_TIME_S, SyntheticL1
+from plait.ledger.rollup_records import RollupEntry
 from plait.native import Attributes
 from plait.rollups.embedded.attributes import block_attributes
-from plait.rollups.embedded.genesis import Fork
-from plait.types import BlockNumber, L1Origin, NetworkParameters, RollupId, RollupParameters, Seconds
+from plait.rollups.embedded.genesis import FORKS, Fork, GenesisSpecification, genesis_json
+from plait.types import BlockNumber, ChainId, L1Origin, NetworkParameters, RollupId, RollupParameters, Seconds
 
 
 class EmbeddedSource(msgspec.Struct, frozen=True):
@@ -28,13 +30,43 @@ class EmbeddedSource(msgspec.Struct, frozen=True):
         """The source of a network with its own synthetic L1."""
         return cls(network, SyntheticL1(network.genesis_time_s, network.network_id), dict(forks or {}))
 
-    def attributes(self, rollup: RollupParameters, number: BlockNumber, timestamp_s: Seconds) -> Attributes:
+    def attributes(
+        self, rollup: RollupParameters, number: BlockNumber, timestamp_s: Seconds, fork: str | None = None
+    ) -> Attributes:
         """Attributes that open block `number`, 1 or above, at its grid timestamp."""
         block_time_s = Seconds(rollup.block_time_slots * self.network.slot_ms // 1_000)
         start_s = Seconds(rollup.start_slot * self.network.slot_ms // 1_000)
         origin, sequence_number = self.l1.origin(number, block_time_s, start_s)
-        fork = self.forks.get(rollup.rollup_id, "jovian")
-        return block_attributes(timestamp_s, origin, sequence_number, rollup, fork=fork)
+        named = next((one for one in FORKS if one == fork), None)
+        started = named if named is not None else self.forks.get(rollup.rollup_id, "jovian")
+        return block_attributes(timestamp_s, origin, sequence_number, rollup, fork=started)
+
+    def genesis_json(self, entry: RollupEntry) -> bytes:
+        """op-geth's genesis JSON of a rollup that was registered.
+
+        Raises:
+            InvariantBroken: `genesis_unknown` for one of the network's own genesis, whose files a node has.
+        """
+        rollup, genesis = entry.parameters, entry.genesis
+        fork = next((one for one in FORKS if genesis is not None and one == genesis.fork), None)
+        if genesis is None or fork is None:
+            raise InvariantBroken(f"rollup {entry.rollup_id} was not registered", code="genesis_unknown")
+        start_s = self.network.genesis_time_s + rollup.start_slot * self.network.slot_ms // 1_000
+        return genesis_json(
+            GenesisSpecification(
+                chain_id=ChainId(rollup.rollup_id),
+                timestamp=Seconds(start_s),
+                fork=fork,
+                gas_limit=rollup.gas_limit,
+                eip1559_denominator=rollup.eip1559_denominator,
+                eip1559_elasticity=rollup.eip1559_elasticity,
+                base_fee=genesis.base_fee,
+                min_base_fee=rollup.min_base_fee,
+                balances={funded.account: funded.balance for funded in genesis.balances},
+                fee_recipient=genesis.fee_recipient,
+                interop=rollup.interop_set != 0,
+            )
+        )
 
     def l1_origin(self, timestamp_s: Seconds) -> L1Origin:
         """The newest synthetic L1 block that is not younger than this time; block 0 before its genesis."""

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -213,4 +214,36 @@ func keyOf(seed []byte) (ed25519.PrivKey, error) {
 		return nil, fmt.Errorf("a secret has 32 bytes, not %d", len(seed))
 	}
 	return ed25519.PrivKey(expand(seed)), nil
+}
+
+// evidence makes the evidence of an attack as CometBFT's light client does (light/detector.go) and compares it with
+// the one that is shown.
+func evidence(line []byte) (any, error) {
+	var asked struct {
+		Common      block          `json:"common"`
+		Conflicting block          `json:"conflicting"`
+		Trusted     block          `json:"trusted"`
+		Shown       types.Evidence `json:"shown"`
+	}
+	if err := cmtjson.Unmarshal(line, &asked); err != nil {
+		return nil, err
+	}
+	conflicting := &types.LightBlock{
+		SignedHeader: asked.Conflicting.SignedHeader, ValidatorSet: validatorsOf(asked.Conflicting.Validators),
+	}
+	made := &types.LightClientAttackEvidence{ConflictingBlock: conflicting}
+	base := asked.Trusted
+	if made.ConflictingHeaderIsInvalid(asked.Trusted.SignedHeader.Header) {
+		base = asked.Common
+	}
+	made.CommonHeight = base.SignedHeader.Height
+	made.Timestamp = base.SignedHeader.Time
+	made.TotalVotingPower = validatorsOf(base.Validators).TotalVotingPower()
+	made.ByzantineValidators = made.GetByzantineValidators(validatorsOf(asked.Common.Validators), asked.Trusted.SignedHeader)
+	shown, ok := asked.Shown.(*types.LightClientAttackEvidence)
+	if !ok {
+		return nil, fmt.Errorf("shown is a %T", asked.Shown)
+	}
+	same := bytes.Equal(shown.Bytes(), made.Bytes()) && bytes.Equal(shown.Hash(), made.Hash())
+	return map[string]any{"same": same, "made": made.String(), "shown": shown.String()}, nil
 }
