@@ -1,0 +1,125 @@
+"""A byzantine validator: a node like the others whose words to them are chosen by an enemy.
+
+It follows the chain and keeps its application, so that its lies fit the moment. Per message it is honest, silent, or
+lies: as a proposer it forges proposals with `sim.byzantine`, moves the block's time, shortens the commit of the height
+before, accuses without proof, or shows different blocks to different peers; as a voter it votes twice, for nil, for
+blocks that it judged invalid, and with times of its choice. It signs only as itself.
+"""
+
+from collections.abc import Callable, Sequence
+from random import Random
+
+import msgspec
+
+from plait.engines.simulated import Forger, Forgery
+from plait.protocol.requests import PrepareRequest
+from sim.agreement.blocks import Block, Evidence, ProposalMessage, Vote
+from sim.agreement.machine import Message
+from sim.member import Member
+
+Expect = Callable[[Block, str, bool], None]
+"""Told what a block is and whether honest nodes may accept it."""
+
+
+class Adversary:
+    """The lies of one member.
+
+    Args:
+        random: source of every choice.
+        forgers: makers of forged proposals.
+        expect: told about every block that it makes.
+        signed: all votes ever signed; its own are added.
+    """
+
+    def __init__(self, random: Random, forgers: Sequence[Forger], expect: Expect, signed: set[Vote]) -> None:
+        self._random = random
+        self._forgers = list(forgers)
+        self._expect = expect
+        self._signed = signed
+        self._other: dict[bytes, Block] = {}
+        """By the id of a block that it proposed, the one that it shows to the rest."""
+
+    # ------------------------------------------------------------ proposals
+    def proposed(self, member: Member, honest: Block, request: PrepareRequest) -> Block:
+        """What it proposes in place of its honest block."""
+        first = self._one(member, honest, request)
+        if self._random.randrange(100) < 40:
+            self._other[first.id] = self._one(member, honest, request)
+        return first
+
+    def _one(self, member: Member, honest: Block, request: PrepareRequest) -> Block:
+        kind = self._random.randrange(100)
+        if kind < 15:
+            self._expect(honest, "honest", True)
+            return honest
+        if kind < 85:
+            forger = self._random.choice(self._forgers)
+            forgery: Forgery = forger(self._random, member.running, request, honest.proposal)
+            block = msgspec.structs.replace(honest, proposal=forgery.proposal)
+            self._expect(block, forgery.name, forgery.valid)
+            return block
+        block, name = self._misframed(honest)
+        self._expect(block, name, block.id == honest.id)
+        return block
+
+    def _misframed(self, honest: Block) -> tuple[Block, str]:
+        """A block whose frame breaks a rule of the engine's own; honest nodes do not even ask the application."""
+        replace, commit = msgspec.structs.replace, honest.last_commit
+        kind = self._random.randrange(4)
+        if kind == 0 or commit is None:
+            return replace(honest, time_ms=honest.time_ms + self._random.choice((-1, 1, 5_000))), "moved time"
+        if kind == 1:
+            return replace(honest, last_commit=commit._replace(votes=commit.votes[:1])), "commit without quorum"
+        victim = self._random.choice(commit.votes)
+        if kind == 2:
+            forged = tuple(
+                vote._replace(time_ms=vote.time_ms + 60_000) if vote is victim else vote for vote in commit.votes
+            )
+            return replace(honest, last_commit=commit._replace(votes=forged)), "forged vote"
+        other = victim._replace(block_id=self._random.randbytes(32))
+        return replace(honest, evidence=(*honest.evidence, Evidence(victim, other))), "false accusation"
+
+    # ------------------------------------------------------------ what peers are told
+    def told(self, message: Message, peers: Sequence[int]) -> list[tuple[int, Message]]:
+        """Who is told what in place of one message to all."""
+        random = self._random
+        kind = random.randrange(100)
+        if kind < 12:
+            return []
+        if isinstance(message, ProposalMessage):
+            return self._told_proposal(message, peers)
+        if kind < 50:
+            return [(peer, message) for peer in peers]
+        told: list[tuple[int, Message]] = []
+        other = self._other_vote(message)
+        for peer in peers:
+            which = random.randrange(3)
+            told += [(peer, message)] * (which != 0) + [(peer, other)] * (which != 1)
+        return told
+
+    def _told_proposal(self, message: ProposalMessage, peers: Sequence[int]) -> list[tuple[int, Message]]:
+        other = self._other.get(message.block.id)
+        if other is None:
+            return [(peer, message) for peer in peers if self._random.randrange(100) < 85]
+        rival = message._replace(block=other)
+        told: list[tuple[int, Message]] = []
+        for peer in peers:
+            first, second = (message, rival) if self._random.randrange(2) else (rival, message)
+            told.append((peer, first))
+            if self._random.randrange(3) == 0:
+                told.append((peer, second))
+        return told
+
+    def _other_vote(self, vote: Vote) -> Vote:
+        """A second vote of the same round, or the same with another time."""
+        random = self._random
+        kind = random.randrange(4)
+        if kind == 0:
+            other = vote._replace(time_ms=vote.time_ms + random.choice((-1_000_000, -5_000, 5_000, 1_000_000)))
+        elif vote.block_id is None or kind == 1:
+            ids = [block.id for block in self._other.values()] or [random.randbytes(32)]
+            other = vote._replace(block_id=random.choice(ids))
+        else:
+            other = vote._replace(block_id=None)
+        self._signed.add(other)
+        return other
