@@ -11,6 +11,8 @@ every start.
 
 from __future__ import annotations
 
+import contextlib
+import secrets
 import socket
 from pathlib import Path
 from typing import Final
@@ -24,6 +26,7 @@ TESTNET_FILE: Final = "testnet.json"
 CONTROL_FILE: Final = "control"
 ROLLUP_PORT_STRIDE: Final = 100
 COMET_PORT_STRIDE: Final = 10
+_FREE_PORTS: Final = range(10_000, 30_000)
 
 
 class NodeEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -118,12 +121,16 @@ def read_layout(data_dir: Path) -> Layout | None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody uses at the moment."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Ports of 127.0.0.1 that nobody uses at the moment, below those that systems give to outgoing connections, so
+    that nobody gets one before its node listens."""
+    found: list[int] = []
+    for port in secrets.SystemRandom().sample(_FREE_PORTS, len(_FREE_PORTS)):
+        if len(found) == count:
+            break
+        with contextlib.closing(socket.socket()) as one:
+            try:
+                one.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        found.append(port)
+    return found

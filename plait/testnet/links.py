@@ -25,7 +25,8 @@ class _Side(asyncio.Protocol):
         self.link = link
         self.transport: asyncio.Transport | None = None
         self.other: _Side | None = None
-        self._paused = False
+        self._kept = bytearray()
+        """One read at most: what arrived although reading was to stop (uvloop begins to read after connection_made)."""
         self._full = False
         """The other end does not take more for now."""
 
@@ -34,7 +35,10 @@ class _Side(asyncio.Protocol):
         self.link.sides.add(self)
 
     def data_received(self, data: bytes) -> None:
-        if self.other is not None and self.other.transport is not None:
+        if self._stands_still():
+            self._kept += data
+            self.hold()
+        elif self.other is not None and self.other.transport is not None:
             self.other.transport.write(data)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
@@ -55,14 +59,18 @@ class _Side(asyncio.Protocol):
         """Reads when the link is open, the other end is there and takes more; not otherwise."""
         if full is not None:
             self._full = full
-        pause = self._full or self.other is None or self.link.state == "silent"
-        if self.transport is None or self.transport.is_closing() or pause == self._paused:
+        if self.transport is None or self.transport.is_closing():
             return
-        self._paused = pause
-        if pause:
+        if self._stands_still():
             self.transport.pause_reading()
-        else:
-            self.transport.resume_reading()
+            return
+        if self._kept and self.other is not None and self.other.transport is not None:
+            kept, self._kept = bytes(self._kept), bytearray()
+            self.other.transport.write(kept)
+        self.transport.resume_reading()
+
+    def _stands_still(self) -> bool:
+        return self._full or self.other is None or self.link.state == "silent"
 
     def end(self) -> None:
         """Resets the connection."""

@@ -5,11 +5,19 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+import uvloop
 
 from plait.testnet.links import HOST, Link
 
 WAIT_S = 5
 HELD_S = 0.2
+
+
+@pytest.fixture(params=[asyncio.DefaultEventLoopPolicy, uvloop.EventLoopPolicy])
+def event_loop_policy(request: pytest.FixtureRequest) -> asyncio.AbstractEventLoopPolicy:
+    """The supervisor runs on uvloop, whose transports differ in when they begin to read."""
+    policy: asyncio.AbstractEventLoopPolicy = request.param()
+    return policy
 
 
 @asynccontextmanager
