@@ -16,16 +16,15 @@ import (
 	"github.com/cometbft/cometbft/types"
 )
 
-// validatorsOf keeps the order that was given; its proposer is the first, which nothing here depends on.
+// validatorsOf keeps the order that was given.
 func validatorsOf(listed []*types.Validator) *types.ValidatorSet {
 	for _, one := range listed {
 		one.Address = one.PubKey.Address()
 	}
-	set := &types.ValidatorSet{Validators: listed}
-	if len(listed) > 0 {
-		set.Proposer = listed[0]
+	if set, err := types.ValidatorSetFromExistingValidators(listed); err == nil {
+		return set
 	}
-	return set
+	return &types.ValidatorSet{Validators: listed}
 }
 
 func told(data []byte) (any, error) { return hex.EncodeToString(data), nil }
@@ -244,6 +243,14 @@ func evidence(line []byte) (any, error) {
 	if !ok {
 		return nil, fmt.Errorf("shown is a %T", asked.Shown)
 	}
-	same := bytes.Equal(shown.Bytes(), made.Bytes()) && bytes.Equal(shown.Hash(), made.Hash())
+	if err := shown.ValidateBasic(); err != nil {
+		return nil, err
+	}
+	same := bytes.Equal(shown.Hash(), made.Hash()) && shown.Timestamp.Equal(made.Timestamp) &&
+		shown.TotalVotingPower == made.TotalVotingPower && shown.CommonHeight == made.CommonHeight &&
+		len(shown.ByzantineValidators) == len(made.ByzantineValidators)
+	for at := 0; same && at < len(made.ByzantineValidators); at++ {
+		same = bytes.Equal(shown.ByzantineValidators[at].Bytes(), made.ByzantineValidators[at].Bytes())
+	}
 	return map[string]any{"same": same, "made": made.String(), "shown": shown.String()}, nil
 }
