@@ -16,6 +16,7 @@ from plait.codec.rlp import encode_list, encode_uint
 from plait.crypto import merkle
 from plait.crypto.commitments import commit
 from plait.errors import CodecError
+from plait.ledger.economy import economy_root
 from plait.ledger.encoding import encode_ledger, ledger_root
 from plait.ledger.state import OpenBlockRecord, genesis_state
 from plait.native import Transaction, decode_transactions
@@ -123,7 +124,9 @@ def ledger_vectors() -> list[dict[str, Any]]:
     genesis = genesis_state(
         _network(), (_rollup(901, OrderingPolicy.PRIORITY_FEE), _rollup(902, OrderingPolicy.ARRIVAL))
     )
-    block = OpenBlockRecord(number=BlockNumber(6), gas_used=Gas(46_000), da_footprint=Gas(40_000), transaction_count=2)
+    block = OpenBlockRecord(
+        number=BlockNumber(6), gas_used=Gas(46_000), da_footprint=Gas(40_000), transaction_count=2, digest=_hash(9)
+    )
     first = msgspec.structs.replace(
         genesis.rollups[0], head_number=BlockNumber(5), head_hash=_hash(5), open_block=block
     )
@@ -137,7 +140,8 @@ def ledger_vectors() -> list[dict[str, Any]]:
     )
     return [
         {
-            "ledger": _plain(state),
+            "ledger": _plain({name: getattr(state, name) for name in state.__struct_fields__ if name != "economy"}),
+            "economy_root": economy_root(state.economy).hex(),
             "bytes": encode_ledger(state).hex(),
             "root": ledger_root(state).hex(),
         }

@@ -71,6 +71,7 @@ def sub_block(**changes: object) -> SubBlockApplied:
         sub_index=SubIndex(0),
         time_ms=Milliseconds(1_002_000),
         progress=(progress(901, 1), progress(902, 1)),
+        economy=genesis().economy,
     )
     return msgspec.structs.replace(valid, **changes)
 

@@ -1,0 +1,211 @@
+"""The ledger's part of a sub-block: what is due, what was agreed, and the signed actions of the proposal.
+
+    work = LedgerWork(ledger, slot, time_ms, agreed, ...)        evidence, participation, what is due
+    work.run(raws)  or  work.attempt(actions, room)              checking a proposal, building one
+    work.end(usage)                                              fees, epochs, validator updates
+
+Actions run before bundles and items, in the order of the proposal, and every one of a proposal applies; one that cannot
+be applied makes the proposal invalid, as a transaction does. While building, it is left out and named.
+
+Level 4, pure: draws on nothing but its arguments.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from plait.crypto.actions import recover_action
+from plait.errors import ActionRefused, CodecError, InvariantBroken, ProposalRefused
+from plait.ledger import governance, registry, steps
+from plait.ledger.context import SubBlockContext
+from plait.ledger.draft import Draft
+from plait.ledger.economy import Economy
+from plait.ledger.rollup_records import RollupEntry, rollup_key
+from plait.ledger.state import LedgerState
+from plait.limits import ACTIONS_PER_SUB_BLOCK_MAX, REGISTRATIONS_PER_SUB_BLOCK_MAX
+from plait.protocol.registry import Departure
+from plait.types import Agreed, Hash32, Height, Milliseconds, RollupId, Slot, ValidatorUpdate
+from plait.types.action import RegisterRollup, SignedAction
+
+GenesisHash = Callable[[RollupEntry], Hash32]
+"""Hash of the genesis block that every node derives from a registration."""
+
+
+class ActionFailed(msgspec.Struct, frozen=True, kw_only=True):
+    """An action that was tried and left no trace."""
+
+    hash: Hash32
+    code: str
+    sentence: str
+
+
+class LedgerDone(msgspec.Struct, frozen=True, kw_only=True):
+    """What a sub-block made of the economy."""
+
+    economy: Economy
+    actions: tuple[SignedAction, ...]
+    effects: tuple[object, ...]
+    validator_updates: tuple[ValidatorUpdate, ...]
+
+
+class LedgerWork:
+    """One sub-block's work on the economy.
+
+    Args:
+        ledger: before the sub-block, with the registry of its slot.
+        slot: of the sub-block.
+        time_ms: agreed time of the height.
+        agreed: what the engine agreed on beside the proposal.
+        departures: rollups that left at this slot, sealed.
+        genesis_hash: for registrations.
+
+    """
+
+    def __init__(
+        self,
+        ledger: LedgerState,
+        slot: Slot,
+        time_ms: Milliseconds,
+        agreed: Agreed,
+        *,
+        departures: Sequence[Departure],
+        genesis_hash: GenesisHash,
+    ) -> None:
+        self.agreed = agreed
+        self._draft = Draft(ledger.economy)
+        self._context = SubBlockContext(
+            height=Height(ledger.height + 1), slot=slot, time_ms=time_ms, network=ledger.parameters
+        )
+        self._genesis_hash = genesis_hash
+        self._actions: list[SignedAction] = []
+        self._registrations = 0
+        steps.begin(self._draft, self._context, agreed)
+        for left in departures:
+            registry.depart(self._draft, self._context, left.rollup_id, left.head_number, left.head_hash)
+
+    def run(self, raws: Sequence[bytes]) -> None:
+        """Applies the actions of a proposal.
+
+        Raises:
+            ProposalRefused: `action_undecodable`, `action_duplicate`, or `action_not_applicable` with the reason.
+        """
+        seen: set[bytes] = set()
+        for index, raw in enumerate(raws):
+            if raw in seen:
+                raise ProposalRefused(f"action {index} occurs twice", code="action_duplicate", index=index)
+            seen.add(raw)
+            try:
+                action = recover_action(raw, self._context.network_id)
+            except (CodecError, ActionRefused) as error:
+                raise ProposalRefused(
+                    f"action {index} is not an acceptable action: {error.message}",
+                    code="action_undecodable",
+                    index=index,
+                    reason=error.code,
+                ) from error
+            try:
+                self._act(action)
+            except ActionRefused as error:
+                raise ProposalRefused(
+                    f"action {index} cannot be applied: {error.message}",
+                    code="action_not_applicable",
+                    index=index,
+                    reason=error.code,
+                ) from error
+
+    def attempt(self, actions: Sequence[SignedAction], bytes_max: int) -> tuple[list[bytes], list[ActionFailed]]:
+        """Applies those actions that can be applied, as many as a sub-block has room for.
+
+        Args:
+            actions: in the order in which they are to be tried.
+            bytes_max: room for them in the proposal.
+
+        Returns:
+            The bytes of those that were applied, and why others were not. What found no room is in neither.
+        """
+        taken: list[bytes] = []
+        failed: list[ActionFailed] = []
+        for action in actions:
+            size = len(action.raw) + 4
+            if len(taken) == ACTIONS_PER_SUB_BLOCK_MAX or size > bytes_max:
+                continue
+            if isinstance(action.body, RegisterRollup) and self._registrations == REGISTRATIONS_PER_SUB_BLOCK_MAX:
+                continue
+            try:
+                self._act(action)
+            except ActionRefused as error:
+                failed.append(ActionFailed(hash=action.hash, code=error.code, sentence=error.message))
+                continue
+            taken.append(action.raw)
+            bytes_max -= size
+        return taken, failed
+
+    def end(self, usage: Mapping[RollupId, int]) -> LedgerDone:
+        """Closes the sub-block.
+
+        Args:
+            usage: transactions that each rollup ordered in it.
+        """
+        ended = steps.end(self._draft, self._context, usage)
+        return LedgerDone(
+            economy=self._draft.freeze(),
+            actions=tuple(self._actions),
+            effects=tuple(self._draft.effects),
+            validator_updates=ended.validator_updates,
+        )
+
+    def _act(self, action: SignedAction) -> None:
+        if isinstance(action.body, RegisterRollup):
+            self._register(action, action.body)
+        else:
+            steps.act(self._draft, self._context, action)
+        self._actions.append(action)
+
+    def _register(self, action: SignedAction, body: RegisterRollup) -> None:
+        if self._registrations == REGISTRATIONS_PER_SUB_BLOCK_MAX:
+            raise ActionRefused(
+                f"a sub-block registers at most {REGISTRATIONS_PER_SUB_BLOCK_MAX} rollups", code="registry_busy"
+            )
+        mark = self._draft.checkpoint()
+        steps.act(self._draft, self._context, action)
+        try:
+            self._check_genesis(body)
+        except ActionRefused:
+            self._draft.rollback(mark)
+            raise
+        self._registrations += 1
+
+    def _check_genesis(self, body: RegisterRollup) -> None:
+        entry = self._draft.rollups.get(rollup_key(body.rollup_id))
+        if entry is None:
+            raise InvariantBroken("a registered rollup is not in the registry", code="ledger_input_wrong")
+        found, expected = entry.parameters.genesis_hash, self._genesis_hash(entry)
+        if found != expected:
+            raise ActionRefused(
+                f"the registration names the genesis block 0x{found.hex()}; what it describes has 0x{expected.hex()}",
+                code="rollup_genesis_wrong",
+                found=found.hex(),
+                expected=expected.hex(),
+            )
+
+
+def require_upgrade(economy: Economy, height: Height, known: frozenset[Hash32]) -> None:
+    """Stops a program that lacks a change which the network has decided.
+
+    Args:
+        economy: committed.
+        height: that is to be decided.
+        known: hashes of the changes that this program has.
+
+    Raises:
+        InvariantBroken: `upgrade_required`.
+    """
+    plan = governance.upgrade_due(economy, height)
+    if plan is not None and plan.change_hash not in known:
+        raise InvariantBroken(
+            f"From height {plan.height} on the network runs {plan.name!r} (change 0x{plan.change_hash.hex()}), which "
+            "this program does not have: install the version that has it and start the node again.",
+            code="upgrade_required",
+            height=plan.height,
+            change=plan.change_hash.hex(),
+        )

@@ -1,0 +1,93 @@
+"""The registry at a sub-block's slot: rollups that join, change and leave when it begins.
+
+Level 4, pure.
+"""
+
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from plait.execution.candidate import AttributesSource
+from plait.ledger import registry
+from plait.ledger.rollup_records import RollupEntry, rollup_key
+from plait.ledger.state import LedgerState, RollupRecord
+from plait.native import Attributes
+from plait.protocol.grid import block_timestamp_s
+from plait.types import BlockNumber, Hash32, RollupId, RollupParameters, Slot
+
+
+class RollupSource(AttributesSource, Protocol):
+    """What a network's rollups are made of: the same pure function on every node."""
+
+    def genesis_json(self, entry: RollupEntry) -> bytes:
+        """op-geth's genesis JSON of a rollup that was registered."""
+        ...
+
+
+class Departure(NamedTuple):
+    """A rollup that left, with its last block."""
+
+    rollup_id: RollupId
+    head_number: BlockNumber
+    head_hash: Hash32
+
+
+class Registry(NamedTuple):
+    """The rollups of a slot."""
+
+    records: tuple[RollupRecord, ...]
+    """Ascending by id; those that leave at this slot included."""
+    leaving: tuple[RollupId, ...]
+
+
+def registry_at(ledger: LedgerState, slot: Slot) -> Registry:
+    """The registry of a slot, from that of the committed ledger."""
+    if slot == ledger.slot:
+        return Registry(ledger.rollups, ())
+    due = registry.due(ledger.economy, slot)
+    if not due.joins and not due.leaves and not due.updates:
+        return Registry(ledger.rollups, ())
+    records = {record.rollup_id: record for record in ledger.rollups}
+    for entry in due.joins:
+        changed = entry.update is not None and entry.update.slot <= slot
+        records[entry.rollup_id] = RollupRecord(
+            parameters=entry.update.parameters if changed and entry.update is not None else entry.parameters,
+            head_number=BlockNumber(0),
+            head_hash=entry.parameters.genesis_hash,
+            open_block=None,
+        )
+    for parameters in due.updates:
+        before = records[parameters.rollup_id]
+        records[parameters.rollup_id] = msgspec.structs.replace(before, parameters=parameters)
+    leaving = tuple(sorted(entry.rollup_id for entry in due.leaves))
+    return Registry(tuple(records[rollup_id] for rollup_id in sorted(records)), leaving)
+
+
+def blocks_due(ledger: LedgerState, record: RollupRecord, slot: Slot, source: AttributesSource) -> list[Attributes]:
+    """Attributes of the blocks that a rollup opens on the way to a slot, ascending; a leaving one opens none after its
+    last."""
+    entry = ledger.economy.rollups.get(rollup_key(record.rollup_id))
+    target = record.parameters.block_at(slot)
+    if entry is not None and entry.leaves:
+        target = min(target, registry.last_block(entry))
+    return [
+        _attributes(ledger, entry, record.parameters, BlockNumber(number), source)
+        for number in range(record.newest_number + 1, target + 1)
+    ]
+
+
+def _attributes(
+    ledger: LedgerState,
+    entry: RollupEntry | None,
+    parameters: RollupParameters,
+    number: BlockNumber,
+    source: AttributesSource,
+) -> Attributes:
+    """Of one block. One that begins before a scheduled change has the parameters from before it."""
+    timestamp_s = block_timestamp_s(ledger.parameters, parameters, number)
+    if entry is None:
+        return source.attributes(parameters, number, timestamp_s)
+    if entry.update is not None and parameters.first_slot(number) < entry.update.slot:
+        parameters = entry.parameters
+    fork = None if entry.genesis is None else entry.genesis.fork
+    return source.attributes(parameters, number, timestamp_s, fork=fork)
