@@ -71,19 +71,24 @@ def blocks_due(ledger: LedgerState, record: RollupRecord, slot: Slot, source: At
     if entry is not None and entry.leaves:
         target = min(target, registry.last_block(entry))
     return [
-        _attributes(ledger, entry, record.parameters, BlockNumber(number), source)
+        attributes_of(ledger, record, BlockNumber(number), source)
         for number in range(record.newest_number + 1, target + 1)
     ]
 
 
-def _attributes(
-    ledger: LedgerState,
-    entry: RollupEntry | None,
-    parameters: RollupParameters,
-    number: BlockNumber,
-    source: AttributesSource,
+def attributes_of(
+    ledger: LedgerState, record: RollupRecord, number: BlockNumber, source: AttributesSource
 ) -> Attributes:
-    """Of one block. One that begins before a scheduled change has the parameters from before it."""
+    """Attributes of one block. One that begins before a scheduled change has the parameters from before it.
+
+    Args:
+        ledger: committed; whatever its registry has scheduled counts.
+        record: of the rollup, with the parameters of the slot that is being entered.
+        number: of the block.
+        source: of the network.
+    """
+    parameters = record.parameters
+    entry = ledger.economy.rollups.get(rollup_key(record.rollup_id))
     timestamp_s = block_timestamp_s(ledger.parameters, parameters, number)
     if entry is None:
         return source.attributes(parameters, number, timestamp_s)
