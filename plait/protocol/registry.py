@@ -13,7 +13,7 @@ from plait.ledger.rollup_records import RollupEntry, rollup_key
 from plait.ledger.state import LedgerState, RollupRecord
 from plait.native import Attributes
 from plait.protocol.grid import block_timestamp_s
-from plait.types import BlockNumber, Hash32, RollupId, RollupParameters, Slot
+from plait.types import BlockNumber, Hash32, RollupId, Slot
 
 
 class RollupSource(AttributesSource, Protocol):
