@@ -6,6 +6,7 @@ from typing import Protocol
 import msgspec
 
 from plait.ordering.queues import SenderQueue
+from plait.protocol.actions import ActionFailed
 from plait.protocol.effects import SubBlockDecided
 from plait.protocol.relaying import RelayRefused
 from plait.protocol.requests import BundleFailed, Dropped
@@ -30,6 +31,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     deferred: int
     bundles_failed: tuple[BundleFailed, ...]
     relays_refused: tuple[RelayRefused, ...]
+    actions_failed: tuple[ActionFailed, ...] = ()
     phases_s: Mapping[str, float]
     """Seconds per phase: prepare, process, finalize, append, commit. For metrics only."""
 

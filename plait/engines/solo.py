@@ -38,6 +38,7 @@ from plait.protocol.application import Application
 from plait.protocol.grid import slot_at
 from plait.protocol.requests import BundleFailed, FinalizeRequest, PrepareRequest, ProcessRequest, Refused
 from plait.types import Height, Milliseconds, NetworkParameters, Slot
+from plait.types.action import SignedAction
 
 T = TypeVar("T")
 
@@ -64,6 +65,7 @@ class SoloEngine:
         failed: told on the event loop about bundles that were tried in a slot and failed, before `publish`.
         relayer: who delivers messages between rollups; None delivers none.
         relays: asked like `bundles`: messages of earlier sub-blocks to try again.
+        actions: asked like `candidates`: ledger actions that wait.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class SoloEngine:
         failed: Callable[[Sequence[BundleFailed], Slot], None] = lambda _, __: None,
         relayer: Relayer | None = None,
         relays: Callable[[Slot], Sequence[Relay]] = lambda _: (),
+        actions: Callable[[], Sequence[SignedAction]] = lambda: (),
     ) -> None:
         self._application = application
         self._log = log
@@ -90,6 +93,7 @@ class SoloEngine:
         self._failed = failed
         self._relayer = relayer
         self._relays = relays
+        self._actions = actions
         self._info = application.info()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="plait-solo")
         self._stopping = asyncio.Event()
@@ -158,9 +162,9 @@ class SoloEngine:
         if slot < 0 or (slot == self._info.slot and self._info.sub_index + 1 >= SUB_BLOCKS_PER_SLOT_MAX):
             self._ticks_idle += 1
             return
-        candidates, bundles = self._candidates(), self._bundles(slot)
+        candidates, bundles, actions = self._candidates(), self._bundles(slot), self._actions()
         same_slot = slot == self._info.slot
-        if same_slot and not candidates and not bundles:
+        if same_slot and not candidates and not bundles and not actions:
             self._ticks_idle += 1
             return
         height = Height(self._info.height + 1)
@@ -171,8 +175,9 @@ class SoloEngine:
             bundles=bundles,
             relayer=self._relayer,
             relays=self._relays(slot),
+            actions=actions,
         )
-        needed = not same_slot or bool(candidates)
+        needed = not same_slot or bool(candidates) or bool(actions)
         decision = await asyncio.get_running_loop().run_in_executor(self._worker, self._decide, request, needed)
         if isinstance(decision, tuple):
             self._ticks_idle += 1
@@ -216,6 +221,7 @@ class SoloEngine:
             deferred=prepared.deferred,
             bundles_failed=prepared.bundles_failed,
             relays_refused=prepared.relays_refused,
+            actions_failed=prepared.actions_failed,
             phases_s={
                 "prepare": prepared_at - started,
                 "process": processed_at - prepared_at,

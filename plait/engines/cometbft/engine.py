@@ -61,6 +61,7 @@ from plait.errors import CodecError, ConfigurationError, InvariantBroken, PlaitE
 from plait.execution.bundles import BundleCandidate
 from plait.execution.relaying import Relayer
 from plait.interop.relays import Relay
+from plait.ledger.genesis import first_validators
 from plait.limits import PROPOSAL_BYTES_MAX
 from plait.protocol.application import Application
 from plait.protocol.effects import SubBlockDecided
@@ -74,6 +75,7 @@ from plait.protocol.requests import (
     Refused,
 )
 from plait.types import Hash32, Height, NetworkParameters, Slot
+from plait.types.action import SignedAction
 
 T = TypeVar("T")
 ACCEPT, REJECT = ResponseProcessProposal.ACCEPT, ResponseProcessProposal.REJECT
@@ -117,7 +119,7 @@ class CometEngine:
         program: CometBFT; None when somebody else starts it.
         genesis: what CometBFT must have been started from.
         parameters: of the network; the grid.
-        candidates, bundles, relays: asked on the event loop when this node proposes.
+        candidates, bundles, relays, actions: asked on the event loop when this node proposes.
         publish: told on the event loop about each decided height, before CometBFT is told that it is committed.
         failed: told on the event loop about bundles that were tried in a slot and failed.
         relayer: who delivers messages between rollups; None delivers none.
@@ -143,6 +145,7 @@ class CometEngine:
         failed: Callable[[Sequence[BundleFailed], Slot], None] = lambda _, __: None,
         relayer: Relayer | None = None,
         relays: Callable[[Slot], Sequence[Relay]] = lambda _: (),
+        actions: Callable[[], Sequence[SignedAction]] = lambda: (),
         intake: Intake | None = None,
         snapshots: Snapshots | None = None,
         trace_dir: Path | None = None,
@@ -160,6 +163,7 @@ class CometEngine:
         self._failed = failed
         self._relayer = relayer
         self._relays = relays
+        self._actions = actions
         self.intake = intake
         self._snapshots = SnapshotAnswers(snapshots, self.between_heights, logger)
         self._trace_dir = trace_dir
@@ -342,6 +346,7 @@ class CometEngine:
         info, genesis = self._info, self._genesis
         found = conversions.validators_of(request.validators)
         wanted = sorted(genesis.validators, key=lambda one: one.public_key)
+        staked = sorted(first_validators(self._application.ledger.economy), key=lambda one: one.public_key)
         checks: list[tuple[str, object, object]] = [
             ("the application's height", info.height, 0),
             ("the chain id", request.chain_id, genesis.chain_id),
@@ -349,6 +354,7 @@ class CometEngine:
             ("the genesis time in ms", conversions.time_ms(request.time), genesis.genesis_time_s * 1_000),
             ("the application's genesis", _app_state(request.app_state_bytes), genesis.app_state),
             ("the first validators", _named(found), _named(wanted)),
+            ("the ledger's first validators", _named(found), _named(staked or wanted)),
         ]
         for what, there, here in checks:
             if there != here:
@@ -379,6 +385,7 @@ class CometEngine:
                 bundles=self._bundles(slot),
                 relayer=self._relayer,
                 relays=self._relays(slot),
+                actions=self._actions(),
             )
             prepared = await self._work(self._prepare, full)
         except Exception as error:
@@ -453,7 +460,7 @@ class CometEngine:
         effect = decided.effect
         return ResponseFinalizeBlock(
             tx_results=[ExecTxResult()],
-            validator_updates=conversions.validator_updates(getattr(effect, "validator_updates", ())),
+            validator_updates=conversions.validator_updates(effect.validator_updates),
             app_hash=effect.app_hash,
         )
 
@@ -492,6 +499,7 @@ class CometEngine:
                 deferred=0 if prepared is None else prepared.deferred,
                 bundles_failed=() if prepared is None else prepared.bundles_failed,
                 relays_refused=() if prepared is None else prepared.relays_refused,
+                actions_failed=() if prepared is None else prepared.actions_failed,
                 phases_s=phases,
             )
         )
