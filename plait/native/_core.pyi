@@ -88,6 +88,12 @@ def ed25519_verify(public_key: bytes, message: bytes, signature: bytes) -> bool:
 def ed25519_verify_many(signed: Sequence[tuple[bytes, bytes, bytes]]) -> list[bool]:
     """`ed25519_verify` of each (public key, message, signature), in parallel."""
 
+def ed25519_sign(seed: bytes, message: bytes) -> bytes:
+    """Signature (64 bytes) by the key of a 32-byte seed (RFC 8032). ValueError: another length."""
+
+def ed25519_public_key(seed: bytes) -> bytes:
+    """Public key (32 bytes) of a 32-byte seed. ValueError: another length."""
+
 def recover_signer(digest: bytes, signature: bytes) -> bytes | None:
     """Address that signed a 32-byte digest. `signature`: r, s, v (0, 1, 27 or 28), 65 bytes, low s; None when it is no such thing."""
 

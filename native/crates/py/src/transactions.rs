@@ -171,6 +171,20 @@ pub fn ed25519_verify_many(
     detached(py, || Ok(plait_core::ed25519::verify_many(&signed)))
 }
 
+/// Signature by the key of a seed.
+#[pyfunction]
+pub fn ed25519_sign<'py>(py: Python<'py>, seed: &[u8], message: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    let (_, signature) = plait_core::ed25519::sign(word(seed)?.0, message);
+    Ok(PyBytes::new(py, &signature))
+}
+
+/// Public key of a seed.
+#[pyfunction]
+pub fn ed25519_public_key<'py>(py: Python<'py>, seed: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    let (public_key, _) = plait_core::ed25519::sign(word(seed)?.0, &[]);
+    Ok(PyBytes::new(py, &public_key))
+}
+
 /// Address that signed a digest, or None.
 #[pyfunction]
 pub fn recover_signer<'py>(py: Python<'py>, digest: &[u8], signature: &[u8]) -> PyResult<Option<Bound<'py, PyBytes>>> {
