@@ -2,7 +2,7 @@
 
     head     [sub-block header, ledger]: app hash = SHA-256([height, header hash, ledger root])
     open     the open block's transactions: the ledger has their digest
-    blocks   sealed blocks: the ledger has the head's hash, every block its parent's. As many as a message may still have
+    blocks   sealed blocks: the ledger has the head's hash, every block its parent's. As many as a message may have
              come from (MESSAGE_LOGS_KEPT_S), and as BLOCKHASH can name, rounded down to a whole span
     state    the state after the head: its header has the root
 
@@ -115,7 +115,7 @@ def write_network_snapshot(
     disk.write_whole(work / HEAD, head)
     known: dict[str, bytes] = {}
     rollups = [_write_rollup(state, record, work, snapshots, previous, known, disk) for record in state.ledger.rollups]
-    manifest = describe(network, state.height, work, rollups, len(head), known)
+    manifest = describe(network, state.height, work, rollups, known)
     return snapshots.finish(work, manifest)
 
 

@@ -16,14 +16,13 @@ import msgspec
 from plait.codec.rlp import Reader
 from plait.crypto.open_digest import OPEN_DIGEST_EMPTY, extend_open_digest
 from plait.errors import CodecError, InvariantBroken, SnapshotRefused
-from plait.protocol.registry import RollupSource
 from plait.ledger.encoding import ledger_root
 from plait.ledger.state import LedgerState, RollupRecord
 from plait.limits import NETWORK_SNAPSHOT_OPEN_BYTES_MAX
 from plait.native import NativeError, Rollup, Store, keccak256_many
 from plait.node.network_snapshot import decode_head, spans_of
-from plait.protocol.grid import block_timestamp_s
 from plait.protocol.proposal import app_hash_of, decode_header, header_hash_of
+from plait.protocol.registry import RollupSource, attributes_of
 from plait.storage.manifest import HEAD, Manifest, blocks_part, open_part, state_part
 from plait.types import Hash32, Height, RollupId
 
@@ -89,13 +88,11 @@ def check_parts(manifest: Manifest, ledger: LedgerState) -> None:
             )
 
 
-def take_over(
-    path: Path, ledger: LedgerState, app_hash: Hash32, store: Store, genesis_of: GenesisOf, source_of: SourceOf
-) -> Taken:
+def take_over(path: Path, agreed: Taken, store: Store, genesis_of: GenesisOf, source: RollupSource) -> Taken:
     """Builds every rollup from the parts in `path`; their blocks are put into `store`.
 
     Args:
-        ledger: of `check_head`; `check_parts` found its parts in `path`.
+        agreed: ledger and app hash, without rollups: of `check_head`, and `check_parts` found its parts in `path`.
 
     Raises:
         SnapshotRefused: a part is not what the ledger commits to.
@@ -103,7 +100,8 @@ def take_over(
         OSError: a file cannot be read.
         InvariantBroken: `genesis_missing`: a rollup's genesis is not known here.
     """
-    genesis, source = genesis_of(ledger), source_of(ledger)
+    ledger = agreed.ledger
+    genesis = genesis_of(ledger)
     rollups: dict[RollupId, Rollup] = {}
     for record in ledger.rollups:
         if record.rollup_id not in genesis:
@@ -113,7 +111,7 @@ def take_over(
                 rollup_id=record.rollup_id,
             )
         rollups[record.rollup_id] = _take_rollup(path, ledger, record, store, genesis[record.rollup_id], source)
-    return Taken(ledger, app_hash, rollups)
+    return Taken(ledger, agreed.app_hash, rollups)
 
 
 def read_head(path: Path) -> bytes:
@@ -142,10 +140,7 @@ def _take_rollup(  # noqa: PLR0917 - a helper with one caller
     raws = check_open(record, (path / open_part(rollup_id)).read_bytes())
     spans = spans_of(ledger.parameters, record)
     block = record.open_block
-    attributes = None
-    if block is not None:
-        timestamp_s = block_timestamp_s(ledger.parameters, parameters, block.number)
-        attributes = source.attributes(parameters, block.number, timestamp_s)
+    attributes = None if block is None else attributes_of(ledger, record, block.number, source)
     try:
         rollup = Rollup.take_over(
             genesis,

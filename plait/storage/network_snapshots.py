@@ -19,7 +19,7 @@ import msgspec
 from plait.errors import CodecError
 from plait.limits import NETWORK_SNAPSHOT_CHUNK_BYTES, NETWORK_SNAPSHOTS_KEPT
 from plait.storage.files import TEMPORARY_SUFFIX, Files
-from plait.storage.manifest import MANIFEST_BYTES_MAX, Manifest, Part, RollupParts, decode_manifest
+from plait.storage.manifest import HEAD, MANIFEST_BYTES_MAX, Manifest, Part, RollupParts, decode_manifest
 from plait.types import Hash32, Height
 
 MANIFEST_FILE = "manifest"
@@ -157,22 +157,15 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def describe(
-    network: Hash32,
-    height: Height,
-    path: Path,
-    rollups: Sequence[RollupParts],
-    head_bytes: int,
-    known: dict[str, bytes],
+    network: Hash32, height: Height, path: Path, rollups: Sequence[RollupParts], known: dict[str, bytes]
 ) -> Manifest:
     """The manifest of complete parts in `path`. `known`: chunk hashes of parts that need not be read again."""
+    head_bytes = (path / HEAD).stat().st_size
     blank = Manifest(network, height, head_bytes, rollups, b"")
     hashes = b"".join(known.get(part.name) or _chunk_hashes(path / part.name, part) for part in blank.parts)
     return Manifest(network, height, head_bytes, rollups, hashes)
 
 
 def _chunk_hashes(path: Path, part: Part) -> bytes:
-    digests: list[bytes] = []
     with path.open("rb", buffering=0) as file:
-        for _ in part.chunks:
-            digests.append(sha256(file.read(NETWORK_SNAPSHOT_CHUNK_BYTES)).digest())
-    return b"".join(digests)
+        return b"".join(sha256(file.read(NETWORK_SNAPSHOT_CHUNK_BYTES)).digest() for _ in part.chunks)

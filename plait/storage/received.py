@@ -51,7 +51,7 @@ class ReceivedSnapshot:
         return self._missing.isdisjoint(part.chunks)
 
     def put(self, index: int, chunk: bytes) -> bool:
-        """Keeps chunk `index`, which must be below the manifest's count; False when it is not the chunk. Raises OSError."""
+        """Keeps chunk `index`, which must be below the manifest's count; False when it is another. Raises OSError."""
         part, offset, length = self.manifest.locate(index)
         if len(chunk) != length or sha256(chunk).digest() != self.manifest.chunk_hash(index):
             return False
