@@ -3,7 +3,8 @@
 It follows the chain and keeps its application, so that its lies fit the moment. Per message it is honest, silent, or
 lies: as a proposer it forges proposals with `sim.byzantine`, moves the block's time, shortens the commit of the height
 before, accuses without proof, or shows different blocks to different peers; as a voter it votes twice, for nil, for
-blocks that it judged invalid, and with times of its choice. It signs only as itself.
+blocks that it judged invalid, and with times of its choice. Its strongest attack is the split: it shows one block to
+some and another to the rest, and all liars together sign both votes for both. It signs only as a liar.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ import msgspec
 
 from plait.engines.simulated import Forger, Forgery
 from plait.protocol.requests import PrepareRequest
-from sim.agreement.blocks import Block, Evidence, ProposalMessage, Vote
+from sim.agreement.blocks import Block, Evidence, ProposalMessage, Vote, VoteKind
 from sim.agreement.machine import Message
 from sim.member import Member
 
@@ -29,9 +30,18 @@ class Adversary:
         forgers: makers of forged proposals.
         expect: told about every block that it makes.
         signed: all votes ever signed; its own are added.
+        coalition: addresses of all liars; each signs for the others.
     """
 
-    def __init__(self, random: Random, forgers: Sequence[Forger], expect: Expect, signed: set[Vote]) -> None:
+    def __init__(
+        self,
+        random: Random,
+        forgers: Sequence[Forger],
+        expect: Expect,
+        signed: set[Vote],
+        coalition: Sequence[bytes],
+    ) -> None:
+        self._coalition = list(coalition)
         self._random = random
         self._forgers = list(forgers)
         self._expect = expect
@@ -52,7 +62,9 @@ class Adversary:
         if kind < 15:
             self._expect(honest, "honest", True)
             return honest
-        if kind < 85:
+        if kind < 40:
+            return self._rival(member, honest, request)
+        if kind < 88:
             forger = self._random.choice(self._forgers)
             forgery: Forgery = forger(self._random, member.running, request, honest.proposal)
             block = msgspec.structs.replace(honest, proposal=forgery.proposal)
@@ -60,6 +72,14 @@ class Adversary:
             return block
         block, name = self._misframed(honest)
         self._expect(block, name, block.id == honest.id)
+        return block
+
+    def _rival(self, member: Member, honest: Block, request: PrepareRequest) -> Block:
+        """Another valid block: built from fewer candidates."""
+        some = {rollup_id: queues[: len(queues) // 2] for rollup_id, queues in request.candidates.items()}
+        prepared = member.running.prepare(msgspec.structs.replace(request, candidates=some, bundles=()))
+        block = msgspec.structs.replace(honest, proposal=prepared.proposal)
+        self._expect(block, "rival", True)
         return block
 
     def _misframed(self, honest: Block) -> tuple[Block, str]:
@@ -102,13 +122,27 @@ class Adversary:
         if other is None:
             return [(peer, message) for peer in peers if self._random.randrange(100) < 85]
         rival = message._replace(block=other)
+        split = self._random.randrange(100) < 60
         told: list[tuple[int, Message]] = []
         for peer in peers:
             first, second = (message, rival) if self._random.randrange(2) else (rival, message)
             told.append((peer, first))
-            if self._random.randrange(3) == 0:
+            if split:
+                told += [(peer, vote) for vote in self._votes_for(first)]
+            elif self._random.randrange(3) == 0:
                 told.append((peer, second))
         return told
+
+    def _votes_for(self, message: ProposalMessage) -> list[Vote]:
+        """Both votes of every liar for a proposal, in its round."""
+        block = message.block
+        votes = [
+            Vote(address, block.height, message.round, kind, block.id, block.time_ms + 1)
+            for address in self._coalition
+            for kind in VoteKind
+        ]
+        self._signed.update(votes)
+        return votes
 
     def _other_vote(self, vote: Vote) -> Vote:
         """A second vote of the same round, or the same with another time."""

@@ -47,13 +47,15 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     plan: Plan
     powers: tuple[int, ...]
     liars: frozenset[int]
-    skews_ms: tuple[int, ...]
+    habits: tuple[Habits, ...]
     weather: Weather
     chaos_ms: int
     crashes: int
     """Orders to crash from outside."""
     breaking: tuple[int | None, ...]
     """Per node the storage operation at which it dies, counted from its first one; None for never."""
+    killed: tuple[bool, ...]
+    """Per node whether that crash is the process's alone; else power goes, and what was not synced."""
     islands: int
     """How often the network falls apart."""
 
@@ -76,7 +78,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
             ),
             powers=powers,
             liars=_liars(random, powers),
-            skews_ms=_skews(random, nodes),
+            habits=_habits(random, nodes),
             weather=FAIR
             if calm
             else Weather(
@@ -88,6 +90,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
             chaos_ms=random.randrange(3_000, 15_000),
             crashes=0 if calm else random.choice((0, 1, 2, 4)),
             breaking=tuple(random.randrange(60) if random.randrange(100) < 40 else None for _ in range(nodes)),
+            killed=tuple(random.randrange(3) == 0 for _ in range(nodes)),
             islands=0 if calm else random.choice((0, 0, 1, 2)),
         )
 
@@ -103,12 +106,19 @@ def _liars(random: Random, powers: tuple[int, ...]) -> frozenset[int]:
     return frozenset(chosen)
 
 
-def _skews(random: Random, nodes: int) -> tuple[int, ...]:
-    """Clocks within 40 ms of each other; sometimes one is 5 s off."""
-    skews = [random.randrange(-20, 21) for _ in range(nodes)]
-    if random.randrange(100) < 40:
-        skews[random.randrange(nodes)] = random.choice((-5_000, 5_000))
-    return tuple(skews)
+def _habits(random: Random, nodes: int) -> tuple[Habits, ...]:
+    """Settings that differ; clocks within 40 ms of each other, sometimes one is 5 s off."""
+    wrong = random.randrange(nodes) if random.randrange(100) < 40 else None
+    return tuple(
+        Habits(
+            recheck_own=random.randrange(4) == 0,
+            skew_ms=random.choice((-5_000, 5_000)) if index == wrong else random.randrange(-20, 21),
+            segment_bytes_max=random.choice((4_000, 20_000, 10**6)),
+            bytes_max=random.choice((4_000, 2**20, 2**24)),
+            with_senders=random.randrange(2) == 0,
+        )
+        for index in range(nodes)
+    )
 
 
 class Cluster:
@@ -151,7 +161,13 @@ class Cluster:
         self.invariants = Invariants(self)
         self.members = self._members()
         self.adversaries = {
-            index: Adversary(self.random, all_forgers(), self.invariants.expect, self.signed)
+            index: Adversary(
+                self.random,
+                all_forgers(),
+                self.invariants.expect,
+                self.signed,
+                [self.members[liar].address for liar in sorted(self.scenario.liars)],
+            )
             for index in self.scenario.liars
         }
         self._followed = 0
@@ -175,13 +191,7 @@ class Cluster:
         )
         members: list[Member] = []
         for index, key in enumerate(keys):
-            habits = Habits(
-                recheck_own=self.random.randrange(4) == 0,
-                skew_ms=self.scenario.skews_ms[index],
-                segment_bytes_max=self.random.choice((4_000, 20_000, 10**6)),
-                bytes_max=self.random.choice((4_000, 2**20, 2**24)),
-                with_senders=self.random.randrange(2) == 0,
-            )
+            habits = self.scenario.habits[index]
             root = Path(self._directory.name) / str(index)
             root.mkdir()
             members.append(
@@ -247,9 +257,9 @@ class Cluster:
 
     def _plan_chaos(self) -> None:
         scenario, random = self.scenario, self.random
-        for member, operation in zip(self.members, scenario.breaking, strict=True):
+        for member, operation, killed in zip(self.members, scenario.breaking, scenario.killed, strict=True):
             member.disk.dies_at = operation
-            member.disk.loses_power = random.randrange(3) > 0
+            member.disk.loses_power = not killed
         for _ in range(scenario.crashes):
             victim = random.choice(self.members)
             self.agenda.after(random.randrange(scenario.chaos_ms), lambda victim=victim: self._kill(victim))  # type: ignore[misc]
@@ -355,9 +365,9 @@ class Cluster:
             self._followed = decided.block.height
             self._note(
                 f"height {self._followed} decided in round {decided.commit.round}: "
-                f"block 0x{decided.block.id.hex()[:8]}, slot {effect.slot}.{effect.sub_index}, {effect.transactions} transactions, "
-                f"{len(effect.bundles)} bundles, {len(decided.block.evidence)} caught, "
-                f"app 0x{effect.app_hash.hex()[:12]}"
+                f"block 0x{decided.block.id.hex()[:8]}, slot {effect.slot}.{effect.sub_index}, "
+                f"{effect.transactions} transactions, {len(effect.bundles)} bundles, "
+                f"{len(decided.block.evidence)} caught, app 0x{effect.app_hash.hex()[:12]}"
             )
             self.workload.on_decided(effect, member.running)
             self.bundles.on_decided(effect)
