@@ -56,10 +56,7 @@ type signed struct {
 // process that was killed and started again does.
 func signerOrders(line []byte) (any, error) {
 	var asked struct {
-		Orders []struct {
-			message
-			Reload bool `json:"reload"`
-		} `json:"orders"`
+		Orders []message `json:"orders"`
 	}
 	if err := cmtjson.Unmarshal(line, &asked); err != nil {
 		return nil, err
@@ -68,11 +65,11 @@ func signerOrders(line []byte) (any, error) {
 		return nil, errors.New("signer_open comes first")
 	}
 	results := make([]signed, 0, len(asked.Orders))
-	for _, order := range asked.Orders {
-		if order.Reload {
+	for at := range asked.Orders {
+		if asked.Orders[at].Reload {
 			signer = privval.LoadFilePV(keyFile, stateFile)
 		}
-		results = append(results, obey(&order.message))
+		results = append(results, obey(&asked.Orders[at]))
 	}
 	return results, nil
 }

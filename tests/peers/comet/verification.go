@@ -67,6 +67,7 @@ type message struct {
 	PolRound  int32         `json:"pol_round"`
 	BlockID   types.BlockID `json:"block_id"`
 	Timestamp time.Time     `json:"timestamp"`
+	Reload    bool          `json:"reload"`
 }
 
 func (asked *message) vote() *cmtproto.Vote {
