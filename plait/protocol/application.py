@@ -75,21 +75,7 @@ class Application:
         Raises:
             InvariantBroken: `state_mismatch` when a rollup's head is not the ledger's, or the app hash is missing.
         """
-        if app_hash is None and ledger.height != 0:
-            raise InvariantBroken(
-                "an app hash is needed to start above genesis", code="state_mismatch", height=ledger.height
-            )
-        if not set(ledger.rollup_ids) <= set(rollups):
-            raise InvariantBroken("a rollup of the ledger is missing", code="state_mismatch", height=ledger.height)
-        for record in ledger.rollups:
-            head = rollups[record.rollup_id].head
-            if (head.number, head.hash) != (record.head_number, record.head_hash):
-                raise InvariantBroken(
-                    f"rollup {record.rollup_id} stands at block {head.number} 0x{head.hash.hex()}, "
-                    f"the ledger at {record.head_number} 0x{record.head_hash.hex()}",
-                    code="state_mismatch",
-                    rollup_id=record.rollup_id,
-                )
+        _require_state(ledger, rollups, app_hash)
         start = app_hash if app_hash is not None else genesis_app_hash(ledger_root(ledger))
         self._base = Base(ledger, start)
         self._rollups = {rollup_id: rollups[rollup_id] for rollup_id in ledger.rollup_ids}
@@ -221,6 +207,19 @@ class Application:
         self._forget()
         return Committed(height=executed.ledger.height, app_hash=self._base.app_hash, retain_height=Height(0))
 
+    def replace(self, ledger: LedgerState, rollups: Mapping[RollupId, Rollup], app_hash: Hash32) -> None:
+        """Goes on from another committed state of the same network, taken over between two heights.
+
+        Raises:
+            InvariantBroken: `state_mismatch` as at the start.
+        """
+        _require_state(ledger, rollups, app_hash)
+        self._base = Base(ledger, app_hash)
+        self._rollups = {rollup_id: rollups[rollup_id] for rollup_id in ledger.rollup_ids}
+        self._joining = {}
+        self._prepare_joins()
+        self._forget()
+
     # ------------------------------------------------------------ inside
     def _prepare_joins(self) -> None:
         """Makes the rollups that are registered and have not joined yet; forgets those whose registration ended."""
@@ -304,3 +303,21 @@ class Application:
 def _same_question(executed: Executed, request: ProcessRequest | FinalizeRequest) -> bool:
     asked = (request.height, request.time_ms, request.agreed)
     return (executed.header.height, executed.header.time_ms, executed.effect.agreed) == asked
+
+
+def _require_state(ledger: LedgerState, rollups: Mapping[RollupId, Rollup], app_hash: Hash32 | None) -> None:
+    if app_hash is None and ledger.height != 0:
+        raise InvariantBroken(
+            "an app hash is needed to start above genesis", code="state_mismatch", height=ledger.height
+        )
+    if not set(ledger.rollup_ids) <= set(rollups):
+        raise InvariantBroken("a rollup of the ledger is missing", code="state_mismatch", height=ledger.height)
+    for record in ledger.rollups:
+        head = rollups[record.rollup_id].head
+        if (head.number, head.hash) != (record.head_number, record.head_hash):
+            raise InvariantBroken(
+                f"rollup {record.rollup_id} stands at block {head.number} 0x{head.hash.hex()}, "
+                f"the ledger at {record.head_number} 0x{record.head_hash.hex()}",
+                code="state_mismatch",
+                rollup_id=record.rollup_id,
+            )
