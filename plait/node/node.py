@@ -24,10 +24,12 @@ import msgspec
 
 from plait import __version__
 from plait.engines.cometbft.engine import CometEngine, Intake
+from plait.engines.cometbft.rpc_client import CometRpc
 from plait.engines.decision import Decision
 from plait.engines.solo import SoloEngine
 from plait.errors import ConfigurationError
 from plait.execution.messages import interop_sets
+from plait.ledger.economy import Economy
 from plait.limits import SNAPSHOT_EVERY_HEIGHTS
 from plait.mempool import BundlePool, Pool
 from plait.native import NativeError, Rollup
@@ -108,6 +110,8 @@ class Node:
             self.pool.add_rollup(native, record.parameters)
             self.bundles.add_rollup(native, record.parameters)
         self.clock = NodeClock(not_before_ms=restored.application.info().time_ms)
+        self.comet = CometRpc(f"http://127.0.0.1:{config.comet_rpc_port}") if config.engine == "cometbft" else None
+        """CometBFT's own RPC; None where one process orders."""
         self.intake: Intake | None = None
         """Takes what CometBFT's pool spreads."""
         self.engine: Engine = self._solo() if config.engine == "solo" else self._comet(stored)
@@ -168,6 +172,8 @@ class Node:
             await asyncio.to_thread(node._write_snapshot)
         finally:
             if node is not None:
+                if node.comet is not None:
+                    await node.comet.close()
                 node._close()
             stored.log.close()
             if stored.directory is not None:
@@ -186,6 +192,11 @@ class Node:
     def info(self) -> ApplicationInfo:
         """Where the committed state stands."""
         return self._application.info()
+
+    @property
+    def economy(self) -> Economy:
+        """Accounts, stake, governance and registry, as committed."""
+        return self._application.ledger.economy
 
     def health(self) -> Health:
         """Whether the node makes progress and is ready for traffic."""

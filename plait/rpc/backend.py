@@ -4,12 +4,13 @@ Level 7.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
 
 from plait.execution.messages import InteropSets
 from plait.execution.relaying import Relayer
+from plait.ledger.economy import Economy
 from plait.mempool import BundlePool, Pool
 from plait.native import Rollup
 from plait.node.message_book import MessageBook
@@ -142,6 +143,18 @@ class Health(Protocol):
         ...
 
 
+class Comet(Protocol):
+    """CometBFT's own RPC, as far as light clients need it."""
+
+    async def commit(self, height: int | None = None) -> dict[str, Any]:
+        """Header and commit of a height, the newest for None."""
+        ...
+
+    async def validators(self, height: int | None = None, page: int = 1, per_page: int = 100) -> dict[str, Any]:
+        """A page of the validator set of a height."""
+        ...
+
+
 class Backend(Protocol):
     """A node as the server sees it. All methods belong to the event loop's thread."""
 
@@ -188,6 +201,16 @@ class Backend(Protocol):
     @property
     def log(self) -> Log:
         """The decided log."""
+        ...
+
+    @property
+    def comet(self) -> Comet | None:
+        """CometBFT's own RPC; None where one process orders."""
+        ...
+
+    @property
+    def economy(self) -> Economy:
+        """Accounts, stake, governance and registry, as committed."""
         ...
 
     @property
