@@ -32,6 +32,7 @@ from plait.codec.batch import (
     batch_hash_of,
     decode_batch,
 )
+from plait.engines.cometbft.rpc_client import CometRpc, CometRpcError
 from plait.errors import ActionRefused, BundleRefused, CodecError, PlaitError, TransactionRefused
 from plait.execution.bundles import DecodedBundle
 from plait.limits import (
@@ -57,8 +58,23 @@ _PART_RECOVERED_MAX = 64
 """The same of bundles and actions, whose cost is larger."""
 _ENDED = frozenset({"bundle_cancelled", "bundle_replaced"})
 """How a bundle ends that its sender ended: it does not come back."""
+_IN_CACHE = "already exists in cache"
+"""CometBFT's words for an entry of its pool."""
 Send = Callable[[bytes], Awaitable[None]]
 """Hands a batch to the local CometBFT (broadcast_tx_async). Raises PlaitError or OSError when it does not take it."""
+
+
+def send_through(comet: CometRpc) -> Send:
+    """Sending to the local CometBFT by its RPC."""
+
+    async def send(data: bytes) -> None:
+        try:
+            await comet.broadcast_tx_async(data)
+        except CometRpcError as error:
+            if _IN_CACHE not in error.message:  # an answer that was lost, and sending again: it is there
+                raise
+
+    return send
 
 
 class BatchCode(IntEnum):
