@@ -392,8 +392,9 @@ ACTION_RECOVERIES_KEPT: Final = 2_048
 """Actions whose signer is remembered: admission, prepare, process and finalize ask for the same one; 32 MiB at most."""
 ACTION_HISTORY_MAX: Final = 20_000
 """Remembered ends of actions."""
-ACTION_TYPED_DATA_BYTES_MAX: Final = 64 * 1024
-"""JSON of an action's fields in one request."""
+LEADERS_AHEAD_DEFAULT: Final = 8
+LEADERS_AHEAD_MAX: Final = 256
+"""Heights of one plait_getLeader answer; beyond it a change of the set is likely anyway."""
 
 # ---------------------------------------------------------------- local network of processes
 TESTNET_NODES_MAX: Final = 16

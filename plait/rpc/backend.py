@@ -12,6 +12,7 @@ from plait.execution.messages import InteropSets
 from plait.execution.relaying import Relayer
 from plait.ledger.economy import Economy
 from plait.mempool import BundlePool, Pool
+from plait.mempool.actions import ActionPool
 from plait.native import Rollup
 from plait.node.message_book import MessageBook
 from plait.protocol.effects import SubBlockDecided
@@ -196,6 +197,11 @@ class Backend(Protocol):
     @property
     def bundles(self) -> BundlePool:
         """The bundles that are not decided yet, and what became of others."""
+        ...
+
+    @property
+    def actions(self) -> ActionPool:
+        """The ledger actions that are not decided yet, and what became of others."""
         ...
 
     @property
