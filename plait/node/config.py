@@ -17,7 +17,12 @@ from plait.errors import ConfigurationError
 from plait.interop.messages import CROSS_L2_INBOX
 from plait.ledger.parameters import PARAMETER_TABLE, LedgerParameters
 from plait.ledger.state import check_interop_sets
-from plait.limits import ROLLUPS_MAX, SNAPSHOT_EVERY_TRANSACTIONS
+from plait.limits import (
+    LOG_KEEP_HEIGHTS_MIN,
+    NETWORK_SNAPSHOT_EVERY_HEIGHTS,
+    ROLLUPS_MAX,
+    SNAPSHOT_EVERY_TRANSACTIONS,
+)
 from plait.node.logging import LogFormat, LogLevel
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS, DEVELOPMENT_RELAYER
 from plait.rollups.embedded.genesis import (
@@ -75,6 +80,14 @@ class RollupConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     blob_base_fee_scalar: int = 810_949
     interop_set: int = 1
     """Rollups with the same number execute each other's messages; 0: none, and a genesis without the predeploys."""
+    owner: str = ""
+    """0x hex of the account that may change the rollup's parameters and let it leave; empty: nobody."""
+
+    def owner_address(self) -> Address | None:
+        """20 bytes, or None for nobody. Raises ConfigurationError (`address_malformed`)."""
+        if not self.owner:
+            return None
+        return Address(_hex(self.owner, 20, f"owner of rollup {self.chain_id}", "address_malformed"))
 
     def parameters(self, genesis_hash: Hash32) -> RollupParameters:
         """As the ledger registers it."""
@@ -181,6 +194,7 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                 )
             seen.add(rollup.chain_id)
             rollup.parameters(Hash32(bytes(32))).check(parameters)
+            rollup.owner_address()
         check_interop_sets(rollup.parameters(Hash32(bytes(32))) for rollup in self.rollups)
         self._check_stake()
 
@@ -256,6 +270,12 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     snapshots: bool = True
     snapshot_every_transactions: int = SNAPSHOT_EVERY_TRANSACTIONS
     """A snapshot is written after this many transactions, and after SNAPSHOT_EVERY_HEIGHTS heights in any case."""
+    network_snapshot_every_heights: int | None = None
+    """At multiples of it a snapshot for other nodes is written; 0: none. None: NETWORK_SNAPSHOT_EVERY_HEIGHTS with
+    CometBFT, none in a node that decides alone."""
+    keep_heights: int | None = None
+    """How many heights of the decided log, and of CometBFT's blocks, are kept at least; None: all. What a snapshot
+    needs stays in any case."""
     engine: EngineName = "solo"
     """`cometbft` agrees with other nodes; `solo` decides alone."""
     name: str = "node"
@@ -274,13 +294,30 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     trace_dir: Path | None = None
     """Where every request of CometBFT is noted, for examinations; None for nowhere."""
 
+    def network_snapshot_interval(self) -> int:
+        """Heights between two snapshots for other nodes; 0 for none."""
+        if self.network_snapshot_every_heights is not None:
+            return self.network_snapshot_every_heights
+        return NETWORK_SNAPSHOT_EVERY_HEIGHTS if self.engine == "cometbft" else 0
+
     def check(self) -> None:
-        """Raises ConfigurationError (`port_out_of_range`, `peer_malformed`, `snapshot_interval`,
+        """Raises ConfigurationError (`port_out_of_range`, `peer_malformed`, `snapshot_interval`, `keep_heights`,
         `data_directory_missing`)."""
         if self.snapshot_every_transactions < 1:
             raise ConfigurationError(
                 f"A snapshot after {self.snapshot_every_transactions} transactions is not possible; 1 is the least.",
                 code="snapshot_interval",
+            )
+        if (self.network_snapshot_every_heights or 0) < 0:
+            raise ConfigurationError(
+                f"A snapshot for other nodes every {self.network_snapshot_every_heights} heights is not possible; 0 "
+                "writes none.",
+                code="snapshot_interval",
+            )
+        if self.keep_heights is not None and self.keep_heights < LOG_KEEP_HEIGHTS_MIN:
+            raise ConfigurationError(
+                f"keep_heights is {self.keep_heights}; a node keeps {LOG_KEEP_HEIGHTS_MIN} heights at least.",
+                code="keep_heights",
             )
         if self.engine == "cometbft" and self.data_dir is None:
             raise ConfigurationError("A node of a network keeps its data on disk.", code="data_directory_missing")

@@ -23,16 +23,18 @@ from pathlib import Path
 import msgspec
 
 from plait import __version__
-from plait.engines.cometbft.engine import CometEngine, Intake
+from plait.engines.cometbft.engine import CometEngine
 from plait.engines.cometbft.rpc_client import CometRpc
 from plait.engines.decision import Decision
 from plait.engines.solo import SoloEngine
 from plait.errors import ConfigurationError
 from plait.execution.messages import interop_sets
+from plait.ledger.accounts_view import EconomyAccounts
 from plait.ledger.economy import Economy
-from plait.limits import SNAPSHOT_EVERY_HEIGHTS
+from plait.ledger.state import LedgerState
 from plait.mempool import BundlePool, Pool
-from plait.native import NativeError, Rollup
+from plait.mempool.actions import ActionPool
+from plait.native import NativeError, Rollup, recovery_statistics
 from plait.node.block_store import explained
 from plait.node.block_store import remove as remove_store
 from plait.node.bus import EffectBus
@@ -40,14 +42,21 @@ from plait.node.clock import NodeClock
 from plait.node.config import NetworkConfig, NodeConfig, decode_network, embedded_genesis, fingerprint
 from plait.node.engine import Engine, comet_genesis, prepare_comet
 from plait.node.health import Health, health_of
+from plait.node.install import discard_unfinished
 from plait.node.logging import get_logger
 from plait.node.lost_log import require_log, require_no_later_snapshot
 from plait.node.message_book import MessageBook
 from plait.node.metrics import Metrics
 from plait.node.relayer import relayer_of
-from plait.node.restore import Restored, restore, source_of, write_snapshot
+from plait.node.restore import Restored, genesis_of, restore, source_of
+from plait.node.snapshot_keeper import SnapshotKeeper
+from plait.node.spread import Pools, Spreader, send_through
+from plait.node.state_sync import Home, SnapshotService
+from plait.node.take_over import Taken
+from plait.protocol.grid import slot_at
 from plait.protocol.requests import ApplicationInfo
 from plait.storage import NETWORK_FILE, DataDirectory, DecidedLog, Files, MemoryLog, Snapshots
+from plait.storage.network_snapshots import NetworkSnapshots
 from plait.types import NetworkParameters, RollupId, RollupParameters
 
 SWITCH_INTERVAL_S = 0.0005
@@ -74,6 +83,8 @@ class Stored(msgspec.Struct, frozen=True, kw_only=True):
     genesis: Mapping[RollupId, bytes]
     log: DecidedLog | MemoryLog
     snapshots: Snapshots | None
+    network_snapshots: NetworkSnapshots | None = None
+    files: Files = msgspec.field(default_factory=Files)
 
 
 class Node:
@@ -95,6 +106,9 @@ class Node:
         self.pool = Pool()
         self.bundles = BundlePool()
         self.messages = MessageBook()
+        self.actions = ActionPool(
+            self.parameters.network_id, lambda: EconomyAccounts(restored.application.ledger.economy)
+        )
         self.relayer = relayer_of(config, stored.network)
         self.interop_sets = interop_sets(
             [record.parameters for record in restored.application.ledger.rollups],
@@ -102,7 +116,6 @@ class Node:
             self.parameters.slot_ms,
         )
         self._application = restored.application
-        self._snapshots = stored.snapshots
         self.rollups: dict[RollupId, RollupHandle] = {}
         for record in restored.application.ledger.rollups:
             native = restored.application.rollups[record.rollup_id]
@@ -112,14 +125,13 @@ class Node:
         self.clock = NodeClock(not_before_ms=restored.application.info().time_ms)
         self.comet = CometRpc(f"http://127.0.0.1:{config.comet_rpc_port}") if config.engine == "cometbft" else None
         """CometBFT's own RPC; None where one process orders."""
-        self.intake: Intake | None = None
-        """Takes what CometBFT's pool spreads."""
-        self.engine: Engine = self._solo() if config.engine == "solo" else self._comet(stored)
+        self.spreader = None if self.comet is None else self._spreader(self.comet)
+        """Sends what clients hand in here to the other nodes; its intake takes what they send."""
         self._logger = get_logger("node")
         self._stopping = asyncio.Event()
-        self._snapshot_due = asyncio.Event()
-        self._since_snapshot_heights = restored.replayed_heights
-        self._since_snapshot_transactions = restored.replayed_transactions
+        self._keeper = self._snapshot_keeper(stored)
+        self.engine: Engine = self._solo() if config.engine == "solo" else self._comet(stored)
+        self._loop = asyncio.get_running_loop()
         self._add_statistics()
 
     # ------------------------------------------------------------ lifecycle
@@ -158,18 +170,23 @@ class Node:
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(node.engine.run(), name="engine")
-                    snapshots = group.create_task(node._write_snapshots(), name="snapshots")
+                    snapshots = group.create_task(node._keeper.run(), name="snapshots")
+                    spreading = None
+                    if node.spreader is not None:
+                        spreading = group.create_task(node.spreader.run(), name="spreader")
                     try:
                         yield node
                     finally:
                         node.stop()
                         snapshots.cancel()
+                        if spreading is not None:
+                            spreading.cancel()
             except BaseExceptionGroup as failed:
                 # One failure is raised as it is; only several at once stay a group.
                 if len(failed.exceptions) > 1:
                     raise
                 raise _explained(failed.exceptions[0], stored) from None
-            await asyncio.to_thread(node._write_snapshot)
+            await asyncio.to_thread(node._keeper.close)
         finally:
             if node is not None:
                 if node.comet is not None:
@@ -221,6 +238,7 @@ class Node:
             failed=self.bundles.on_failed,
             relayer=self.relayer,
             relays=self.messages.offer,
+            actions=self.actions.candidates,
         )
 
     def _comet(self, stored: Stored) -> CometEngine:
@@ -240,9 +258,21 @@ class Node:
             failed=self.bundles.on_failed,
             relayer=self.relayer,
             relays=self.messages.offer,
-            intake=self.intake,
+            actions=self.actions.candidates,
+            intake=None if self.spreader is None else self.spreader.intake,
+            snapshots=self._keeper.service,
             trace_dir=self.config.trace_dir,
         )
+
+    def _spreader(self, comet: CometRpc) -> Spreader:
+        spreader = Spreader(
+            Pools(self.pool, self.bundles, self.actions),
+            send_through(comet),
+            now_ms=self.clock.now_ms,
+            slot=lambda: slot_at(self.parameters, self.clock.now_ms()),
+        )
+        spreader.on_decided(self.info().height)
+        return spreader
 
     def _publish(self, decision: Decision) -> None:
         effect = decision.effect
@@ -251,38 +281,67 @@ class Node:
         self.pool.on_decided(effect)
         self.bundles.on_decided(effect)
         self.messages.on_decided(effect, decision.relays_refused)
+        self.actions.drop((failed.hash, failed.code, failed.sentence) for failed in decision.actions_failed)
+        self.actions.on_decided((action.hash for action in effect.actions), effect.height, effect.time_ms)
+        if self.spreader is not None:
+            self.spreader.on_decided(effect.height)
         self.bus.publish(effect)
         self.metrics.decided(decision)
-        self._since_snapshot_heights += 1
-        self._since_snapshot_transactions += effect.transactions
-        if (
-            self._since_snapshot_heights >= SNAPSHOT_EVERY_HEIGHTS
-            or self._since_snapshot_transactions >= self.config.snapshot_every_transactions
-        ):
-            self._snapshot_due.set()
+        self._keeper.on_decided(effect)
 
-    async def _write_snapshots(self) -> None:
-        while True:
-            await self._snapshot_due.wait()
-            self._snapshot_due.clear()
-            if self._stopping.is_set():
-                return  # the stop writes one itself, and the engine's thread may be gone
-            await self.engine.between_heights(self._write_snapshot)
+    def _snapshot_keeper(self, stored: Stored) -> SnapshotKeeper:
+        service: SnapshotService | None = None
+        if stored.directory is not None and stored.snapshots is not None and stored.network_snapshots is not None:
+            assert isinstance(stored.log, DecidedLog), "a log on disk goes with a directory"
+            source = source_of(stored.network)
+            service = SnapshotService(
+                self._application,
+                Home(
+                    directory=stored.directory,
+                    network=fingerprint(stored.network, stored.genesis),
+                    log=stored.log,
+                    snapshots=stored.snapshots,
+                    network_snapshots=stored.network_snapshots,
+                    store=self.restored.store,
+                    genesis_of=lambda ledger: genesis_of(ledger, stored.genesis, source),
+                    source=source,
+                    files=stored.files,
+                ),
+                every_heights=self.config.network_snapshot_interval(),
+                keep_heights=self.config.keep_heights,
+                on_restored=self._on_restored,
+                logger=get_logger("snapshots"),
+            )
+        return SnapshotKeeper(
+            self._application,
+            config=self.config,
+            log=stored.log,
+            store=self.restored.store,
+            snapshots=stored.snapshots,
+            service=service,
+            metrics=self.metrics,
+            logger=self._logger,
+            since_heights=self.restored.replayed_heights,
+            since_transactions=self.restored.replayed_transactions,
+        )
+
+    def _on_restored(self, taken: Taken) -> None:
+        """In the engine's thread: the state moved to a snapshot's."""
+        self._loop.call_soon_threadsafe(self._follow_registry, taken.ledger)
+
+    def _follow_registry(self, ledger: LedgerState) -> None:
+        """Rollups that joined, or whose parameters changed, since this node last looked."""
+        for record in ledger.rollups:
+            held = self.rollups.get(record.rollup_id)
+            native = self._application.rollups[record.rollup_id]
+            if held is None:
+                self.pool.add_rollup(native, record.parameters)
+                self.bundles.add_rollup(native, record.parameters)
+            self.rollups[record.rollup_id] = RollupHandle(record.rollup_id, native, record.parameters)
 
     def _write_snapshot(self) -> None:
-        if self._snapshots is None or not self.config.snapshots or not self._since_snapshot_heights:
-            return
-        started = time.perf_counter()
-        self._since_snapshot_heights = self._since_snapshot_transactions = 0
-        try:
-            snapshot = write_snapshot(self._application, self.restored.store, self._snapshots)
-        except (OSError, NativeError) as error:
-            # The log alone rebuilds everything: a snapshot that fails costs time at the next start, nothing else.
-            self._logger.warning("snapshot_failed", reason=str(error))
-            return
-        seconds = time.perf_counter() - started
-        self.metrics.snapshot_written(seconds)
-        self._logger.info("snapshot_written", height=snapshot.height, seconds=round(seconds, 3))
+        """Writes the node's own snapshot now. Between heights."""
+        self._keeper.write_now()
 
     def _close(self) -> None:
         self.bus.close()
@@ -316,7 +375,12 @@ class Node:
         add("store", self.restored.store.statistics)
         add("pool", self._pool_numbers)
         add("bundles", self.bundles.statistics)
+        add("snapshots", self._keeper.statistics)
         add("messages", self.messages.statistics)
+        add("actions", lambda: {"actions": len(self.actions), "decided": self.actions.decided_count})
+        if self.spreader is not None:
+            add("spread", self.spreader.statistics)
+        add("recovery", recovery_statistics)
         add("clock", lambda: {"lead_ms": self.clock.lead_ms()})
 
     def _pool_numbers(self) -> dict[str, int]:
@@ -366,6 +430,8 @@ def open_storage(
         )
     directory = DataDirectory(config.data_dir)
     try:
+        if discard_unfinished(directory, disk):
+            get_logger("node").warning("restore_discarded", path=str(directory.path))
         require_log(directory)
         found, found_genesis = _network_of(directory, network, genesis, disk)
         name = fingerprint(found, found_genesis)
@@ -375,6 +441,8 @@ def open_storage(
             genesis=found_genesis,
             log=DecidedLog(directory.log, name, files=disk),
             snapshots=Snapshots(directory.snapshots, name, files=disk),
+            network_snapshots=NetworkSnapshots(directory.network_snapshots, name, files=disk),
+            files=disk,
         )
     except BaseException:
         directory.close()
@@ -434,10 +502,13 @@ def reset(path: Path) -> None:
     with DataDirectory(path) as directory:
         # What the log led to goes before the log: an interruption must not look like a log that was lost.
         shutil.rmtree(directory.snapshots, ignore_errors=True)
+        shutil.rmtree(directory.network_snapshots, ignore_errors=True)
+        shutil.rmtree(directory.restore, ignore_errors=True)
         remove_store(directory.store)
         directory.network.unlink(missing_ok=True)
         shutil.rmtree(directory.genesis, ignore_errors=True)
         shutil.rmtree(directory.log, ignore_errors=True)
+        directory.restoring.unlink(missing_ok=True)
 
 
 def _restore(config: NodeConfig, stored: Stored) -> Restored:
@@ -450,6 +521,7 @@ def _restore(config: NodeConfig, stored: Stored) -> Restored:
         source_of(stored.network),
         stored.log,
         snapshots=stored.snapshots if config.snapshots else None,
+        network_snapshots=stored.network_snapshots,
         store_path=None if stored.directory is None else stored.directory.store,
         recheck_own=config.recheck_own,
         progress=lambda height: logger.debug("replayed", height=height),

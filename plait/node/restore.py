@@ -1,6 +1,10 @@
 """The state a node starts with: the newest good snapshot plus the rest of the decided log, or the whole log from
 genesis.
 
+A log that does not begin at height 1 (the node started from another one's snapshot, or old segments were removed) has
+no genesis to replay from. Where the node's own snapshots do not help, because one is damaged or the block store was set
+aside, a network snapshot does: it brings blocks and state, checked like a stranger's. With neither the start ends.
+
 Replay drives the same `Application` as live operation (finalize and commit) with the senders the log kept, and
 compares the
 app hash of every height with the log's. A difference is a broken invariant: the node does not start.
@@ -13,25 +17,29 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
 from plait.errors import InvariantBroken, PlaitError
-from plait.ledger.encoding import decode_ledger, encode_ledger
+from plait.ledger.encoding import decode_ledger
 from plait.ledger.rollup_records import rollup_key
-from plait.ledger.state import LedgerState, genesis_state
+from plait.ledger.state import LedgerState
 from plait.native import NativeError, Rollup, Store
 from plait.node.block_store import DAMAGE_CODES, explained, is_damage, open_store, set_aside
 from plait.node.config import NetworkConfig
+from plait.node.genesis import genesis_ledger
+from plait.node.install import LEDGER_PART, rollup_part, write_own
 from plait.node.lost_log import require_no_later_block
+from plait.node.network_snapshot import FrozenState, spans_of
+from plait.node.take_over import Taken, check_head, check_parts, read_head, take_over
 from plait.protocol.application import Application
 from plait.protocol.registry import RollupSource
 from plait.protocol.requests import FinalizeRequest
 from plait.rollups.embedded.source import EmbeddedSource
 from plait.storage import DecidedLog, DecidedRecord, MemoryLog, Snapshot, Snapshots
+from plait.storage.network_snapshots import NetworkSnapshot, NetworkSnapshots
 from plait.types import Hash32, Height, RollupId
-
-LEDGER_PART = "ledger"
 
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,11 +54,6 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     skipped: tuple[str, ...]
     """Why snapshots were not used, one sentence each."""
-
-
-def rollup_part(rollup_id: RollupId) -> str:
-    """Name of a rollup's file within a snapshot."""
-    return f"rollup-{rollup_id}"
 
 
 def source_of(network: NetworkConfig) -> RollupSource:
@@ -70,10 +73,7 @@ def at_genesis(
 ) -> Application:
     """The application before the first height."""
     rollups = {rollup_id: Rollup.from_genesis(data, store) for rollup_id, data in sorted(genesis.items())}
-    ledger = genesis_state(
-        network.parameters(),
-        tuple(rollup.parameters(Hash32(rollups[RollupId(rollup.chain_id)].genesis_hash)) for rollup in network.rollups),
-    )
+    ledger = genesis_ledger(network, {i: Hash32(rollup.genesis_hash) for i, rollup in rollups.items()})
     return Application(ledger, rollups, source, recheck_own=recheck_own, store=store)
 
 
@@ -85,6 +85,7 @@ def restore(
     *,
     snapshots: Snapshots | None,
     store_path: Path | None,
+    network_snapshots: NetworkSnapshots | None = None,
     recheck_own: bool = False,
     progress: Callable[[Height], None] = lambda _: None,
     on_damaged_store: Callable[[str], None] = lambda _: None,
@@ -92,18 +93,22 @@ def restore(
     """Brings an application to the log's height.
 
     Args:
-        snapshots: None to replay from genesis.
+        snapshots: the node's own; None to replay from where the log begins.
+        network_snapshots: the fallback of a log that does not begin at height 1.
         store_path: the native core's derived data; None keeps it in memory.
         progress: told now and then which height has been replayed.
         on_damaged_store: told the reason when the store was set aside and is rebuilt.
 
     Raises:
-        InvariantBroken: `replay_diverged`, `decided_proposal_invalid`, `log_damaged`, `log_behind_state`, `disk_full`.
+        InvariantBroken: `replay_diverged`, `decided_proposal_invalid`, `log_damaged`, `log_behind_state`, `disk_full`,
+            `history_missing` when the log's first state is not to be had.
         NativeError: the store is in use or cannot be opened for a reason that is not damage.
     """
 
+    inputs = _Inputs(network, genesis, source, log, network_snapshots, recheck_own, progress)
+
     def attempt(store: Store, usable: Snapshots | None) -> Restored:
-        return _restore_into(store, network, genesis, source, log, usable, recheck_own, progress)
+        return _restore_into(inputs, store, usable)
 
     if store_path is None:
         return attempt(Store.in_memory(), snapshots)
@@ -117,7 +122,7 @@ def restore(
             set_aside(store_path)
             on_damaged_store(str(error))
         rebuilt = open_store(store_path)
-        # No snapshot brings back the blocks below it: only a replay from genesis does.
+        # None of the node's own snapshots brings back the blocks below it: only a replay does, or a network snapshot.
         return _closing(rebuilt, store_path, lambda: attempt(rebuilt, None))
     except NativeError as error:
         raise explained(error, store_path) or error from error
@@ -135,33 +140,38 @@ def _closing(store: Store, path: Path, attempt: Callable[[], Restored]) -> Resto
     return restored
 
 
-def _restore_into(  # noqa: PLR0917 - a helper with one caller
-    store: Store,
-    network: NetworkConfig,
-    genesis: Mapping[RollupId, bytes],
-    source: RollupSource,
-    log: DecidedLog | MemoryLog,
-    snapshots: Snapshots | None,
-    recheck_own: bool,
-    progress: Callable[[Height], None],
-) -> Restored:
+class _Inputs(NamedTuple):
+    """What a start works with."""
+
+    network: NetworkConfig
+    genesis: Mapping[RollupId, bytes]
+    source: RollupSource
+    log: DecidedLog | MemoryLog
+    network_snapshots: NetworkSnapshots | None
+    recheck_own: bool
+    progress: Callable[[Height], None]
+
+
+def _restore_into(inputs: _Inputs, store: Store, snapshots: Snapshots | None) -> Restored:
     started = time.perf_counter()
     skipped: list[str] = []
     application: Application | None = None
     if snapshots is not None:
-        for snapshot in snapshots.good(log.height):
+        for snapshot in snapshots.good(inputs.log.height):
             try:
-                application = _from_snapshot(snapshot, genesis, source, log, store, recheck_own)
+                application = _from_snapshot(inputs, snapshot, store)
                 break
             except (NativeError, PlaitError, OSError) as error:
                 if isinstance(error, NativeError) and error.code in DAMAGE_CODES:
                     raise  # the store's fault, not the snapshot's
                 skipped.append(f"The snapshot of height {snapshot.height} is not used: {error}")
         skipped = [*snapshots.skipped, *skipped]
+    if application is None and inputs.log.base.height > 0:
+        application = _from_network_snapshots(inputs, store, skipped)
     if application is None:
-        application = at_genesis(network, genesis, source, store, recheck_own=recheck_own)
+        application = at_genesis(inputs.network, inputs.genesis, inputs.source, store, recheck_own=inputs.recheck_own)
     snapshot_height = application.info().height
-    transactions = replay(application, log, progress)
+    transactions = replay(application, inputs.log, inputs.progress)
     return Restored(
         application=application,
         store=store,
@@ -212,46 +222,90 @@ def require_same(record: DecidedRecord, app_hash: Hash32) -> None:
         )
 
 
-def write_snapshot(application: Application, store: Store, snapshots: Snapshots) -> Snapshot:
-    """Writes the committed state. Not to be called while a height is in progress. Raises OSError, NativeError."""
+def write_snapshot(state: FrozenState, store: Store, snapshots: Snapshots) -> Snapshot:
+    """Writes the node's own snapshot of a frozen state; the node may go on meanwhile. Raises OSError, NativeError."""
     store.sync()
-    ledger = application.ledger
-    parts: dict[str, Callable[[Path], None]] = {LEDGER_PART: _writer(ledger)}
-    for rollup_id, rollup in application.rollups.items():
-        parts[rollup_part(rollup_id)] = _native_writer(rollup)
-    return snapshots.write(ledger.height, application.app_hash, parts)
+    return write_own(state, snapshots)
 
 
-def _writer(ledger: LedgerState) -> Callable[[Path], None]:
-    def write(path: Path) -> None:
-        path.write_bytes(encode_ledger(ledger))
-
-    return write
-
-
-def _native_writer(rollup: Rollup) -> Callable[[Path], None]:
-    return lambda path: rollup.write_snapshot(str(path))
-
-
-def _from_snapshot(  # noqa: PLR0917 - a helper with one caller
-    snapshot: Snapshot,
-    genesis: Mapping[RollupId, bytes],
-    source: RollupSource,
-    log: DecidedLog | MemoryLog,
-    store: Store,
-    recheck_own: bool,
-) -> Application:
-    record = log.read(snapshot.height)
-    if record is None or record.app_hash != snapshot.app_hash:
-        raise InvariantBroken("its app hash is not the one in the decided log", code="snapshot_mismatch")
+def _from_snapshot(inputs: _Inputs, snapshot: Snapshot, store: Store) -> Application:
+    _require_agreed(inputs.log, snapshot.height, snapshot.app_hash)
     ledger = decode_ledger(snapshot.part(LEDGER_PART).read_bytes())
     rollups = {
         rollup_id: Rollup.from_snapshot(data, store, str(snapshot.part(rollup_part(rollup_id))))
-        for rollup_id, data in genesis_of(ledger, genesis, source).items()
+        for rollup_id, data in genesis_of(ledger, inputs.genesis, inputs.source).items()
     }
-    for rollup_id, rollup in rollups.items():
-        _require_blocks(rollup_id, rollup)
-    return Application(ledger, rollups, source, app_hash=snapshot.app_hash, recheck_own=recheck_own, store=store)
+    for record in ledger.rollups:
+        spans = spans_of(ledger.parameters, record) if inputs.log.base.height > 0 else []
+        _require_blocks(record.rollup_id, rollups[record.rollup_id], spans[-1].lowest if spans else 1)
+    return Application(
+        ledger, rollups, inputs.source, app_hash=snapshot.app_hash, recheck_own=inputs.recheck_own, store=store
+    )
+
+
+def _from_network_snapshots(inputs: _Inputs, store: Store, skipped: list[str]) -> Application:
+    """The state of the newest network snapshot that belongs to the log.
+
+    Raises:
+        InvariantBroken: `history_missing` when there is none.
+    """
+    log, snapshots = inputs.log, inputs.network_snapshots
+    for snapshot in () if snapshots is None else snapshots.held():
+        try:
+            taken = open_network_snapshot(snapshot, log, store, inputs.genesis, inputs.source)
+            return Application(
+                taken.ledger,
+                taken.rollups,
+                inputs.source,
+                app_hash=taken.app_hash,
+                recheck_own=inputs.recheck_own,
+                store=store,
+            )
+        except (NativeError, PlaitError, OSError) as error:
+            if isinstance(error, NativeError) and error.code in DAMAGE_CODES:
+                raise
+            skipped.append(f"The network snapshot of height {snapshot.height} is not used: {error}")
+    raise InvariantBroken(
+        f"The log begins at height {log.first_height}, and no snapshot of height {log.base.height} or above can be "
+        f"used{': ' + ' '.join(skipped) if skipped else '.'} Start anew from another node's snapshot with --reset.",
+        code="history_missing",
+        first_height=log.first_height,
+    )
+
+
+def open_network_snapshot(
+    snapshot: NetworkSnapshot,
+    log: DecidedLog | MemoryLog,
+    store: Store,
+    genesis: Mapping[RollupId, bytes],
+    source: RollupSource,
+) -> Taken:
+    """The state of a network snapshot on this disk, checked against the log and as a stranger's would be.
+
+    Raises:
+        InvariantBroken: `snapshot_mismatch` when it is not of a height that the log knows.
+        SnapshotRefused, NativeError, OSError: it is damaged, or the store fails.
+    """
+    app_hash = _agreed_at(log, snapshot.height)
+    if app_hash is None:
+        raise InvariantBroken("the log does not know its height", code="snapshot_mismatch")
+    ledger = check_head(read_head(snapshot.path), snapshot.height, app_hash)
+    check_parts(snapshot.manifest, ledger)
+    agreed = Taken(ledger, app_hash, {})
+    return take_over(snapshot.path, agreed, store, lambda of: genesis_of(of, genesis, source), source)
+
+
+def _agreed_at(log: DecidedLog | MemoryLog, height: Height) -> Hash32 | None:
+    """The app hash of a height: its record's, or the log's base."""
+    if height == log.base.height > 0:
+        return log.base.app_hash
+    record = log.read(height)
+    return None if record is None else record.app_hash
+
+
+def _require_agreed(log: DecidedLog | MemoryLog, height: Height, app_hash: Hash32) -> None:
+    if _agreed_at(log, height) != app_hash:
+        raise InvariantBroken("its app hash is not the one in the decided log", code="snapshot_mismatch")
 
 
 def genesis_of(ledger: LedgerState, genesis: Mapping[RollupId, bytes], source: RollupSource) -> dict[RollupId, bytes]:
@@ -267,13 +321,13 @@ def genesis_of(ledger: LedgerState, genesis: Mapping[RollupId, bytes], source: R
     return found
 
 
-def _require_blocks(rollup_id: RollupId, rollup: Rollup) -> None:
-    """Refuses a snapshot whose older blocks are not in the store: only a replay from genesis makes them again.
+def _require_blocks(rollup_id: RollupId, rollup: Rollup, lowest: int) -> None:
+    """Refuses a snapshot whose older blocks, from `lowest` on, are not in the store: only a replay makes them again.
 
     The store is synced before a snapshot is written, so it holds all of them, or it was deleted or replaced.
     """
     head = rollup.head.number
-    for number in (1, head - 1):
+    for number in (lowest, head - 1):
         if 1 <= number < head and rollup.raw_header(number) is None:
             raise InvariantBroken(
                 f"the store has no block {number} of rollup {rollup_id}; everything is replayed",

@@ -228,6 +228,10 @@ class SnapshotService:
         self._counts["taken_ms_last"] = round((time.perf_counter() - started) * 1_000)
         return snapshot
 
+    def oldest_height(self) -> Height | None:
+        """Height of the oldest snapshot that is offered."""
+        return self._home.network_snapshots.oldest_height()
+
     def retain_height(self, height: Height) -> int:
         """CometBFT's blocks below it are not needed; 0 keeps all.
 
@@ -235,7 +239,7 @@ class SnapshotService:
         """
         if self._keep_heights is None:
             return 0
-        oldest = self._home.network_snapshots.oldest_height()
+        oldest = self.oldest_height()
         return max(0, height - self._keep_heights if oldest is None else min(height - self._keep_heights, oldest))
 
     def statistics(self) -> SnapshotStatistics:

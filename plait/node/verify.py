@@ -20,9 +20,10 @@ from plait.errors import PlaitError
 from plait.ledger.encoding import encode_ledger
 from plait.native import NativeError, Rollup, Store
 from plait.node.block_store import is_damage, open_store
+from plait.node.install import LEDGER_PART, rollup_part
 from plait.node.lost_log import require_no_later_block, require_no_later_snapshot
 from plait.node.node import Stored
-from plait.node.restore import LEDGER_PART, at_genesis, rollup_part, source_of
+from plait.node.restore import at_genesis, source_of
 from plait.protocol.application import Application
 from plait.protocol.requests import FinalizeRequest, ProcessRequest, Refused
 from plait.storage import DecidedRecord, Snapshot

@@ -157,7 +157,7 @@ def test_unusable_networks_are_refused_with_a_code(network: MakeNetwork, change:
 async def test_snapshots_are_written_while_heights_go_on(
     network: MakeNetwork, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("plait.node.node.SNAPSHOT_EVERY_HEIGHTS", 2)
+    monkeypatch.setattr("plait.node.snapshot_keeper.SNAPSHOT_EVERY_HEIGHTS", 2)
     config = NodeConfig(data_dir=tmp_path)
     async with Node.start(network(), config) as node:
         await until(node, lambda: node.info().height >= 4)
