@@ -90,15 +90,16 @@ def _is_mature(draft: Draft, ctx: SubBlockContext, release: Release) -> bool:
 
 
 def _forget_validators(draft: Draft, ctx: SubBlockContext) -> None:
-    """Removes validators without shares, commission and open unbondings whose last fault is too old to be proved."""
+    """Removes validators without shares and unbondings whose last fault is too old to be proved; pays commission."""
     for operator, validator in list(draft.validators.items()):
         if _is_forgettable(draft, ctx, Address(operator), validator):
+            draft.credit(Address(operator), validator.commission)
             draft.validators.remove(operator)
             draft.keys.remove(consensus_address(validator.public_key))
 
 
 def _is_forgettable(draft: Draft, ctx: SubBlockContext, operator: Address, validator: Validator) -> bool:
-    if validator.shares or validator.power or validator.commission or validator.tombstoned:
+    if validator.shares or validator.power or validator.tombstoned:
         return False
     quiet_since = max(validator.created_height, validator.idle_height) + 2
     if ctx.height - quiet_since <= draft.parameters.evidence_age_heights:

@@ -62,13 +62,14 @@ def distribute(draft: Draft, ctx: SubBlockContext) -> tuple[int, int]:
 
 
 def _reward(draft: Draft, operator: Address, validator: Validator, amount: int) -> int:
-    """Gives one validator its part; returns how much of it was taken."""
+    """Gives one validator its part; returns how much of it was taken: what the index cannot express stays out."""
     epoch = draft.clock.epoch
     pending = validator.pending_shares if validator.pending_epoch == epoch else 0
     earning = validator.shares - pending
     commission = amount * validator.commission_ppm // PPM
-    rest = amount - commission if earning else 0
-    index = validator.index + (rest * INDEX_SCALE // earning if earning else 0)
+    raised = (amount - commission) * INDEX_SCALE // earning if earning else 0
+    rest = -(-raised * earning // INDEX_SCALE)
+    index = validator.index + raised
     after = replace(
         validator, index=index, rewards=validator.rewards + rest, commission=validator.commission + commission
     )

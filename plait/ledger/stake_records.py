@@ -24,7 +24,7 @@ from plait.limits import ACTION_NAME_BYTES_MAX, SUPPLY_MAX
 from plait.types import Address, ConsensusAddress
 
 PPM: Final = 1_000_000
-INDEX_SCALE: Final = 10**18
+INDEX_SCALE: Final = 10**36
 """Rewards per share are kept times this, rounded down."""
 INDEX_MAX: Final = 2**256 - 1
 _UINT64: Final = 2**64 - 1

@@ -242,6 +242,8 @@ class World:
         assert conserved(economy), f"height {self.height}: {holdings(economy)} of {economy.supply}"
         check_stake(economy)
         check_set(economy, self.sets[self.height + 1], self.sets[self.height + 2])
+        seats = len(economy.seats.addresses)
+        assert seats <= max(economy.parameters.validators_max, len(before.seats.addresses))
         assert economy.supply.burned >= before.supply.burned
         assert economy.supply.issued >= before.supply.issued
         if self.height % 5 == 0:
@@ -302,7 +304,6 @@ def check_set(economy: Economy, current: ProposerSet, following: ProposerSet) ->
     assert dict(zip(following.addresses, following.powers, strict=True)) == powers
     assert economy.seats.addresses == following.addresses
     assert 0 < sum(powers.values()) <= VOTING_POWER_MAX
-    assert len(powers) <= economy.parameters.validators_max
     seats = economy.seats
     assert len(set(seats.numbers)) == len(seats.numbers)
     in_window: dict[int, int] = defaultdict(int)

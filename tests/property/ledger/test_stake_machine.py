@@ -176,7 +176,7 @@ class StakeMachine(RuleBasedStateMachine):
             {},
             optional={
                 "action_fee": st.sampled_from((0, 1, 10**18)),
-                "validators_max": st.integers(3, 5),
+                "validators_max": st.integers(1, 5),
                 "epoch_heights": st.integers(2, 5),
                 "self_stake_min": st.sampled_from((TOKEN, 2 * TOKEN, 10**30)),
                 "downtime_window_heights": st.sampled_from((10, 11, 40)),
