@@ -6,7 +6,8 @@ Rules
     - Block n of a rollup covers the slots from start_slot + n * block_time_slots; block 0 is its genesis. Start slots
       are whole multiples of the block time, so that all blocks of equal block times begin together.
       A registration names a start slot at least the join notice ahead and the hash of the genesis block that its own
-      fields give. Ids of rollups that left are never used again: nodes keep their blocks by id.
+      fields give, which the protocol compares before it applies the action. Ids of rollups that left are never used
+      again: nodes keep their blocks by id.
     - An update holds from the first block that begins at or after its slot; a newer update replaces a waiting one.
     - A departure is at the first block boundary at or after its slot, at least the leave notice ahead; the block before
       it is the rollup's last and is sealed there, so that no slot of it is left uncovered. What is left of the escrow
@@ -79,7 +80,7 @@ class RollupMoved(msgspec.Struct, frozen=True, kw_only=True):
 
     rollup_id: RollupId
     event: str
-    """registered, joined, join_refused, cancelled, update_scheduled, updated, leaving, stays, left, funded, owner."""
+    """registered, joined, cancelled, update_scheduled, updated, leaving, stays, left, funded, owner."""
     slot: Slot
     """When it takes place."""
 
@@ -324,19 +325,6 @@ def begin(draft: Draft, ctx: SubBlockContext) -> None:
             draft.emit(RollupMoved(rollup_id=entry.rollup_id, event="updated", slot=update.slot))
         if after is not entry:
             _put(draft, after)
-
-
-def refuse_join(draft: Draft, ctx: SubBlockContext, rollup_id: RollupId) -> None:
-    """Ends a registration whose genesis is not what it says: the least escrow goes to the pot, the rest back.
-
-    Every node builds the genesis when the rollup is to join, so every node finds the same.
-    """
-    entry = entry_of(draft, rollup_id)
-    lost = min(entry.escrow, draft.parameters.rollup_escrow_min)
-    draft.pot += lost
-    draft.credit(entry.owner, entry.escrow - lost)
-    draft.rollups.remove(rollup_key(rollup_id))
-    draft.emit(RollupMoved(rollup_id=rollup_id, event="join_refused", slot=ctx.slot))
 
 
 def depart(

@@ -149,18 +149,6 @@ def test_the_last_rollup_stays_even_when_it_cannot_pay() -> None:
     assert council.act(OWNER, LeaveRollup(rollup_id=100, at_slot=100)) == "rollup_last"
 
 
-def test_a_registration_with_a_wrong_genesis_hash_loses_the_least_escrow_and_nothing_else() -> None:
-    council = Council()
-    before = council.balance(OWNER)
-    assert council.act(OWNER, registration(7, 4)) is None
-    council.step(4)
-    registry.refuse_join(council.draft, council.ctx, 7)
-    council.step()
-    assert council.rollup(7) is None
-    assert council.balance(OWNER) == before - PARAMETERS.action_fee - PARAMETERS.rollup_escrow_min
-    assert council.act(OWNER, registration(7, 12)) is None, "it may try again"
-
-
 def test_a_registration_can_be_taken_back_before_it_joins() -> None:
     council = Council()
     before = council.balance(OWNER)
