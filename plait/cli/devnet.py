@@ -20,11 +20,13 @@ import uvloop
 
 from plait.cli.output import json_option, out, print_json
 from plait.errors import ConfigurationError
+from plait.ledger.parameters import TOKEN
 from plait.limits import INTEROP_CHAINS_MAX, ROLLUPS_MAX, SNAPSHOT_EVERY_TRANSACTIONS
 from plait.node.config import (
     DEFAULT_PORT,
     DEFAULT_ROLLUP_PORT_BASE,
     FIRST_CHAIN_ID,
+    AccountConfig,
     NetworkConfig,
     NodeConfig,
     RollupConfig,
@@ -255,6 +257,7 @@ def network_to_run(asked: Asked, data_dir: Path | None) -> tuple[NetworkConfig, 
         sub_blocks_per_slot=_or(asked.sub_blocks, found.sub_blocks_per_slot if found else 4),
         development_accounts=_or(asked.accounts, found.development_accounts if found else 10),
         rollups=templates,
+        accounts=found.accounts if found else _development_accounts(_or(asked.accounts, 10)),
     )
     network.check()
     if asked.genesis_files and found is None:
@@ -292,9 +295,21 @@ def _rollups(asked: Asked, found: NetworkConfig | None) -> tuple[RollupConfig, .
     return tuple(msgspec.structs.replace(one, **change) for one, change in zip(base, changes, strict=True))
 
 
+def _development_accounts(count: int) -> tuple[AccountConfig, ...]:
+    """Ledger accounts of the development accounts, with enough to try everything."""
+    return tuple(
+        AccountConfig(address="0x" + account.address.hex(), balance=1_000_000 * TOKEN)
+        for account in DEVELOPMENT_ACCOUNTS[:count]
+    )
+
+
 def _default_rollup(at: int) -> RollupConfig:
     """The rollup at this place; as many as may share an interop set."""
-    return RollupConfig(chain_id=FIRST_CHAIN_ID + at, interop_set=1 + at // INTEROP_CHAINS_MAX)
+    return RollupConfig(
+        chain_id=FIRST_CHAIN_ID + at,
+        interop_set=1 + at // INTEROP_CHAINS_MAX,
+        owner="0x" + DEVELOPMENT_ACCOUNTS[0].address.hex(),
+    )
 
 
 def _spread(values: Sequence[Any] | None, count: int, flag: str) -> Sequence[Any]:

@@ -19,8 +19,10 @@ from plait.types import Hash32, RollupId
 
 
 class SubBlockCommitment(msgspec.Struct, frozen=True, kw_only=True):
-    """The three commitments of one sub-block; `items_roots` follows the sorted ids of all active rollups."""
+    """The three commitments of one sub-block. `ids` are all active rollups, strictly ascending; `items_roots` follows
+    them."""
 
+    ids: tuple[RollupId, ...]
     items_roots: tuple[Hash32, ...]
     rollups_root: Hash32
     ids_root: Hash32
@@ -56,6 +58,7 @@ def commit(rollup_ids: Sequence[RollupId], items: Mapping[RollupId, Sequence[byt
         items_root_of(items[rollup_id]) if rollup_id in items else EMPTY_ITEMS_ROOT for rollup_id in rollup_ids
     )
     return SubBlockCommitment(
+        ids=tuple(rollup_ids),
         items_roots=roots,
         rollups_root=Hash32(merkle_root([rollup_leaf(i, root) for i, root in zip(rollup_ids, roots, strict=True)])),
         ids_root=Hash32(merkle_root([id_leaf(i) for i in rollup_ids])),

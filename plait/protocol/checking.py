@@ -113,7 +113,13 @@ def check_commitment(ledger: LedgerState, proposal: Proposal) -> SubBlockCommitm
     expected = commit(ids, dict(proposal.blocks))
     found = proposal.header.commitment
     _require_equal("ids_root_wrong", "ids root", found.ids_root, expected.ids_root)
-    _require_equal("items_root_wrong", "number of items roots", len(found.items_roots), len(ids))
+    if found.ids != expected.ids:
+        raise ProposalRefused(
+            f"the header lists the rollups {list(found.ids)}; registered are {list(expected.ids)}",
+            code="ids_wrong",
+            found=list(found.ids),
+            expected=list(expected.ids),
+        )
     for rollup_id, root, expected_root in zip(ids, found.items_roots, expected.items_roots, strict=True):
         _require_equal("items_root_wrong", f"items root of rollup {rollup_id}", root, expected_root)
     _require_equal("rollups_root_wrong", "rollups root", found.rollups_root, expected.rollups_root)

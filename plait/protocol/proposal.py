@@ -2,7 +2,7 @@
 
     proposal  = [header, actions, bundles, blocks]
     header    = [version = 2, network_id, height, slot, sub_index, time_ms, parent_app_hash, [l1_number, l1_hash],
-                 [items_root, ...], rollups_root, ids_root, sealed, ledger_root, actions_root, bundles_root]
+                 [[rollup_id, items_root], ...], rollups_root, ids_root, sealed, ledger_root, actions_root, bundles_root]
     actions   = [signed action, ...]                 `plait.codec.action`, each as a string
     bundles   = [entry, ...]                         entry = [stamp_ms, terms], the terms' bytes as a string
     sealed    = [[rollup_id, [[number, hash], ...]], ...]    rollups with newly sealed blocks, strictly ascending
@@ -139,7 +139,10 @@ def encode_header(header: SubBlockHeader) -> bytes:
             *map(encode_uint, numbers),
             encode_bytes(header.parent_app_hash),
             encode_list((encode_uint(header.l1_origin.number), encode_bytes(header.l1_origin.hash))),
-            encode_bytes_list(header.commitment.items_roots),
+            encode_list(
+                encode_list((encode_uint(rollup_id), encode_bytes(root)))
+                for rollup_id, root in zip(header.commitment.ids, header.commitment.items_roots, strict=True)
+            ),
             encode_bytes(header.commitment.rollups_root),
             encode_bytes(header.commitment.ids_root),
             sealed,
@@ -220,7 +223,7 @@ def _read_header(reader: Reader) -> SubBlockHeader:
     origin = reader.read_list("L1 origin")
     l1_origin = L1Origin(number=BlockNumber(origin.read_uint()), hash=Hash32(origin.read_bytes(size=32)))
     origin.end()
-    items_roots = tuple(Hash32(root) for root in reader.read_bytes_list("items roots", count_max=ROLLUPS_MAX, size=32))
+    ids, items_roots = _read_items_roots(reader.read_list("items roots"))
     rollups_root = Hash32(reader.read_bytes(size=32))
     ids_root = Hash32(reader.read_bytes(size=32))
     sealed = _read_sealed(reader.read_list("sealed blocks"))
@@ -236,12 +239,24 @@ def _read_header(reader: Reader) -> SubBlockHeader:
         time_ms=Milliseconds(time_ms),
         parent_app_hash=parent_app_hash,
         l1_origin=l1_origin,
-        commitment=SubBlockCommitment(items_roots=items_roots, rollups_root=rollups_root, ids_root=ids_root),
+        commitment=SubBlockCommitment(ids=ids, items_roots=items_roots, rollups_root=rollups_root, ids_root=ids_root),
         sealed=sealed,
         ledger_root=ledger_root,
         actions_root=actions_root,
         bundles_root=bundles_root,
     )
+
+
+def _read_items_roots(reader: Reader) -> tuple[tuple[RollupId, ...], tuple[Hash32, ...]]:
+    ids: list[RollupId] = []
+    roots: list[Hash32] = []
+    while reader.more:
+        _require_room(len(ids), "items roots")
+        entry = reader.read_list("items root of a rollup")
+        ids.append(_ascending_id(entry, ids[-1] if ids else 0, "items roots"))
+        roots.append(Hash32(entry.read_bytes(size=32)))
+        entry.end()
+    return tuple(ids), tuple(roots)
 
 
 def _read_bundles(reader: Reader) -> tuple[BundleEntry, ...]:

@@ -26,7 +26,7 @@ from plait.protocol.proposal import (
     relays_count,
     split_items,
 )
-from plait.types import Hash32, RollupId
+from plait.types import Hash32
 
 JSON: Final = msgspec.json.Encoder()
 
@@ -114,14 +114,13 @@ def item_hashes(items: Sequence[bytes]) -> list[list[bytes]]:
     return hashes + [[hash_] for hash_ in keccak256_many([*plain, *relays])]
 
 
-def sub_block(proposal: Proposal, proposal_bytes: bytes, app_hash: Hash32, ids: Sequence[RollupId]) -> dict[str, Any]:
+def sub_block(proposal: Proposal, proposal_bytes: bytes, app_hash: Hash32) -> dict[str, Any]:
     """A decided sub-block.
 
     Args:
         proposal: decoded.
         proposal_bytes: as decided.
         app_hash: of its height.
-        ids: all active rollups, ascending; the commitment's items roots follow them.
     """
     header = proposal.header
     items = dict(proposal.blocks)
@@ -153,7 +152,7 @@ def sub_block(proposal: Proposal, proposal_bytes: bytes, app_hash: Hash32, ids: 
                 **_transactions(items.get(rollup_id, [])),
                 "sealed": [{"number": number, "hash": hex_of(hash_)} for number, hash_ in sealed.get(rollup_id, ())],
             }
-            for rollup_id, root in zip(ids, header.commitment.items_roots, strict=True)
+            for rollup_id, root in zip(header.commitment.ids, header.commitment.items_roots, strict=True)
         ],
     }
 
@@ -167,6 +166,6 @@ def _transactions(items: Sequence[bytes]) -> dict[str, Any]:
     return {"transactions": [hex_of(hash_) for held in hashes for hash_ in held], "relayed": relayed}
 
 
-def sub_block_json(proposal_bytes: bytes, app_hash: Hash32, ids: Sequence[RollupId]) -> bytes:
+def sub_block_json(proposal_bytes: bytes, app_hash: Hash32) -> bytes:
     """`sub_block` as JSON."""
-    return JSON.encode(sub_block(decode_proposal(proposal_bytes), proposal_bytes, app_hash, ids))
+    return JSON.encode(sub_block(decode_proposal(proposal_bytes), proposal_bytes, app_hash))

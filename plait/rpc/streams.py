@@ -170,8 +170,7 @@ class Streams:
     async def _publish(self, effect: SubBlockDecided) -> None:
         subscriptions = self._of("subBlocks", None)
         if subscriptions:
-            ids = sorted(self._backend.rollups)
-            message = await self._readers.run(sub_block_json, effect.proposal, effect.app_hash, ids)
+            message = await self._readers.run(sub_block_json, effect.proposal, effect.app_hash)
             for subscription in subscriptions:
                 subscription.send(message)
         for part in effect.rollups:

@@ -19,7 +19,7 @@ def forge(random: Random, application: Application, request: PrepareRequest, hon
         {"rollups_root": other},
         {"ids_root": other},
         {"items_roots": (other, *commitment.items_roots[1:])},
-        {"items_roots": commitment.items_roots[:-1]},
+        {"ids": commitment.ids[:-1], "items_roots": commitment.items_roots[:-1]},
     ]
     change = random.choice(changes)
     forged = msgspec.structs.replace(commitment, **change)

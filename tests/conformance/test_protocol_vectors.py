@@ -79,7 +79,9 @@ def test_proposals_follow_the_specification() -> None:
         header, actions, bundles, blocks = rlp.decode(bytes.fromhex(vector["proposal_bytes"]))
         items = {int.from_bytes(rollup_id, "big"): entries for rollup_id, entries in blocks}
         roots = [tree_hash(items.get(rollup_id, [])) for rollup_id in (901, 902)]
-        assert header[8] == roots
+        assert header[8] == [
+            [rollup_id.to_bytes(2, "big"), root] for rollup_id, root in zip((901, 902), roots, strict=True)
+        ]
         ids = [rollup_id.to_bytes(8, "big") for rollup_id in (901, 902)]
         assert header[9] == tree_hash([i + root for i, root in zip(ids, roots, strict=True)])
         assert header[10] == tree_hash(ids)
@@ -127,7 +129,7 @@ def test_bundles_follow_the_specification() -> None:
         header, actions, entries, blocks = rlp.decode(bytes.fromhex(vector["proposal_bytes"]))
         assert [rlp.encode(entry).hex() for entry in entries] == [vector["entry_bytes"]]
         assert [listed[0] for _, listed in blocks] == items
-        assert header[8] == [tree_hash(listed) for _, listed in blocks]
+        assert header[8] == [[rollup_id, tree_hash(listed)] for rollup_id, listed in blocks]
         assert (actions, header[13]) == ([], tree_hash([]))
         assert header[14] == tree_hash([rlp.encode(entry) for entry in entries])
         assert sha256(rlp.encode(header)).hexdigest() == vector["header_hash"]

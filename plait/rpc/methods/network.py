@@ -130,7 +130,7 @@ def get_sub_block(endpoint: Endpoint, height: int | None) -> dict[str, Any] | No
     if record is None:
         return None
     proposal = decode_proposal(record.proposal)
-    return sub_block(proposal, record.proposal, record.app_hash, sorted(endpoint.backend.rollups))
+    return sub_block(proposal, record.proposal, record.app_hash)
 
 
 def _find(endpoint: Endpoint, rollup_id: RollupId, hash_: bytes) -> tuple[DecidedRecord, Proposal, int] | None:
@@ -179,7 +179,7 @@ def get_inclusion_proof(endpoint: Endpoint, rollup_id: int, hash_: bytes) -> dic
         return None
     record, proposal, index = found
     header, items = proposal.header, dict(proposal.blocks)[known]
-    ids = sorted(endpoint.backend.rollups)
+    ids = header.commitment.ids
     place = ids.index(known)
     leaves = [rollup_leaf(i, root) for i, root in zip(ids, header.commitment.items_roots, strict=True)]
     return {

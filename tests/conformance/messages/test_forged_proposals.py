@@ -30,7 +30,7 @@ from plait.protocol.application import Application
 from plait.protocol.proposal import decode_proposal, encode_header, encode_proposal
 from plait.protocol.requests import Accepted, FinalizeRequest, PreparedProposal, PrepareRequest, ProcessRequest
 from plait.protocol.sub_block import complete
-from plait.types import Hash32, Height, Milliseconds, RollupId
+from plait.types import NOTHING_AGREED, Hash32, Height, Milliseconds, RollupId
 from tests.conformance.messages.bundled_rollups import BundledRollups, outcomes_of
 from tests.conformance.messages.checker import judge
 from tests.conformance.messages.proposals import faults_of
@@ -240,8 +240,10 @@ def _ledger_root(
         inside.setattr(checking, "demanded_messages", lambda *_: frozenset())
         proposal = decode_proposal(data)
         base, advanced = application._base, application._advance(time_ms)
-        runs, ran, messages = checking.run_items(base, advanced, proposal, time_ms, None)
-        made = complete(base, advanced, runs, time_ms, proposal.header.commitment, bundles=ran, messages=messages)
+        runs, ran, messages = checking.run_items(advanced, proposal, time_ms, None)
+        work = application._begin(advanced, time_ms, NOTHING_AGREED)
+        commitment = proposal.header.commitment
+        made = complete(base, advanced, runs, time_ms, commitment, work=work, bundles=ran, messages=messages)
         return made.header.ledger_root
     return None
 

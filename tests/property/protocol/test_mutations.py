@@ -60,8 +60,8 @@ def paths() -> list[tuple[int, ...]]:
 
 
 def test_a_proposal_has_the_fields_that_are_flipped() -> None:
-    """Twelve plain header fields, two of the origin, two roots, two sealed blocks and two blocks of six items."""
-    assert len(paths()) == 12 + 2 + 2 + 2 * 3 + 2 * 7
+    """Twelve plain header fields, two of the origin, two ids with roots, two sealed blocks and two blocks of six items."""
+    assert len(paths()) == 12 + 2 + 2 * 2 + 2 * 3 + 2 * 7
 
 
 @pytest.mark.parametrize("change", [flip_first, flip_last, lambda v: v + b"\x01", lambda v: v[:-1], lambda v: b""])

@@ -1,0 +1,48 @@
+"""The ledger that a network's configuration begins with: its rollups, accounts and first validators."""
+
+from collections.abc import Mapping
+
+from plait.ledger import registry
+from plait.ledger.genesis import GenesisEconomy, GenesisValidator, genesis_economy
+from plait.ledger.rollup_records import NetworkMode
+from plait.ledger.state import NOBODY, LedgerState, genesis_state
+from plait.node.config import NetworkConfig
+from plait.types import Hash32, RollupId
+
+
+def genesis_ledger(network: NetworkConfig, genesis_hashes: Mapping[RollupId, Hash32]) -> LedgerState:
+    """The ledger of height 0.
+
+    Args:
+        network: checked.
+        genesis_hashes: hash of block 0 of every rollup of the network.
+
+    Raises:
+        ConfigurationError: what `genesis_economy` and `genesis_state` refuse.
+    """
+    rollups = tuple(rollup.parameters(genesis_hashes[RollupId(rollup.chain_id)]) for rollup in network.rollups)
+    owners = {RollupId(rollup.chain_id): rollup.owner_address() for rollup in network.rollups}
+    economy = genesis_economy(
+        GenesisEconomy(
+            mode=NetworkMode(network.mode),
+            parameters=network.ledger_parameters(),
+            accounts=tuple((account.address_bytes(), account.balance) for account in network.accounts),
+            validators=tuple(
+                GenesisValidator(
+                    operator=validator.operator_address(),
+                    public_key=validator.key_bytes(),
+                    stake=validator.stake,
+                    name=validator.name,
+                    commission_ppm=validator.commission_ppm,
+                    commission_max_ppm=validator.commission_max_ppm,
+                    commission_step_ppm=validator.commission_step_ppm,
+                )
+                for validator in network.validators
+            ),
+            rollups=tuple(
+                registry.genesis_entry(rollup, owners[rollup.rollup_id] or NOBODY, terms=registry.FREE_TERMS)
+                for rollup in rollups
+            ),
+        )
+    )
+    return genesis_state(network.parameters(), rollups, economy)
