@@ -431,6 +431,8 @@ LIGHT_ITEMS_HEIGHTS_PER_CALL: Final = 50
 """Sub-blocks whose items are asked for in one batch."""
 LIGHT_SLOTS_MAX: Final = 2**53
 """A slot's number in a request, as any number in JSON."""
+LIGHT_LOG_BYTES_PER_CALL: Final = 32 * 1024 * 1024
+"""Read from the log for one request of headers; proposals are read whole."""
 TESTNET_FAULT_S_MAX: Final = 3_600
 """A fault with an end ends within this."""
 TESTNET_FAULTS_TIMED_MAX: Final = 64

@@ -19,7 +19,7 @@ from plait.light.account import Account, Anchor
 from plait.light.blocks import LightBlock, decode_light_block, encode_light_block
 from plait.light.client import Client, Trusted
 from plait.light.evidence import AttackKind, Evidence
-from plait.light.provider import ItemsAnswer, Provider, StreamProvider
+from plait.light.provider import Provider, StreamProvider
 from plait.light.stream import Item, ItemKind, SubBlock
 from plait.light.verification import Policy, verify, verify_backwards
 
@@ -31,7 +31,6 @@ __all__ = [
     "Evidence",
     "Item",
     "ItemKind",
-    "ItemsAnswer",
     "LightBlock",
     "LightConflict",
     "LightRefused",

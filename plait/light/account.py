@@ -15,8 +15,17 @@ import msgspec
 from plait.crypto.commitments import EMPTY_ITEMS_ROOT
 from plait.errors import LightRefused
 from plait.light.blocks import LightBlock
-from plait.light.provider import ItemsAnswer, StreamProvider
-from plait.light.stream import ItemKind, Linked, SubBlock, check_follows, check_items, check_rollups, link
+from plait.light.provider import StreamProvider
+from plait.light.stream import (
+    ItemKind,
+    Linked,
+    SubBlock,
+    check_follows,
+    check_items,
+    check_rollups,
+    items_root_in,
+    link,
+)
 from plait.limits import (
     LIGHT_BACKWARDS_MAX,
     LIGHT_HEADERS_PER_CALL_MAX,
@@ -119,7 +128,6 @@ class StreamReader:
         self._rollup_id = rollup_id
         self._first, self._last = first, last
         self._walked: dict[Height, Hash32] = {}
-        self._rollups: dict[Hash32, tuple[RollupId, ...]] = {}
         self._sealed: BlockNumber | None = None
 
     async def read(self) -> AsyncIterator[SubBlock]:
@@ -212,51 +220,26 @@ class StreamReader:
             top, app_hash = Height(start - 1), linked[0].header.parent_app_hash
         self._walked[top] = app_hash
 
-    # ------------------------------------------------------------ rollups and items
+    # ------------------------------------------------------------ items
     async def _with_items(self, batch: Sequence[Linked]) -> list[SubBlock]:
-        """Adds proven rollups and items to proven headers."""
-        new = {one.header.commitment.ids_root: one for one in reversed(batch)}
-        answers = await self._ask([one for root, one in new.items() if root not in self._rollups])
-        rest = [one for one in batch if one.header.height not in answers and self._has_items(one)]
-        answers |= await self._ask(rest)
-        return [self._sub_block(one, answers.get(one.header.height)) for one in batch]
-
-    async def _ask(self, wanted: Sequence[Linked]) -> dict[Height, ItemsAnswer]:
-        if not wanted:
-            return {}
-        heights = [one.header.height for one in wanted]
-        shown = await self._provider.sub_block_items(heights, self._rollup_id)
-        if len(shown) != len(heights):
+        """Adds items to proven headers; those that are proven to have none are not asked for."""
+        wanted = [one.header.height for one in batch if self._items_root(one) != EMPTY_ITEMS_ROOT]
+        shown = await self._provider.sub_block_items(wanted, self._rollup_id) if wanted else ()
+        if len(shown) != len(wanted):
             raise LightRefused(
-                f"Items of {len(heights)} sub-blocks were asked for, those of {len(shown)} are shown.",
+                f"Items of {len(wanted)} sub-blocks were asked for, those of {len(shown)} are shown.",
                 code="light_answer_malformed", field="items",
             )  # fmt: skip
-        for one, answer in zip(wanted, shown, strict=True):
-            root = one.header.commitment.ids_root
-            if root not in self._rollups:
-                check_rollups(one.header, answer.rollup_ids)
-                self._rollups[root] = answer.rollup_ids
-        return dict(zip(heights, shown, strict=True))
+        found = dict(zip(wanted, shown, strict=True))
+        return [self._sub_block(one, tuple(found.get(one.header.height, ()))) for one in batch]
 
-    def _has_items(self, one: Linked) -> bool:
-        ids = self._rollups[one.header.commitment.ids_root]
-        if self._rollup_id not in ids or len(ids) != len(one.header.commitment.items_roots):
-            return False
-        return one.header.commitment.items_roots[ids.index(self._rollup_id)] != EMPTY_ITEMS_ROOT
+    def _items_root(self, one: Linked) -> Hash32:
+        return items_root_in(one.header, self._rollup_id) or EMPTY_ITEMS_ROOT
 
-    def _sub_block(self, one: Linked, answer: ItemsAnswer | None) -> SubBlock:
+    def _sub_block(self, one: Linked, items: tuple[bytes, ...]) -> SubBlock:
         header = one.header
-        ids = self._rollups[header.commitment.ids_root]
-        check_rollups(header, ids)
-        active = self._rollup_id in ids
-        items = answer.items if answer is not None else ()
-        if active:
-            check_items(header, ids, self._rollup_id, items)
-        elif items:
-            raise LightRefused(
-                f"Items are shown for rollup {self._rollup_id}, which sub-block {header.height} does not have.",
-                code="light_items_mismatch", height=header.height, rollup_id=self._rollup_id,
-            )  # fmt: skip
+        check_rollups(header)
+        check_items(header, self._rollup_id, items)
         return SubBlock(
             height=header.height,
             slot=header.slot,
@@ -264,10 +247,10 @@ class StreamReader:
             time_ms=header.time_ms,
             header_hash=one.hash,
             app_hash=one.app_hash,
-            rollup_ids=ids,
-            active=active,
+            rollup_ids=header.commitment.ids,
+            active=self._rollup_id in header.commitment.ids,
             items=items,
-            items_root=header.commitment.items_roots[ids.index(self._rollup_id)] if active else EMPTY_ITEMS_ROOT,
+            items_root=self._items_root(one),
             sealed=self._follow_sealed(one),
         )
 

@@ -4,19 +4,10 @@ A provider is not trusted with anything but being asked. `plait.client.light.Rpc
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from plait.light.blocks import LightBlock
 from plait.types import Height, RollupId, Slot
-
-
-class ItemsAnswer(NamedTuple):
-    """What a provider says of one rollup in one sub-block."""
-
-    rollup_ids: tuple[RollupId, ...]
-    """All rollups of the sub-block, ascending."""
-    items: tuple[bytes, ...]
-    """The rollup's, in their order."""
 
 
 class Provider(Protocol):
@@ -48,6 +39,6 @@ class StreamProvider(Provider, Protocol):
         """Canonical headers of sub-blocks, ascending; at most LIGHT_HEADERS_PER_CALL_MAX are asked for."""
         ...
 
-    async def sub_block_items(self, heights: Sequence[Height], rollup_id: RollupId) -> Sequence[ItemsAnswer]:
-        """Items of a rollup at each of the heights; at most LIGHT_ITEMS_HEIGHTS_PER_CALL are asked for."""
+    async def sub_block_items(self, heights: Sequence[Height], rollup_id: RollupId) -> Sequence[Sequence[bytes]]:
+        """Items of a rollup at each of the heights, in order; at most LIGHT_ITEMS_HEIGHTS_PER_CALL are asked for."""
         ...

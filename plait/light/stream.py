@@ -2,8 +2,8 @@
 
 1. CometBFT's header of height H + 1 has the app hash of our sub-block H: SHA-256([H, header hash, ledger root]).
 2. Every sub-block header names its parent's app hash, so one agreed app hash proves all headers below it.
-3. `ids_root` commits to the rollups that there are, `items_roots` to the items of each, `rollups_root` to both: a
-   rollup that is left out, and an item that is left out, moved, changed or added, changes a root.
+3. A header lists the rollups that there are with the root of each one's items, and `ids_root` and `rollups_root` over
+   both: a rollup that is left out, and an item that is left out, moved, changed or added, changes a root.
 4. Positions: a slot's sub-blocks are numbered from 0 without a gap, and slots never fall. A range of slots is complete
    when the sub-block right before it lies in an earlier slot and the one right after it in a later one.
 
@@ -18,7 +18,7 @@ from typing import NamedTuple
 import msgspec
 
 from plait.codec.bundle import decode_leg
-from plait.crypto.commitments import id_leaf, items_root_of, rollup_leaf
+from plait.crypto.commitments import EMPTY_ITEMS_ROOT, id_leaf, items_root_of, rollup_leaf
 from plait.errors import CodecError, LightRefused
 from plait.limits import DELIVERIES_PER_BUNDLE_MAX
 from plait.native import keccak256_many, merkle_root
@@ -157,38 +157,31 @@ def check_follows(before: SubBlockHeader, after: SubBlockHeader) -> None:
         )  # fmt: skip
 
 
-def check_rollups(header: SubBlockHeader, rollup_ids: Sequence[RollupId]) -> None:
-    """Checks that these are all rollups of a sub-block. Raises LightRefused `light_rollups_mismatch`."""
+def check_rollups(header: SubBlockHeader) -> None:
+    """Checks that a header's roots are those of the rollups it lists. Raises LightRefused `light_rollups_mismatch`."""
     commitment = header.commitment
-    whole = (
-        len(rollup_ids) == len(commitment.items_roots)
-        and all(0 < rollup_id < 2**64 for rollup_id in rollup_ids)
-        and merkle_root([id_leaf(rollup_id) for rollup_id in rollup_ids]) == commitment.ids_root
-        and merkle_root([rollup_leaf(*pair) for pair in zip(rollup_ids, commitment.items_roots, strict=True)])
-        == commitment.rollups_root
-    )
-    if not whole:
+    leaves = [rollup_leaf(*pair) for pair in zip(commitment.ids, commitment.items_roots, strict=True)]
+    ids_root = merkle_root([id_leaf(rollup_id) for rollup_id in commitment.ids])
+    if ids_root != commitment.ids_root or merkle_root(leaves) != commitment.rollups_root:
         raise LightRefused(
-            f"The {len(rollup_ids)} rollups shown for sub-block {header.height} are not those that it commits to.",
+            f"The {len(commitment.ids)} rollups that sub-block {header.height} lists are not those of its roots.",
             code="light_rollups_mismatch", height=header.height,
         )  # fmt: skip
 
 
-def check_items(
-    header: SubBlockHeader, rollup_ids: Sequence[RollupId], rollup_id: RollupId, items: Sequence[bytes]
-) -> None:
-    """Checks that these are all items of a rollup in a sub-block, in order.
+def items_root_in(header: SubBlockHeader, rollup_id: RollupId) -> Hash32 | None:
+    """Root of a rollup's items; None when the rollup is not registered at that height."""
+    ids = header.commitment.ids
+    return header.commitment.items_roots[ids.index(rollup_id)] if rollup_id in ids else None
 
-    Args:
-        header: proven.
-        rollup_ids: proven by `check_rollups`, with `rollup_id` among them.
-        rollup_id: the rollup.
-        items: as shown.
+
+def check_items(header: SubBlockHeader, rollup_id: RollupId, items: Sequence[bytes]) -> None:
+    """Checks that these are all items of a rollup in a proven sub-block, in order.
 
     Raises:
         LightRefused: `light_items_mismatch`.
     """
-    if items_root_of(items) != header.commitment.items_roots[rollup_ids.index(rollup_id)]:
+    if items_root_of(items) != (items_root_in(header, rollup_id) or EMPTY_ITEMS_ROOT):
         raise LightRefused(
             f"The {len(items)} items shown for rollup {rollup_id} in sub-block {header.height} are not those that were "
             "decided: one is left out, added, changed or moved.",

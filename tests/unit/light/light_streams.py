@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from plait.errors import Unavailable
-from plait.light import Client, ItemsAnswer, Trusted
+from plait.light import Client, Trusted
 from plait.protocol.proposal import decode_header, decode_proposal, encode_header
 from plait.types import Hash32, Height, Milliseconds, RollupId, Slot
 from sim.situation import ARRIVAL, FEE, Situation, queues, small_network, transfer
@@ -82,7 +82,6 @@ class StreamSource(Source):
         super().__init__(chain, **settings)  # type: ignore[arg-type]
         self.headers = dict(history.headers)
         self.items = {height: {k: list(v) for k, v in found.items()} for height, found in history.items.items()}
-        self.rollup_ids: tuple[RollupId, ...] = ROLLUPS
         self.history = history
         self.heights: tuple[int, int] | None = None
         self.calls = 0
@@ -98,9 +97,9 @@ class StreamSource(Source):
             raise Unavailable(f"there is no sub-block {last}", code="height_unknown")
         return [self.headers[height] for height in range(first, last + 1) if height in self.headers]
 
-    async def sub_block_items(self, heights: Sequence[Height], rollup_id: RollupId) -> Sequence[ItemsAnswer]:
+    async def sub_block_items(self, heights: Sequence[Height], rollup_id: RollupId) -> Sequence[Sequence[bytes]]:
         self.calls += 1
-        return [ItemsAnswer(self.rollup_ids, tuple(self.items[h].get(rollup_id, ()))) for h in heights]
+        return [tuple(self.items[height].get(rollup_id, ())) for height in heights]
 
 
 def client_of(source: StreamSource, height: int = 1) -> Client:

@@ -8,12 +8,14 @@ import msgspec
 import pytest
 
 from plait.codec.bundle import encode_leg
+from plait.crypto.commitments import SubBlockCommitment
 from plait.errors import LightRefused
 from plait.light import ItemKind
 from plait.light import account as account_module
-from plait.light.stream import link, read_items
+from plait.light.stream import check_rollups, link, read_items
 from plait.native import keccak256
 from plait.protocol.proposal import (
+    SubBlockHeader,
     app_hash_of,
     decode_header,
     encode_deliveries_item,
@@ -23,7 +25,7 @@ from plait.protocol.proposal import (
     header_hash_of,
 )
 from plait.types import Hash32, Height, RollupId, Slot, SubIndex
-from sim.situation import ARRIVAL, FEE
+from sim.situation import FEE
 from tests.unit.light.light_streams import PER_SLOT, ROLLUPS, History, StreamSource, client_of, shared
 
 
@@ -132,11 +134,31 @@ async def test_items_that_are_not_the_decided_ones(forge: Callable[[StreamSource
     assert (await refused(forged)).code == "light_items_mismatch"
 
 
-@pytest.mark.parametrize("shown", [(FEE,), (ARRIVAL,), (), (*ROLLUPS, RollupId(903)), (ARRIVAL, FEE), (FEE, FEE)])
-async def test_rollups_that_are_not_all_there_are(shown: tuple[RollupId, ...]) -> None:
+def without(header: SubBlockHeader, rollup_id: RollupId) -> SubBlockCommitment:
+    """The commitment as it is when a rollup is left out of it."""
+    kept = [
+        pair for pair in zip(header.commitment.ids, header.commitment.items_roots, strict=True) if pair[0] != rollup_id
+    ]
+    return msgspec.structs.replace(
+        header.commitment, ids=tuple(one for one, _ in kept), items_roots=tuple(root for _, root in kept)
+    )
+
+
+@pytest.mark.parametrize("left_out", ROLLUPS)
+async def test_a_rollup_that_is_left_out_of_a_header(left_out: RollupId) -> None:
     forged = source()
-    forged.rollup_ids = shown
-    assert (await refused(forged)).code == "light_rollups_mismatch"
+    start, _ = forged.history.heights_of(4, 4)
+    with_fields(forged, start, commitment=without(decode_header(forged.headers[start]), left_out))
+    assert (await refused(forged)).code == "light_parent_mismatch"
+
+
+@pytest.mark.parametrize("left_out", ROLLUPS)
+def test_a_header_whose_list_of_rollups_is_not_that_of_its_roots(left_out: RollupId) -> None:
+    honest = decode_header(source().headers[9])
+    check_rollups(honest)
+    with pytest.raises(LightRefused) as caught:
+        check_rollups(msgspec.structs.replace(honest, commitment=without(honest, left_out)))
+    assert caught.value.code == "light_rollups_mismatch"
 
 
 def with_fields(forged: StreamSource, height: int, **changes: Any) -> None:
