@@ -1,0 +1,152 @@
+"""The spread through real CometBFT: four validators in one process, each with its own CometBFT and pools."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from plait.codec.batch import Batch, encode_batch
+from plait.limits import BATCH_BYTES_MAX
+from plait.mempool import Admitted
+from plait.native import recovery_statistics
+from plait.node.config import NodeConfig
+from plait.node.node import Node
+from plait.types import Bundle, Hash32, Height, Leg, RollupId, Slot
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "abci"))
+from comet_network import make_network, require_cometbft, wallets
+
+pytestmark = [pytest.mark.cometbft, pytest.mark.timeout(120)]
+
+ONE, OTHER = RollupId(901), RollupId(902)
+USERS = wallets()
+
+
+@asynccontextmanager
+async def network(configs: list[NodeConfig]) -> AsyncIterator[list[Node]]:
+    """All of them running."""
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(Node.start(None, config)) for config in configs]
+
+
+def transfer(user: int, nonce: int, rollup_id: int = ONE) -> bytes:
+    return USERS[user].sign_1559(rollup_id, nonce, to=b"\x07" * 20, value=1, max_fee_per_gas=10**11)
+
+
+def submit(node: Node, rollup_id: int, *raws: bytes) -> list[Hash32]:
+    results = node.pool.submit(RollupId(rollup_id), raws, node.clock.now_ms())
+    assert all(isinstance(result, Admitted) for result in results), results
+    return [Hash32(result.hash) for result in results if isinstance(result, Admitted)]
+
+
+async def until(condition: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            while not condition():  # noqa: ASYNC110  (nothing tells of every pool)
+                await asyncio.sleep(0.01)
+    except TimeoutError:
+        pytest.fail(f"not within {seconds} s: {what}")
+
+
+def is_decided(node: Node, hash_: Hash32, rollup_id: int = ONE) -> bool:
+    return node.rollups[RollupId(rollup_id)].native.transaction_location(hash_) is not None
+
+
+async def waiting_batches(node: Node) -> int:
+    assert node.comet is not None
+    return int((await node.comet.unconfirmed())["total"])
+
+
+async def test_what_one_node_takes_is_proposed_by_whoever_leads_and_leaves_the_common_pool(tmp_path: Path) -> None:
+    require_cometbft()
+    async with network(make_network(tmp_path, 4)) as nodes:
+        await until(lambda: all(node.info().height >= 2 for node in nodes), "every node decides")
+        before = recovery_statistics()["recovered"]
+        hashes: list[tuple[int, Hash32]] = []
+        for nonce in range(12):
+            for user in range(4):
+                for rollup_id in (ONE, OTHER):
+                    hashes += [(rollup_id, h) for h in submit(nodes[0], rollup_id, transfer(user, nonce, rollup_id))]
+            height = nodes[0].info().height
+            await until(lambda height=height: nodes[0].info().height > height, "the next height")  # type: ignore[misc]
+        for node in nodes:
+            await until(lambda node=node: all(is_decided(node, h, i) for i, h in hashes), "all are decided")  # type: ignore[misc]
+        assert recovery_statistics()["recovered"] - before == len(hashes), "once per process, whatever decodes it"
+        proposers = {record.agreed.proposer for record in nodes[1].log.iterate() if len(record.senders) > 0}
+        assert len(proposers) >= 3, "others propose what the first node took"
+        height = nodes[0].info().height
+        await until(lambda: all(node.info().height > height + 1 for node in nodes), "two more heights")
+        assert [await waiting_batches(node) for node in nodes] == [0, 0, 0, 0]
+        for node in nodes:
+            assert node.pool.count == 0
+            assert node.spreader is not None
+            statistics = node.spreader.statistics()
+            assert statistics["batches_held"] == 0
+            assert statistics["send_failures"] == 0
+            assert statistics["entries_refused"] == 0
+
+
+async def test_what_was_acknowledged_and_spread_outlives_its_first_node(tmp_path: Path) -> None:
+    """Nonce 1 waits behind a gap in all pools when its first node dies; nonce 0 then comes to another node."""
+    require_cometbft()
+    configs = make_network(tmp_path, 4)
+    async with network(configs[1:]) as nodes:
+        async with network(configs[:1]) as (first,):
+            await until(lambda: all(node.info().height >= 2 for node in [*nodes, first]), "every node decides")
+            (later,) = submit(first, ONE, transfer(0, 1))
+            await until(lambda: all(node.pool.get(ONE, later) for node in nodes), "every pool has it")
+        height = nodes[0].info().height
+        await until(lambda: nodes[0].info().height > height, "three go on")
+        assert not is_decided(nodes[0], later)
+        (sooner,) = submit(nodes[2], ONE, transfer(0, 0))
+        for node in nodes:
+            await until(lambda node=node: is_decided(node, later) and is_decided(node, sooner), "both are decided")  # type: ignore[misc]
+
+
+async def test_a_bundle_of_one_node_is_decided_and_every_pool_knew_it(tmp_path: Path) -> None:
+    require_cometbft()
+    async with network(make_network(tmp_path, 4)) as nodes:
+        await until(
+            lambda: all(r.native.open_block is not None for node in nodes for r in node.rollups.values()), "open blocks"
+        )
+
+        def bundle(user: int, nonce: int) -> Bundle:
+            legs = tuple(Leg(rollup_id=i, transactions=(transfer(user, nonce, i),)) for i in (ONE, OTHER))
+            return Bundle(legs=legs, not_before_slot=Slot(0), deadline_slot=Slot(nodes[0].info().slot + 30))
+
+        pool = nodes[3].bundles
+        found = pool.admit(pool.decode(bundle(5, 0)), nodes[3].clock.now_ms(), nodes[3].info().slot)
+
+        def settled(node: Node) -> bool:
+            status = node.bundles.status(found)
+            return status is not None and status.status in {"decided", "sealed"}
+
+        for node in nodes:
+            await until(lambda node=node: settled(node), "the bundle is decided, and every pool knew it")  # type: ignore[misc]
+        height = nodes[0].info().height
+        await until(lambda: nodes[0].info().height > height + 1, "two more heights")
+        assert [await waiting_batches(node) for node in nodes] == [0, 0, 0, 0]
+
+
+async def test_garbage_in_the_common_pool_is_refused_with_a_code_and_the_node_goes_on(tmp_path: Path) -> None:
+    require_cometbft()
+    async with network(make_network(tmp_path, 1)) as (node,):
+        await until(lambda: node.info().height >= 2, "it decides")
+        assert node.comet is not None
+        unfunded = encode_batch(Batch(height=Height(1), transactions=((RollupId(77), (transfer(0, 0),)),)))
+        for data, code in [
+            (b"garbage", "codec_invalid"),
+            (bytes(BATCH_BYTES_MAX + 1), "batch_too_large"),
+            (unfunded, "rollup_unknown"),
+        ]:
+            answer = await node.comet.broadcast_tx_sync(data)
+            assert int(answer["code"]) != 0
+            assert answer["log"].startswith(code + ": ")
+        assert await waiting_batches(node) == 0
+        height = node.info().height
+        await until(lambda: node.info().height > height + 2, "it goes on")
