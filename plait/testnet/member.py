@@ -56,7 +56,9 @@ class Member:
         self._environment = dict(environment or {})
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
+        self._reader: asyncio.Task[None] | None = None
         self._asked_to_end = False
+        self._failure = ""
 
     @property
     def pid(self) -> int | None:
@@ -73,6 +75,7 @@ class Member:
             raise Unavailable(f"{self.name} runs already.", code="node_running")
         self.home.mkdir(parents=True, exist_ok=True)
         self._asked_to_end = False
+        self._failure = ""
         self.exit_code = None
         self.starts += 1
         with (self.home / "node.log").open("ab") as log:
@@ -98,11 +101,13 @@ class Member:
         if not line:
             await self.ended()
             raise Unavailable(f"{self.name} did not start: {self.last_words()}", code="node_did_not_start")
-        self.description = msgspec.json.decode(line)
-        if "error" in self.description:
-            reason = self.description["error"]
+        said = msgspec.json.decode(line)
+        if "error" in said:
+            reason = said["error"]
             await self.ended()
             raise Unavailable(f"{self.name} did not start: {reason['message']}", code=str(reason["code"]))
+        self.description = said
+        self._reader = asyncio.create_task(self._read(self._process.stdout), name=f"read {self.name}")
         if self.state == "starting":
             self._set("running")
 
@@ -145,7 +150,9 @@ class Member:
         return self.exit_code
 
     def last_words(self) -> str:
-        """The last line of its log."""
+        """Why it ended, as it said itself; else the last line of its log."""
+        if self._failure:
+            return self._failure
         try:
             with (self.home / "node.log").open("rb") as log:
                 log.seek(0, os.SEEK_END)
@@ -155,8 +162,18 @@ class Member:
             lines = []
         return next((line.strip() for line in reversed(lines) if line.strip()), "its log is empty")
 
+    async def _read(self, output: asyncio.StreamReader) -> None:
+        """What it says after it was ready is why it ends."""
+        async for line in output:
+            with contextlib.suppress(msgspec.MsgspecError, KeyError, TypeError):
+                reason = msgspec.json.decode(line)["error"]
+                self._failure = f"{reason['message']} ({reason['code']})"
+
     async def _watch(self, process: asyncio.subprocess.Process) -> None:
         self.exit_code = await process.wait()
+        if self._reader is not None:
+            await self._reader
+            self._reader = None
         self._signal(signal.SIGKILL)  # nothing of its group stays behind
         self._set("stopped" if self._asked_to_end else "died")
 
