@@ -223,10 +223,13 @@ class ActionPool:
         return chosen
 
     def drop(self, refused: Iterable[tuple[bytes, str, str]]) -> None:
-        """Forgets actions, by (hash, code, sentence), that the ledger refused when a proposal was built."""
+        """Forgets actions, by (hash, code, sentence), that the ledger refused when a proposal was built.
+
+        One whose nonce was too high stays: an action before it was left out or refused, and may be sent again.
+        """
         for hash_, code, sentence in refused:
             entry = self._by_hash.get(hash_)
-            if entry is not None:
+            if entry is not None and code != "action_nonce_too_high":
                 self._remove(entry.action, ActionStatus("dropped", None, code, sentence))
 
     def on_decided(self, hashes: Iterable[bytes], height: Height, now_ms: Milliseconds) -> None:

@@ -176,6 +176,15 @@ class BundlePool:
         self._rollups[parameters.rollup_id] = (rollup, parameters)
         self.reservations.add_rollup(rollup, parameters)
 
+    def remove_rollup(self, rollup_id: RollupId) -> None:
+        """Drops the bundles that touch a rollup which left, and takes no more of them."""
+        for entry in list(self._entries.values()):
+            if rollup_id in rollups_of(entry.bundle.terms):
+                text = f"Rollup {rollup_id} has left the network."
+                self._drop(entry.bundle.hash, Mishap("rollup_left", text, rollup_id))
+        self._rollups.pop(rollup_id, None)
+        self.reservations.remove_rollup(rollup_id)
+
     def listen(self, listener: Callable[[BundleStatus], None]) -> None:
         """Has every change of a status told, from now on."""
         self._listeners.append(listener)

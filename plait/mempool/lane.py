@@ -99,6 +99,7 @@ class Lane:
         self.rollup = rollup
         self.parameters = parameters
         self.by_arrival = parameters.ordering is OrderingPolicy.ARRIVAL
+        self.is_closed = False
         self.accounts: dict[bytes, Account] = {}
         self.by_hash: dict[bytes, Admitted] = {}
         self.tiers: dict[int, dict[Account, None]] = {}
@@ -124,6 +125,11 @@ class Lane:
 
     def __len__(self) -> int:
         return len(self.by_hash)
+
+    def take_over(self, other: "Lane") -> None:
+        """Goes on with what another lane of the same rollup remembers, and with those who wait at it."""
+        self.history, self.waiters, self.promoted = other.history, other.waiters, other.promoted
+        self.dropped, self.decided_count = other.dropped, other.decided_count
 
     def refresh(self, open_block: OpenBlock | None) -> None:
         """Takes over the rules of the block that is open now."""
@@ -233,8 +239,12 @@ class Lane:
             return
         self.bytes -= entry.size
         entry.account.cost -= entry.cost
-        self.history.remember((entry.hash,), end)
-        self.waiters.dropped(entry.hash, end)
+        self.end(entry.hash, end)
+
+    def end(self, hash_: bytes, end: DroppedEnd) -> None:
+        """Remembers why a transaction is not pooled any more; says so to those who wait for it."""
+        self.history.remember((hash_,), end)
+        self.waiters.dropped(hash_, end)
         self.dropped[end.code] = self.dropped.get(end.code, 0) + 1
 
     def remove(self, entry: Admitted, end: DroppedEnd) -> None:

@@ -119,6 +119,27 @@ class Pool:
         """Opens the pool for a rollup."""
         self.lanes[parameters.rollup_id] = Lane(rollup, parameters)
 
+    def update_rollup(self, parameters: RollupParameters, now_ms: Milliseconds) -> None:
+        """Holds a rollup's transactions by other parameters from now on; what they do not allow any more is dropped."""
+        before = self.lanes[parameters.rollup_id]
+        after = Lane(before.rollup, parameters)
+        after.take_over(before)
+        self.lanes[parameters.rollup_id] = after
+        self._recount()
+        waiting = sorted(before.by_hash.values(), key=lambda entry: (entry.account.address, entry.nonce))
+        results = self.admit(parameters.rollup_id, [entry.transaction for entry in waiting], now_ms)
+        for entry, result in zip(waiting, results, strict=True):
+            if isinstance(result, TransactionRefused):
+                after.end(entry.hash, DroppedEnd(result.code, result.message))
+
+    def close_rollup(self, rollup_id: RollupId) -> None:
+        """Drops the transactions of a rollup that left, and takes no more. What became of earlier ones stays known."""
+        lane = self.lanes[rollup_id]
+        lane.is_closed = True
+        for entry in list(lane.by_hash.values()):
+            lane.remove(entry, DroppedEnd("rollup_left", sentence("rollup_left", f"rollup id {rollup_id}")))
+        self._recount()
+
     # ------------------------------------------------------------ admission
     def submit(
         self, rollup_id: RollupId, raws: Sequence[bytes], now_ms: Milliseconds
@@ -147,6 +168,8 @@ class Pool:
     ) -> list[Admitted | TransactionRefused]:
         """The rest of `submit`: checks decoded transactions against state and pool, in their order."""
         lane = self._lane(rollup_id)
+        if lane.is_closed:
+            raise refusal("rollup_left", f"rollup id {rollup_id}", rollup_id=rollup_id)
         transactions = [item for item in decoded if type(item) is Transaction]
         rollup = lane.rollup
         costs = iter(rollup.additional_costs(transactions, AT_PENDING) if transactions else ())

@@ -77,6 +77,13 @@ class Reservations:
         """Makes a rollup known."""
         self._rollups[parameters.rollup_id] = (rollup, parameters)
 
+    def remove_rollup(self, rollup_id: RollupId) -> None:
+        """Forgets a rollup and every reservation of its blocks."""
+        self._rollups.pop(rollup_id, None)
+        for reservation in list(self._live.values()):
+            if any(place[0] == rollup_id for place in reservation.places):
+                self._forget(reservation)
+
     # ------------------------------------------------------------ reserving
     def reserve(
         self, rollups: Sequence[RollupId], earliest: Slot, now: Slot, signature: bytes, new_id: bytes
@@ -170,9 +177,12 @@ class Reservations:
     def expire(self, now: Slot) -> None:
         """Ends reservations of slots that have passed."""
         for reservation in [held for held in self._live.values() if held.slot < now]:
-            del self._live[reservation.id]
-            for place in reservation.places:
-                del self._by_place[place]
+            self._forget(reservation)
+
+    def _forget(self, reservation: Reservation) -> None:
+        del self._live[reservation.id]
+        for place in reservation.places:
+            del self._by_place[place]
 
     # ------------------------------------------------------------ bundles
     def check(self, terms: BundleTerms, now: Slot, reservation_id: bytes | None) -> None:

@@ -28,7 +28,7 @@ from plait.engines.cometbft.rpc_client import CometRpc
 from plait.engines.decision import Decision
 from plait.engines.solo import SoloEngine
 from plait.errors import ConfigurationError
-from plait.execution.messages import interop_sets
+from plait.execution.messages import InteropSets
 from plait.ledger.accounts_view import EconomyAccounts
 from plait.ledger.economy import Economy
 from plait.ledger.state import LedgerState
@@ -55,6 +55,7 @@ from plait.node.state_sync import Home, SnapshotService
 from plait.node.take_over import Taken
 from plait.protocol.grid import slot_at
 from plait.protocol.requests import ApplicationInfo
+from plait.protocol.sub_block import sets_of
 from plait.storage import NETWORK_FILE, DataDirectory, DecidedLog, Files, MemoryLog, Snapshots
 from plait.storage.network_snapshots import NetworkSnapshots
 from plait.types import NetworkParameters, RollupId, RollupParameters
@@ -73,6 +74,8 @@ class RollupHandle(msgspec.Struct, frozen=True):
     rollup_id: RollupId
     native: Rollup
     parameters: RollupParameters
+    is_active: bool = True
+    """Whether this network orders it; one that left is only read."""
 
 
 class Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,11 +113,6 @@ class Node:
             self.parameters.network_id, lambda: EconomyAccounts(restored.application.ledger.economy)
         )
         self.relayer = relayer_of(config, stored.network)
-        self.interop_sets = interop_sets(
-            [record.parameters for record in restored.application.ledger.rollups],
-            self.parameters.genesis_time_s,
-            self.parameters.slot_ms,
-        )
         self._application = restored.application
         self.rollups: dict[RollupId, RollupHandle] = {}
         for record in restored.application.ledger.rollups:
@@ -215,6 +213,11 @@ class Node:
         """Accounts, stake, governance and registry, as committed."""
         return self._application.ledger.economy
 
+    @property
+    def interop_sets(self) -> InteropSets:
+        """Which rollups execute each other's messages."""
+        return sets_of(self._application.ledger)
+
     def health(self) -> Health:
         """Whether the node makes progress and is ready for traffic."""
         return health_of(
@@ -283,6 +286,8 @@ class Node:
         self.messages.on_decided(effect, decision.relays_refused)
         self.actions.drop((failed.hash, failed.code, failed.sentence) for failed in decision.actions_failed)
         self.actions.on_decided((action.hash for action in effect.actions), effect.height, effect.time_ms)
+        if effect.ledger_effects:
+            self._follow_registry(self._application.ledger)
         if self.spreader is not None:
             self.spreader.on_decided(effect.height)
         self.bus.publish(effect)
@@ -330,14 +335,23 @@ class Node:
         self._loop.call_soon_threadsafe(self._follow_registry, taken.ledger)
 
     def _follow_registry(self, ledger: LedgerState) -> None:
-        """Rollups that joined, or whose parameters changed, since this node last looked."""
+        """Rollups that joined, whose parameters changed, or that left since this node last looked."""
         for record in ledger.rollups:
             held = self.rollups.get(record.rollup_id)
+            if held is not None and held.parameters == record.parameters:
+                continue
             native = self._application.rollups[record.rollup_id]
+            self.rollups[record.rollup_id] = RollupHandle(record.rollup_id, native, record.parameters)
+            self.bundles.add_rollup(native, record.parameters)
             if held is None:
                 self.pool.add_rollup(native, record.parameters)
-                self.bundles.add_rollup(native, record.parameters)
-            self.rollups[record.rollup_id] = RollupHandle(record.rollup_id, native, record.parameters)
+            else:
+                self.pool.update_rollup(record.parameters, ledger.time_ms)
+        for rollup_id in self.rollups.keys() - set(ledger.rollup_ids):
+            if self.rollups[rollup_id].is_active:
+                self.rollups[rollup_id] = msgspec.structs.replace(self.rollups[rollup_id], is_active=False)
+                self.pool.close_rollup(rollup_id)
+                self.bundles.remove_rollup(rollup_id)
 
     def _write_snapshot(self) -> None:
         """Writes the node's own snapshot now. Between heights."""

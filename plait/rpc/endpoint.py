@@ -43,7 +43,7 @@ class Endpoint:
         """The rollup. Raises RpcError at the network's endpoint."""
         if self._rollup is None:
             raise RpcError(METHOD_NOT_FOUND, "this endpoint is the network's; use /<chain id> for a rollup")
-        return self._rollup
+        return self.backend.rollups[self._rollup.rollup_id]
 
     @property
     def native(self) -> Rollup:

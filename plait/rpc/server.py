@@ -50,6 +50,7 @@ from plait.rpc.dispatch import Dispatcher
 from plait.rpc.endpoint import Endpoint
 from plait.rpc.readers import Readers
 from plait.rpc.streams import Streams
+from plait.types import RollupId
 
 JSON_TYPES: Final = frozenset({"application/json", "application/json-rpc", "application/jsonrequest"})
 EXTENSION_SCHEMES: Final = frozenset(
@@ -232,8 +233,15 @@ class Server:
         if not name:
             return own or self._network
         if own is None and name.isascii() and name.isdigit() and len(name) < 20:
-            return next((endpoint for rollup_id, endpoint in self._rollups.items() if rollup_id == int(name)), None)
+            return self._rollup_endpoint(RollupId(int(name)))
         return None
+
+    def _rollup_endpoint(self, rollup_id: RollupId) -> Endpoint | None:
+        """A rollup's endpoint; that of one which joined while the server runs is made when it is first asked for."""
+        if rollup_id not in self._rollups and rollup_id in self._backend.rollups:
+            handle = self._backend.rollups[rollup_id]
+            self._rollups[rollup_id] = Endpoint(self._backend, self._readers, self._streams, handle)
+        return self._rollups.get(rollup_id)
 
     def _other(self, request: web.Request, own: Endpoint | None) -> web.Response:
         if own is None and request.method == "GET":
@@ -244,7 +252,7 @@ class Server:
                 return _json(200 if good else 503, msgspec.json.encode(body))
             if request.path == "/metrics":
                 return web.Response(body=self._backend.metrics.render(), content_type="text/plain", charset="utf-8")
-        known = ", ".join(f"/{rollup_id}" for rollup_id in self._rollups)
+        known = ", ".join(f"/{rollup_id}" for rollup_id in sorted(self._backend.rollups))
         return _text(
             404, f"nothing here; rollups are at {known}, the network at /\n" if own is None else "nothing here\n"
         )

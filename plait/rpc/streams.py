@@ -179,7 +179,8 @@ class Streams:
                 self.executable(part.rollup_id, promoted)
             if not part.sealed:
                 continue
-            first, last = self._sealed[part.rollup_id] + 1, part.sealed[-1].number
+            first = self._sealed.get(part.rollup_id, part.sealed[0].number - 1) + 1
+            last = part.sealed[-1].number
             self._sealed[part.rollup_id] = max(last, first - 1)
             for number in range(first, last + 1):
                 try:
