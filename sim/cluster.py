@@ -39,6 +39,8 @@ EVENTS_MAX = 60_000
 HEIGHTS_AFTER_HEALING = 3
 WAVE_MS = 250
 """How often users send."""
+WAITING_MAX = 60
+"""Transactions that wait before users send no more."""
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +51,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     liars: frozenset[int]
     habits: tuple[Habits, ...]
     weather: Weather
+    start_ms: int
+    """How long after genesis the nodes start. Rollups have blocks from slot 1 on."""
     chaos_ms: int
     crashes: int
     """Orders to crash from outside."""
@@ -58,6 +62,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """Per node whether that crash is the process's alone; else power goes, and what was not synced."""
     islands: int
     """How often the network falls apart."""
+    again: int = 40
+    """How many crashes in a hundred are followed by one in the first operations after the start."""
 
     @classmethod
     def of(cls, random: Random, *, heights: int | None = None) -> "Scenario":
@@ -87,6 +93,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
                 delay_ms_max=random.choice((40, 150, 400, 1_500)),
                 late=random.choice((0, 5, 15)),
             ),
+            start_ms=random.choice((5, 1_100, 1_900, 5_000, 60_000)),
             chaos_ms=random.randrange(3_000, 15_000),
             crashes=0 if calm else random.choice((0, 1, 2, 4)),
             breaking=tuple(random.randrange(60) if random.randrange(100) < 40 else None for _ in range(nodes)),
@@ -114,7 +121,7 @@ def _habits(random: Random, nodes: int) -> tuple[Habits, ...]:
             recheck_own=random.randrange(4) == 0,
             skew_ms=random.choice((-5_000, 5_000)) if index == wrong else random.randrange(-20, 21),
             segment_bytes_max=random.choice((4_000, 20_000, 10**6)),
-            bytes_max=random.choice((4_000, 2**20, 2**24)),
+            bytes_max=random.choice((20_000, 2**20, 2**24)),
             with_senders=random.randrange(2) == 0,
         )
         for index in range(nodes)
@@ -154,9 +161,12 @@ class Cluster:
         )
         self.timeouts = Timeouts()
         self.signed: set[Vote] = set()
-        self.agenda = Agenda(Milliseconds(self.network.ledger.time_ms + 5))
+        self.start_ms = self.network.ledger.time_ms + self.scenario.start_ms
+        self.agenda = Agenda(Milliseconds(self.start_ms))
         self.links = LossyNetwork(self.agenda, self.random, self.scenario.weather)
         self.healed_at_ms: int | None = None
+        self.operations_at_healing: list[int] = []
+        """Per node what its disk had done when the last crash could happen."""
         self._directory = tempfile.TemporaryDirectory(prefix="plait-sim-")
         self.invariants = Invariants(self)
         self.members = self._members()
@@ -246,7 +256,7 @@ class Cluster:
         return f"{nodes}; {healed}; {self.agenda.done} events"
 
     def _is_time_to_heal(self) -> bool:
-        since_ms = self.now_ms() - self.network.ledger.time_ms
+        since_ms = self.now_ms() - self.start_ms
         return self.height >= self.scenario.plan.heights or since_ms > self.scenario.chaos_ms
 
     def _is_over(self) -> bool:
@@ -280,11 +290,12 @@ class Cluster:
             member.crash()
 
     def _note(self, text: str) -> None:
-        self._tell(f"{(self.now_ms() - self.network.ledger.time_ms) / 1_000:8.3f} s  {text}")
+        self._tell(f"{(self.now_ms() - self.start_ms) / 1_000:8.3f} s  {text}")
 
     def _heal(self) -> None:
         self._note("the network heals")
         self.healed_at_ms = self.now_ms()
+        self.operations_at_healing = [member.disk.operations for member in self.members]
         self.links.heal()
         self.links.weather = FAIR
         for member in self.members:
@@ -295,14 +306,16 @@ class Cluster:
         """Users send, and send again: to some nodes each, some twice."""
         self.agenda.after(WAVE_MS, self._wave)
         random, now_ms = self.random, Milliseconds(self.now_ms())
-        self.workload.add(random.choice((0, 1, 3, 8)))
+        waiting = self.workload.waiting()
+        if sum(map(len, waiting.values())) < WAITING_MAX:
+            self.workload.add(random.choice((0, 1, 3, 8)))
         self.bundles.add(random.choice((0, 0, 1, 2)), now_ms)
         for member in self.members:
             if not member.is_up or member.mempools is None:
                 continue
             slot = slot_at(self.network.ledger.parameters, Milliseconds(member.clock_ms()))
-            for rollup_id, waiting in self.workload.waiting().items():
-                some = [transaction for transaction in waiting if random.randrange(100) < 60]
+            for rollup_id, transactions in waiting.items():
+                some = [transaction for transaction in transactions if random.randrange(100) < 60]
                 member.mempools.receive(RollupId(rollup_id), some, Milliseconds(member.clock_ms()))
             for bundle in self.bundles.waiting():
                 if random.randrange(100) < 60:
@@ -334,6 +347,12 @@ class Cluster:
         told = [(peer, message) for peer in peers] if adversary is None else adversary.told(message, peers)
         for target, said in told:
             self.unicast(member, target, lambda peer, said=said: peer.receive(said))  # type: ignore[misc]
+
+    def gossiped(self, member: Member, messages: list[Message]) -> list[Message]:
+        """Liars keep their own words to whom they told them; what an honest node heard goes round."""
+        if member.index not in self.adversaries:
+            return messages
+        return [message for message in messages if message.address != member.address]
 
     def unicast(self, member: Member, target: int, deliver: Callable[[Member], None]) -> None:
         """To one other, if the network will."""
@@ -388,7 +407,7 @@ class Cluster:
         def back() -> None:
             if member.life != life:
                 return
-            if self.healed_at_ms is None and self.random.randrange(100) < 40:
+            if self.healed_at_ms is None and self.random.randrange(100) < self.scenario.again:
                 member.disk.dies_at = member.disk.operations + self.random.randrange(8)
                 member.disk.loses_power = self.random.randrange(3) > 0
             member.start()

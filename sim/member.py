@@ -81,6 +81,10 @@ class Surroundings(Protocol):
         """To one other."""
         ...
 
+    def gossiped(self, member: "Member", messages: list[Message]) -> list[Message]:
+        """What the member repeats of what it knows."""
+        ...
+
     def peers(self, member: "Member") -> list[int]:
         """Indices of all others."""
         ...
@@ -472,7 +476,7 @@ class Member:
             return
         before = self.kept.before
         if before is not None and before.height == height and self.world.random.randrange(2):
-            helpful = before.known(round_index)
+            helpful = self.world.gossiped(self, before.known(round_index))
             self.world.unicast(self, source, lambda peer: peer.receive_all(helpful))
             return
         blocks = self.kept.blocks[height - 1 : height - 1 + SYNCED_BLOCKS_MAX]
@@ -495,7 +499,7 @@ class Member:
 
     def _gossip(self) -> None:
         machine = self._machine()
-        messages = machine.known(max(0, machine.round - 1)) if machine.started else []
+        messages = self.world.gossiped(self, machine.known(max(0, machine.round - 1))) if machine.started else []
         height, round_index = machine.height, machine.round
         for target in self.world.peers(self):
             self.world.unicast(

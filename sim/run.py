@@ -117,7 +117,7 @@ def play_network(seed: int, *, heights: int | None = None, verbose: bool = False
             refused=refused,
             messages=cluster.links.sent,
             lost=cluster.links.lost,
-            milliseconds=cluster.now_ms() - cluster.network.ledger.time_ms,
+            milliseconds=cluster.now_ms() - cluster.start_ms,
             app_hash=found.last_app_hash.hex(),
         )
 
