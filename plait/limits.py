@@ -177,6 +177,10 @@ SPREAD_CANCEL_HEIGHTS: Final = 8
 """A batch with cancellations stays in CometBFT's pool for so many heights: they wait nowhere, and must reach all."""
 SPREAD_CANCELS_EARLY_MAX: Final = 4_096
 """Cancellations that came before their bundle and are remembered."""
+SPREAD_REQUESTS_SEEN_MAX: Final = 50_000
+"""Signed requests whose bundle is remembered, so that a replay in another window is noticed."""
+SPREAD_REQUEST_BYTES_MAX: Final = 300_000
+"""The body of a signed request that travels with its bundle; a bundle's transactions as hexadecimal text, and more."""
 SPREAD_BATCHES_MAX: Final = 8_192
 """Batches whose entries are remembered; above the size of CometBFT's pool (2,000 batches)."""
 SPREAD_OWN_MAX: Final = 250_000
@@ -186,8 +190,8 @@ SPREAD_CARRIED_MAX: Final = 400_000
 SPREAD_SWEEP_BATCHES: Final = 64
 """Remembered batches looked at per height for whether they are finished; all have their turn."""
 SPREAD_PROBE_ENTRIES: Final = 4
-"""New entries of a batch that are checked first; the next part is four times as large. A batch of which more is refused
-than admitted is not looked at further."""
+"""New entries of a batch that are checked first; the next part is four times as large. A batch of which so many more
+are refused than admitted is not looked at further."""
 SPREAD_REFUSED_PER_S_MAX: Final = 2_000
 """Refused entries of batches per second after which every batch has to show a good entry first: 50 ms of recoveries."""
 SPREAD_DECODE_INLINE_MAX: Final = 16

@@ -5,9 +5,10 @@ here that no batch carried lately; at each recheck while any of its entries wait
 are bounded by what they cost:
  1. a batch that is not canonical costs one pass over its bytes and is refused; batches and entries are bounded
  2. entries that are known, or that have ended here, cost a hash and a lookup
- 3. new entries are checked in parts of 4, 16, 64, ...: a batch of which more is refused than admitted is left, so that
-    waste needs as many good entries, which are paid for, and which their senders' quotas in the pools bound
- 4. once refused entries of one second exceed SPREAD_REFUSED_PER_S_MAX, the first part is a single entry
+ 3. new entries are checked in parts of 4, 16, 64, ...: a batch of which more is refused than admitted, and 4 beyond,
+    is left, so that waste needs as many good entries, which are paid for and bound by their senders' quotas
+ 4. once refused entries of one second exceed SPREAD_REFUSED_PER_S_MAX, the first part is a single entry, and has to
+    be good
  5. a batch without news is not passed on: each waiting entry can be carried once in SPREAD_CARRIED_HEIGHTS
 What a batch brought that is not kept, this node sends itself.
 
@@ -39,7 +40,9 @@ from plait.limits import (
     SPREAD_REFUSED_PER_S_MAX,
 )
 from plait.mempool import Admitted
+from plait.mempool.bundle_records import Label
 from plait.mempool.contents import PoolContents, Pools
+from plait.mempool.label_requests import SeenRequests, label_of
 from plait.mempool.spread import NO_ROLLUP, EntryKind, Key, Spread, key_of_cancellation
 from plait.native import Refusal, Transaction, keccak256_many
 from plait.types import Hash32, Milliseconds, RollupId, Slot
@@ -86,7 +89,8 @@ class RefusalBudget:
 class _Found:
     """What became of one batch's entries so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, slack: int) -> None:
+        self.slack = slack
         self.brought: list[tuple[Key, int]] = []
         """Admitted, or a cancellation with effect; and its size."""
         self.waiting: list[Key] = []
@@ -101,8 +105,8 @@ class _Found:
 
     @property
     def is_poor(self) -> bool:
-        """Whether more was refused than admitted."""
-        return self.refused > len(self.brought)
+        """Whether so much more was refused than admitted that the rest is not looked at."""
+        return self.refused > len(self.brought) + self.slack
 
 
 class Intake:
@@ -130,6 +134,7 @@ class Intake:
         self._now_ms = now_ms
         self._slot = slot
         self._budget = budget or RefusalBudget()
+        self._requests = SeenRequests()
         self._early: dict[Hash32, bytes] = {}
         """Signatures of cancellations whose bundle has not come."""
         self.is_taking = False
@@ -172,7 +177,7 @@ class Intake:
             batch = decode_batch(data)
         except CodecError as error:
             return BatchCode.MALFORMED, f"{error.code}: {error.message}"
-        found = _Found()
+        found = _Found(0 if self._budget.is_spent else SPREAD_PROBE_ENTRIES)
         whole = await self._take(batch, found)
         self._budget.spend(found.refused)
         self.entries_brought += len(found.brought)
@@ -308,6 +313,15 @@ class Intake:
             status = self._pools.bundles.status(replaces)
             if status is None or status.status != "dropped":
                 raise BundleRefused("the bundle that it replaces took place", code="bundle_unknown")
+        label: Label | None = None
+        if entry.request is not None:
+            leg = entry.bundle.legs[0]
+            if len(entry.bundle.legs) > 1 or replaces is not None or entry.signature is not None:
+                raise BundleRefused(
+                    "a label is for a bundle of one rollup, and its only right", code="request_mismatch"
+                )
+            label = label_of(entry.request, leg.rollup_id, leg.transactions)
+            self._requests.require_first(entry.request, leg.transactions, entry.hash)
         self.is_taking = True
         try:
             self._pools.bundles.admit(
@@ -316,6 +330,8 @@ class Intake:
                 self._slot(),
                 signature=entry.signature,
                 replaces=replaces,
+                label=label,
+                request=entry.request,
                 relayed=True,
             )
         finally:
@@ -323,6 +339,7 @@ class Intake:
 
     def _take_cancellation(self, entry: Cancellation | LabelCancellation, found: _Found) -> None:
         if isinstance(entry, LabelCancellation):
+            self._take_label_cancellation(entry, found)
             return
         pool = self._pools.bundles
         if not pool.waits(entry.bundle_hash):
@@ -335,6 +352,19 @@ class Intake:
         self.is_taking = True
         try:
             pool.cancel(entry.bundle_hash, entry.signature)
+        except BundleRefused as refused:
+            found.refuse(refused)
+            return
+        finally:
+            self.is_taking = False
+        found.brought.append((key_of_cancellation(entry), 0))
+        found.cancellations.append(entry)
+
+    def _take_label_cancellation(self, entry: LabelCancellation, found: _Found) -> None:
+        self.is_taking = True
+        try:
+            label = label_of(entry.request, entry.rollup_id, None)
+            self._pools.bundles.cancel_labelled(label, entry.request)
         except BundleRefused as refused:
             found.refuse(refused)
             return

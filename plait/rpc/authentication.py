@@ -11,8 +11,9 @@ Level 7. Source: Flashbots' documentation, "Authentication".
 
 from typing import Final, NamedTuple
 
-from plait.mempool.signatures import signer_of
-from plait.native import keccak256
+from plait.codec.batch import LabelRequest
+from plait.limits import SPREAD_REQUEST_BYTES_MAX
+from plait.mempool.label_requests import signer_of_body
 from plait.rpc.errors import SERVER_ERROR, RpcError
 from plait.rpc.parameters import data_of_hex, fixed
 
@@ -27,14 +28,24 @@ class Credentials(NamedTuple):
 
     def requester(self) -> bytes:
         """Address of who signed the body. Raises RpcError `request_signature_wrong`."""
+        return self._parts()[0]
+
+    def request(self, label: str) -> LabelRequest | None:
+        """The signed request, for other nodes; None when it is too long to travel. Raises as `requester`."""
+        signature = self._parts()[1]
+        if len(self.body) > SPREAD_REQUEST_BYTES_MAX:
+            return None
+        return LabelRequest(label=label, body=self.body, signature=signature)
+
+    def _parts(self) -> tuple[bytes, bytes]:
         address_text, _, signature_text = self.header.partition(":")
         try:
             address, signature = fixed(address_text.strip(), 20), data_of_hex(signature_text.strip())
         except ValueError as error:
             raise _wrong(f"it is not <address>:<signature>: {error}") from None
-        if signer_of("0x" + keccak256(self.body).hex(), signature) != address:
+        if signer_of_body(self.body, signature) != address:
             raise _wrong("the signature is not the address's over the body's Keccak-256 as 0x hex text (EIP-191)")
-        return address
+        return address, signature
 
 
 def _wrong(problem: str) -> RpcError:

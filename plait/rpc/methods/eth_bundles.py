@@ -55,9 +55,11 @@ def _label(endpoint: Endpoint, credentials: Credentials | None, uuid: str | None
 async def send_bundle(endpoint: Endpoint, credentials: Credentials | None, found: EthBundle) -> dict[str, Any]:
     """Hands in a bundle of this rollup, bounded by blocks and timestamps; replaces the one with its replacementUuid."""
     label = _label(endpoint, credentials, found.uuid)
+    request = None if label is None or credentials is None else credentials.request(label.name)
     pool, backend = endpoint.backend.bundles, endpoint.backend
     decoded = await endpoint.readers.run(decoded_of, endpoint, _bundle(endpoint, found))
-    return {"bundleHash": hex_of(pool.admit(decoded, backend.clock.now_ms(), _slot(endpoint), label=label))}
+    admitted = pool.admit(decoded, backend.clock.now_ms(), _slot(endpoint), label=label, request=request)
+    return {"bundleHash": hex_of(admitted)}
 
 
 @method("eth_cancelBundle", Param("bundle", ETH_CANCEL_BUNDLE), mode="requester", result={"type": "boolean"})
@@ -65,7 +67,8 @@ async def cancel_bundle(endpoint: Endpoint, credentials: Credentials | None, uui
     """Withdraws the waiting bundle with a replacementUuid of the request's signer."""
     label = _label(endpoint, credentials, uuid)
     assert label is not None
-    endpoint.backend.bundles.cancel_labelled(label)
+    assert credentials is not None
+    endpoint.backend.bundles.cancel_labelled(label, credentials.request(uuid))
     return True
 
 
