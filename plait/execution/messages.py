@@ -47,7 +47,7 @@ from plait.interop.validity import (
     refuse_missing,
     refuse_position,
 )
-from plait.limits import MESSAGES_PER_STEP_MAX, MESSAGES_PER_TRANSACTION_MAX
+from plait.limits import MESSAGE_LOGS_KEPT_S, MESSAGES_PER_STEP_MAX, MESSAGES_PER_TRANSACTION_MAX
 from plait.native import Outcomes, Transaction, declaring
 from plait.types import Address, BlockNumber, Hash32, RollupId, RollupParameters, Seconds, Slot
 
@@ -321,6 +321,10 @@ def lookup_of(candidate: Candidate) -> LogLookup:
         block = session.open_block
         if block is None or block_number > block.number:
             return LogAbsence.FUTURE_BLOCK
+        block_time_s = block.timestamp - session.head_timestamp
+        if (block.number - block_number) * block_time_s > MESSAGE_LOGS_KEPT_S:
+            # No such message is valid any more; a node that began from a snapshot does not have the block.
+            return LogAbsence.PRUNED
         found = session.log(block_number, log_index)
         return LogAbsence.NO_SUCH_LOG if found is None else initiating_log(*found)
 

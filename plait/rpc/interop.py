@@ -35,7 +35,7 @@ from plait.interop.validity import (
     refuse_execution,
     refuse_unknown_chain,
 )
-from plait.limits import ACCESS_LIST_KEYS_MAX, MESSAGES_PER_TRANSACTION_MAX
+from plait.limits import ACCESS_LIST_KEYS_MAX, MESSAGE_LOGS_KEPT_S, MESSAGES_PER_TRANSACTION_MAX
 from plait.native import Refusal, Transaction, declaring
 from plait.rpc.backend import Backend
 from plait.rpc.errors import RpcError
@@ -155,6 +155,9 @@ def lookup_in(backend: Backend, *, open_blocks: bool) -> LogLookup:
         head = native.head.number
         if number > head and not open_blocks:
             return LogAbsence.FUTURE_BLOCK
+        slots = backend.rollups[RollupId(chain)].parameters.block_time_slots
+        if (head - number) * slots * backend.parameters.slot_ms > MESSAGE_LOGS_KEPT_S * 1_000:
+            return LogAbsence.PRUNED
         found = native.log(number, index)
         if found is None:
             return LogAbsence.NO_SUCH_LOG if number <= head else LogAbsence.FUTURE_BLOCK
