@@ -88,8 +88,10 @@ class Running:
         assert self.call("eth_chainId") == "0x385"
 
 
-async def _run(config: RpcConfig, started: Callable[[Running], None], stop: threading.Event) -> None:
-    network = NetworkConfig(
+async def _run(
+    config: RpcConfig, network: NetworkConfig | None, started: Callable[[Running], None], stop: threading.Event
+) -> None:
+    network = network or NetworkConfig(
         genesis_time_s=int(time.time()) - 1,
         sub_blocks_per_slot=5,
         rollups=(RollupConfig(chain_id=901), RollupConfig(chain_id=902)),
@@ -107,8 +109,8 @@ def running_with_blocks(config: RpcConfig) -> Iterator[Running]:
         yield node
 
 
-def running(config: RpcConfig) -> Iterator[Running]:
-    """A node of two rollups that listens until the generator is closed."""
+def running(config: RpcConfig, network: NetworkConfig | None = None) -> Iterator[Running]:
+    """A node of two rollups, or of another network, that listens until the generator is closed."""
     box: list[Running] = []
     ready, stop = threading.Event(), threading.Event()
 
@@ -116,7 +118,7 @@ def running(config: RpcConfig) -> Iterator[Running]:
         box.append(found)
         ready.set()
 
-    thread = threading.Thread(target=lambda: asyncio.run(_run(config, started, stop)), daemon=True)
+    thread = threading.Thread(target=lambda: asyncio.run(_run(config, network, started, stop)), daemon=True)
     thread.start()
     assert ready.wait(30), "the node did not start"
     yield box[0]

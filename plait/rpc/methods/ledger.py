@@ -27,13 +27,22 @@ from plait.rpc.ledger_answers import (
     validators_answer,
 )
 from plait.rpc.methods.blocks import nullable
-from plait.rpc.parameters import ADDRESS, COUNT, DATA, HASH, HASH_SCHEMA, OBJECT, OBJECT_SCHEMA, TEXT
+from plait.rpc.parameters import ADDRESS, COUNT, DATA, HASH, HASH_SCHEMA, OBJECT_SCHEMA, TEXT, Kind
 from plait.rpc.table import Param, method
 from plait.types import Address, Amount, ConsensusAddress
 from plait.types.action import Action
 
 _ACCOUNT_EXAMPLE: Final = "0xf39Fd6e51aad88F6F4ce6aB8827279cffFb92266"
 _LIST_SCHEMA: Final = {"type": "array", "items": OBJECT_SCHEMA}
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("an object of fields is expected")
+    return value
+
+
+_FIELDS: Final = Kind(_mapping, OBJECT_SCHEMA)
 
 
 def _economy(endpoint: Endpoint) -> Economy:
@@ -175,7 +184,7 @@ def send_action(endpoint: Endpoint, action: bytes) -> str:
 @method(
     "plait_sendTypedAction",
     Param("kind", TEXT),
-    Param("message", OBJECT),
+    Param("message", _FIELDS),
     Param("signature", DATA),
     scope="both",
     result=HASH_SCHEMA,
@@ -210,7 +219,7 @@ def get_action_status(endpoint: Endpoint, action_hash: bytes) -> dict[str, Any] 
 @method(
     "plait_getActionTypedData",
     Param("kind", TEXT),
-    Param("fields", OBJECT),
+    Param("fields", _FIELDS),
     Param("from", ADDRESS, optional=True),
     Param("nonce", COUNT, optional=True),
     scope="both",
