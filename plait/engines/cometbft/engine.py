@@ -6,7 +6,7 @@ Specification (the obligations are CometBFT's, spec/abci/abci++_app_requirements
     - The application is asked in one worker thread, in the order of the consensus connection. The event loop stays
       free: it answers CheckTx, Query and Info, from the committed state only.
     - PrepareProposal never fails needlessly: when building fails, an empty sub-block is proposed and the failure is
-      logged. It returns at most max_tx_bytes (R2).
+      logged. It returns at most max_tx_bytes (R2), and less when the last proposals took too long to make (R1).
     - ProcessProposal has no side effects and knows nothing but the proposal and the committed state (R4, R5, R9). A
       proposal whose check fails in a way that no rule names is rejected: nobody may stop this node, or make it vote for
       what it did not check.
@@ -51,7 +51,8 @@ from plait.engines.cometbft.abci_pb2 import (
     ResponseQuery,
     ResponseVerifyVoteExtension,
 )
-from plait.engines.cometbft.home import POOL_GAS_PER_BLOCK, SOCKET_NAME, CometGenesis
+from plait.engines.cometbft.home import POOL_GAS_PER_BLOCK, PROPOSE_TIMEOUT_MS, SOCKET_NAME, CometGenesis
+from plait.engines.cometbft.pace import Pace
 from plait.engines.cometbft.process import CometProcess
 from plait.engines.cometbft.server import AbciServer
 from plait.engines.cometbft.snapshots import SnapshotAnswers, Snapshots
@@ -62,7 +63,6 @@ from plait.execution.bundles import BundleCandidate
 from plait.execution.relaying import Relayer
 from plait.interop.relays import Relay
 from plait.ledger.genesis import first_validators
-from plait.limits import PROPOSAL_BYTES_MAX
 from plait.protocol.application import Application
 from plait.protocol.effects import SubBlockDecided
 from plait.protocol.grid import slot_at
@@ -100,6 +100,8 @@ class CometStatistics(msgspec.Struct, frozen=True, kw_only=True):
     rejected: int
     checks: int
     requests: int
+    proposal_bytes_max: int
+    """What the node allows its next proposal, so that it is made in time."""
 
 
 class _Decided(msgspec.Struct, frozen=True):
@@ -178,6 +180,7 @@ class CometEngine:
         """Of the height in progress: what did not go into proposals of our own."""
         self._decided: _Decided | None = None
         self._phases_s: dict[str, float] = {}
+        self._pace = Pace(PROPOSE_TIMEOUT_MS / 1_000 / 3)
         self.counts: Counter[str] = Counter()
         self.rejected: Counter[str] = Counter()
         """Proposals of others that were rejected, by code."""
@@ -228,6 +231,7 @@ class CometEngine:
             rejected=counts["rejected"],
             checks=counts["checks"],
             requests=0 if self._server is None else self._server.requests,
+            proposal_bytes_max=self._pace.bytes_max,
         )
 
     async def _watch(self) -> None:
@@ -376,7 +380,7 @@ class CometEngine:
             time_ms=time_ms,
             candidates={},
             agreed=conversions.agreed_of(asked.proposer_address, asked.local_last_commit, asked.misbehavior),
-            bytes_max=min(asked.max_tx_bytes - conversions.PROTO_BYTES_PER_TX_MAX, PROPOSAL_BYTES_MAX),
+            bytes_max=min(asked.max_tx_bytes - conversions.PROTO_BYTES_PER_TX_MAX, self._pace.bytes_max),
         )
         try:
             full = msgspec.structs.replace(
@@ -400,7 +404,8 @@ class CometEngine:
     def _prepare(self, request: PrepareRequest) -> PreparedProposal:
         started = time.perf_counter()
         prepared = self._application.prepare(request)
-        self._phases_s["prepare"] = time.perf_counter() - started
+        seconds = self._phases_s["prepare"] = time.perf_counter() - started
+        self._pace.took(len(prepared.proposal), seconds)
         if len(prepared.proposal) > request.bytes_max:
             raise InvariantBroken(
                 f"A proposal of {len(prepared.proposal)} bytes was built where {request.bytes_max} fit.",
@@ -448,9 +453,11 @@ class CometEngine:
         except Exception as error:
             self._logger.error("process_failed", height=asked.height, reason=repr(error), exc_info=error)
             return "process_failed", f"the check itself failed: {error!r}"
-        self._phases_s["process"] = time.perf_counter() - started
+        seconds = self._phases_s["process"] = time.perf_counter() - started
         if isinstance(verdict, Refused):
             return verdict.code, verdict.sentence
+        if verdict.proposal_hash not in self._prepared:  # what was prepared here has been executed already
+            self._pace.took(len(asked.txs[0]), seconds)
         return "", ""
 
     # ------------------------------------------------------------ deciding

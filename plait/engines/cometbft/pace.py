@@ -1,0 +1,35 @@
+"""How large a proposal may be so that it is made and checked in time, learned from how long the last ones took.
+
+CometBFT waits timeout_propose for a proposal that every validator has to make or check, send and execute; a larger one
+only costs rounds. A node that took longer than its part of that time proposes less next time, in proportion, and more
+again, step by step, while it is quick. Nothing here is agreed on: it only bounds what this node proposes. Level 5.
+"""
+
+from plait.limits import PROPOSAL_BYTES_MAX
+
+BYTES_MIN = 64 * 1024
+"""Some hundred transactions: even a very slow node proposes so much."""
+_GROWTH_PERCENT = 25
+
+
+class Pace:
+    """The budget of the next proposal.
+
+    Args:
+        target_s: seconds that making, or checking, a proposal should take at most.
+    """
+
+    def __init__(self, target_s: float) -> None:
+        self._target_s = target_s
+        self.bytes_max = PROPOSAL_BYTES_MAX
+        """Of the next proposal."""
+
+    def took(self, size: int, seconds: float) -> None:
+        """Notes that a proposal of `size` bytes was made, or checked, in so many seconds."""
+        if seconds > self._target_s:
+            self.bytes_max = max(min(self.bytes_max, int(size * self._target_s / seconds)), BYTES_MIN)
+        elif self.bytes_max < PROPOSAL_BYTES_MAX:
+            self.bytes_max = min(self.bytes_max * (100 + _GROWTH_PERCENT) // 100, PROPOSAL_BYTES_MAX)
+
+
+__all__ = ["BYTES_MIN", "Pace"]
