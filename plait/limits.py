@@ -443,3 +443,5 @@ TESTNET_FAULTS_TIMED_MAX: Final = 64
 """Faults that wait for their end."""
 TESTNET_STATUS_TIMEOUT_S: Final = 2
 """One question of the status line to one node; a busy or hung one must not hold up the others'."""
+TESTNET_MEMBERSHIP_S: Final = 90
+"""For a node to catch up, and for the validator set to change at an epoch's end."""

@@ -15,7 +15,7 @@ import click
 import msgspec
 import uvloop
 
-from plait.cli.output import fail, json_option, out, print_json
+from plait.cli.output import fail, json_option, narrow, out, print_json
 from plait.limits import ROLLUPS_MAX
 
 DEFAULT_DATA_DIR = Path(".plait") / "testnet"
@@ -200,18 +200,22 @@ def print_status(found: dict[str, Any]) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("node", "state", "pid", "height", "app hash", "peers", "power", "RPC"):
+    for heading in ("node", "state", "height", "app hash", "peers", "power", *(() if narrow() else ("pid", "RPC"))):
         table.add_column(heading, no_wrap=True)
     for node in found["nodes"]:
         table.add_row(
             node["name"],
             node["state"],
-            *("-" if node[key] is None else str(node[key]) for key in ("pid", "height")),
+            "-" if node["height"] is None else str(node["height"]),
             "-" if node["appHash"] is None else node["appHash"][:12] + "…",
             *("-" if node[key] is None else str(node[key]) for key in ("peers", "power")),
-            node["url"] or "-",
+            *(() if narrow() else (str(node["pid"] or "-"), node["url"] or "-")),
         )
     out.print(table)
+    for node in found["nodes"]:
+        if "reason" in node:
+            out.print(f"[red]{node['name']} died:[/] ", end="")
+            out.print(node["reason"], markup=False)
     for source, target, state in found["brokenLinks"]:
         out.print(f"[yellow]{source} and {target} do not reach each other ({state}).[/]")
     if found["agree"] is False:
@@ -293,7 +297,7 @@ def add(validator: bool, data_dir: Path, as_json: bool) -> None:
         return
     out.print(f"{answer['name']} runs at {answer['url']}.")
     if validator:
-        out.print("It votes from the end of the current epoch on, a few seconds from now.")
+        out.print("It is in the set and votes.")
 
 
 @testnet.command()

@@ -9,12 +9,14 @@ collected the validators' keys.
 
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import msgspec
 
 from plait.engines.cometbft.home import create_keys, write_genesis
 from plait.errors import ConfigurationError
+from plait.native import ed25519_public_key
 from plait.node.config import NetworkConfig, NodeConfig
 from plait.node.engine import comet_genesis
 from plait.node.node import open_storage
@@ -48,6 +50,27 @@ def make_home(home: Path, settings: NodeSettings) -> Identity:
         ) from error
     public_key, node_id = create_keys(home)
     return Identity(public_key=public_key, node_id=node_id)
+
+
+def consensus_seed(home: Path) -> bytes:
+    """The seed of a node's consensus key, 32 bytes, to prove that whoever stakes for the key has it.
+
+    Raises:
+        ConfigurationError: `consensus_key_unusable`.
+    """
+    path = home / "cometbft" / "config" / "priv_validator_key.json"
+    try:
+        private = msgspec.json.decode(path.read_bytes())["priv_key"]["value"]
+        key = base64.b64decode(private, validate=True)
+    except FileNotFoundError:
+        raise ConfigurationError(
+            f"{path} is missing; make the node's home with `plait init`.", code="consensus_key_unusable"
+        ) from None
+    except (msgspec.MsgspecError, ValueError, KeyError, TypeError):
+        key = b""
+    if len(key) != 64 or ed25519_public_key(key[:32]) != key[32:]:
+        raise ConfigurationError(f"{path} is no ed25519 key of CometBFT.", code="consensus_key_unusable")
+    return key[:32]
 
 
 def join_network(home: Path, network: NetworkConfig) -> None:

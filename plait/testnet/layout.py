@@ -64,8 +64,8 @@ class Ports(msgspec.Struct, frozen=True, kw_only=True):
         """The ports of the node at a place."""
         at = place - 1
         if not plan.rpc:
-            p2p, comet_rpc = free_ports(2)
-            return cls(rpc=0, rollups=0, p2p=p2p, comet_rpc=comet_rpc)
+            rpc, p2p, comet_rpc = free_ports(3)
+            return cls(rpc=rpc, rollups=0, p2p=p2p, comet_rpc=comet_rpc)
         return cls(
             rpc=plan.rpc + at,
             rollups=plan.rollups + at * ROLLUP_PORT_STRIDE if plan.rollups else 0,

@@ -11,13 +11,11 @@ from typing import Any
 import msgspec
 
 from plait.client import Client, NodeUnreachable, RpcError
-from plait.errors import Unavailable
 from plait.limits import TESTNET_STATUS_TIMEOUT_S
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
 from plait.testnet import membership
 from plait.testnet.control import Command, serve_control
 from plait.testnet.founding import join, make_node, network_of
-from plait.testnet.links import HOST
 from plait.testnet.member import Member
 from plait.testnet.supervisor import Supervisor
 
@@ -47,14 +45,9 @@ def describe_node(network: Supervisor, member: Member) -> dict[str, Any]:
         "url": member.description.get("url"),
         "rollups": {str(one["chainId"]): one["url"] for one in member.description.get("rollups", ())},
         "ownPorts": {str(one["chainId"]): one["ownPortUrl"] for one in member.description.get("rollups", ())},
-        "cometUrl": comet_url(network, member.name),
+        "cometUrl": network.comet_url(member.name),
         "home": str(member.home.resolve()),
     }
-
-
-def comet_url(network: Supervisor, name: str) -> str:
-    """Of a node's CometBFT RPC."""
-    return f"http://{HOST}:{network.ports(name).comet_rpc}"
 
 
 # ---------------------------------------------------------------- status
@@ -100,7 +93,7 @@ async def _node_status(network: Supervisor, member: Member) -> dict[str, Any]:
                 found["height"], found["appHash"] = slot["height"], info["appHash"]
             found["ready"] = not isinstance(health, RpcError) and bool(health["ready"])
     with contextlib.suppress(NodeUnreachable, KeyError, TypeError, ValueError):
-        async with Client(comet_url(network, member.name), timeout_s=TESTNET_STATUS_TIMEOUT_S) as comet:
+        async with Client(network.comet_url(member.name), timeout_s=TESTNET_STATUS_TIMEOUT_S) as comet:
             _, peers = await comet.get("net_info")
             _, own = await comet.get("status")
             found["peers"] = int(msgspec.json.decode(peers)["result"]["n_peers"])
@@ -164,7 +157,7 @@ async def add_node(network: Supervisor, *, validator: bool) -> dict[str, Any]:
     Raises:
         Unavailable: no account is free, the node does not start or does not catch up, the ledger refuses.
     """
-    operator = membership.free_operator(network.layout) if validator else None
+    operator = await membership.free_operator(network) if validator else None
     place = network.layout.next_place
     entry = await asyncio.to_thread(make_node, network.data_dir, place, network.settings, operator=operator)
     await asyncio.to_thread(join, network.data_dir, entry.name)
@@ -184,11 +177,3 @@ async def remove_node(network: Supervisor, name: str) -> None:
     if entry.operator is not None:
         await membership.leave(network, entry)
     await network.remove(name)
-
-
-def any_url(network: Supervisor, *, but: str = "") -> str:
-    """RPC of a node that runs. Raises Unavailable (`node_not_running`)."""
-    for member in network.members.values():
-        if member.state == "running" and member.name != but:
-            return str(member.description["url"])
-    raise Unavailable("No node runs that could be asked.", code="node_not_running")

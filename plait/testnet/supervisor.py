@@ -183,6 +183,21 @@ class Supervisor:
         """Of a node, by its name."""
         return self._ports[name]
 
+    def comet_url(self, name: str) -> str:
+        """Of the RPC of a node's CometBFT."""
+        return f"http://{HOST}:{self._ports[name].comet_rpc}"
+
+    def any_name(self, *, but: str = "") -> str:
+        """A node that runs. Raises Unavailable (`node_not_running`)."""
+        for name, member in self.members.items():
+            if member.state == "running" and name != but:
+                return name
+        raise Unavailable("No node runs that could be asked.", code="node_not_running")
+
+    def any_url(self, *, but: str = "") -> str:
+        """RPC of a node that runs. Raises Unavailable (`node_not_running`)."""
+        return str(self.members[self.any_name(but=but)].description["url"])
+
     def broken_links(self) -> list[tuple[str, str, LinkState]]:
         """Pairs of nodes that do not reach each other."""
         return [
