@@ -82,6 +82,16 @@ class StakeMachine(RuleBasedStateMachine):
         body = Undelegate(validator=at, amount=amount) if out else Delegate(validator=at, amount=amount)
         self.trade(account, at, body)
 
+    @rule(sender=WHO, operator=OPERATOR, bonded=st.integers(1, 9), unbonded=st.sampled_from((1, 2, 3)), gap=FEW)
+    def bond_and_unbond(self, sender: int, operator: int, bonded: int, unbonded: int, gap: int) -> None:
+        """In one epoch, or across its end: shares that earn nothing yet go first."""
+        account, at = ACCOUNTS[sender], ACCOUNTS[operator]
+        amount = Amount(self.world.balance(account) // bonded // 2)
+        self.act(account, Delegate(validator=at, amount=amount))
+        self.world.heights(gap)
+        worth = self.world.worth(account, at)
+        self.trade(account, at, Undelegate(validator=at, amount=Amount(worth // unbonded)))
+
     @rule(
         trades=st.lists(st.tuples(WHO, OPERATOR, st.booleans(), st.integers(1, 2_000_003)), min_size=2, max_size=6),
         away=st.one_of(st.none(), FEW),
@@ -177,7 +187,7 @@ class StakeMachine(RuleBasedStateMachine):
             optional={
                 "action_fee": st.sampled_from((0, 1, 10**18)),
                 "validators_max": st.integers(1, 5),
-                "epoch_heights": st.integers(2, 5),
+                "epoch_heights": st.integers(2, 9),
                 "self_stake_min": st.sampled_from((TOKEN, 2 * TOKEN, 10**30)),
                 "downtime_window_heights": st.sampled_from((10, 11, 40)),
                 "slash_duplicate_vote_ppm": st.sampled_from((0, 1, 500_000, 999_999, 1_000_000)),
