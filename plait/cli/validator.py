@@ -4,18 +4,15 @@ from pathlib import Path
 from typing import Any, Final
 
 import click
-import msgspec
 
 from plait.cli.acting import AMOUNT, acting_options, run, send, tokens
 from plait.cli.output import EXIT_NO, json_option, narrow, out, print_json, url_option
 from plait.client import Client
-from plait.errors import ConfigurationError
 from plait.ledger.stake import possession_message
 from plait.native import ed25519_public_key, ed25519_sign
 from plait.types import Address, Amount
 from plait.types.action import PPM, Body, CreateValidator, EditValidator, LeaveValidator, Unjail
 
-_KEY_TYPE: Final = "tendermint/PrivKeyEd25519"
 _COLOURS: Final = {"active": "green", "waiting": "yellow", "jailed": "red", "tombstoned": "red", "leaving": "yellow"}
 
 
@@ -51,6 +48,8 @@ def join(
 
     The node should be running and have caught up before: a validator that does not sign is jailed.
     """
+    from plait.node.home import consensus_seed
+
     seed = consensus_seed(home)
 
     async def body(_: Client, operator: Address) -> Body:
@@ -109,31 +108,6 @@ def status(who: str | None, url: str, as_json: bool) -> None:
         _print(found, leader, whole=who is not None)
     if who is not None and not found:
         raise SystemExit(EXIT_NO)
-
-
-def consensus_seed(home: Path) -> bytes:
-    """The seed of a node's consensus key, 32 bytes, from CometBFT's file.
-
-    Raises:
-        ConfigurationError: `consensus_key_unusable`.
-    """
-    path = home / "cometbft" / "config" / "priv_validator_key.json"
-    try:
-        content = msgspec.json.decode(path.read_bytes())
-        private = content["priv_key"]
-        key = _base64.decode(msgspec.json.encode(private["value"]))
-        if private["type"] != _KEY_TYPE or len(key) != 64 or ed25519_public_key(key[:32]) != key[32:]:
-            raise ValueError("another key")
-    except FileNotFoundError:
-        raise ConfigurationError(
-            f"{path} is missing; make the node's home with `plait init`.", code="consensus_key_unusable"
-        ) from None
-    except (msgspec.DecodeError, ValueError, KeyError, TypeError):
-        raise ConfigurationError(f"{path} is no ed25519 key of CometBFT.", code="consensus_key_unusable") from None
-    return key[:32]
-
-
-_base64: Final = msgspec.json.Decoder(bytes)
 
 
 def _ppm(percent: float) -> int:
