@@ -34,6 +34,11 @@ demo: setup  ## Two rollups: their traffic, then trades over both and their fail
 devnet: setup  ## The same network, kept running until Ctrl-C; continues where it was when started again
 	$(BIN)/plait devnet $(ARGS)
 
+.PHONY: testnet
+testnet: setup  ## Four validators with a real CometBFT each, until Ctrl-C (needs Go once); ARGS="--validators 7"
+	$(BIN)/python tools/build_tools.py cometbft >/dev/null
+	$(BIN)/plait testnet $(ARGS)
+
 .PHONY: peers
 peers: setup  ## Programs the full tests compare with: op-geth (needs Go), client libraries and anvil (need Node.js)
 	$(BIN)/python tools/build_tools.py all

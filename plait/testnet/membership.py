@@ -93,7 +93,7 @@ async def leave(network: Supervisor, entry: NodeEntry) -> None:
 
 async def _has_caught_up(url: str, other_url: str) -> bool:
     async with Client(url) as own, Client(other_url) as other:
-        there = (await other.call("plait_slot"))["height"]
+        there = int((await other.call("plait_slot"))["height"])
         return int((await own.call("plait_slot"))["height"]) >= there - 2
 
 

@@ -43,6 +43,9 @@ def require_cometbft() -> None:
 class Network:
     """A running network."""
 
+    process: asyncio.subprocess.Process
+    """Of `plait testnet`, when it is one of its own."""
+
     def __init__(self, data_dir: Path, description: dict[str, Any]) -> None:
         self.data_dir = data_dir
         self.description = description
@@ -165,6 +168,7 @@ async def running_network(data_dir: Path, *arguments: str) -> AsyncIterator[Netw
         description = json.loads(line)
         assert description.get("event") == "ready", description
         network = Network(data_dir, description)
+        network.process = process
         yield network
     except BaseException:
         _print_logs(data_dir)
