@@ -142,7 +142,7 @@ class Table(Generic[R]):
                 continue
             if pages and not _begins_page(entries[0][0]):
                 entries = pages.pop().entries() + entries
-            pages.extend(_split(entries))
+            pages.extend(_split(entries, {*by_page[index], *(entry[0] for entry in old[:1])}))
         pages.extend(self._pages[done:])
         after: Table[R] = Table(self.kind)
         after._fill(pages)
@@ -165,9 +165,16 @@ def _begins_page(key: bytes) -> bool:
     return sha256(key).digest()[0] < _BOUNDARY_BELOW
 
 
-def _split(entries: list[tuple[bytes, R, bytes]]) -> list[_Page[R]]:
-    """Pages of a run of entries that is not empty; its first entry begins a page whatever its key."""
-    starts = [at for at, entry in enumerate(entries) if at == 0 or _begins_page(entry[0])]
+def _split(entries: list[tuple[bytes, R, bytes]], asked: set[bytes] | None = None) -> list[_Page[R]]:
+    """Pages of a run of entries that is not empty; its first entry begins a page whatever its key.
+
+    `asked`: the only other keys that can begin one; all, when None. The rest stood within pages before.
+    """
+    starts = [
+        at
+        for at, (key, _, _) in enumerate(entries)
+        if at == 0 or ((asked is None or key in asked) and _begins_page(key))
+    ]
     return [_Page(entries[start:stop]) for start, stop in zip(starts, [*starts[1:], len(entries)], strict=True)]
 
 
