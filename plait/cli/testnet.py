@@ -15,10 +15,11 @@ import click
 import msgspec
 import uvloop
 
-from plait.cli.output import fail, json_option, narrow, out, print_json
+from plait.cli.output import fail, json_option, out, print_json, short
 from plait.limits import ROLLUPS_MAX
 
 DEFAULT_DATA_DIR = Path(".plait") / "testnet"
+ROLLUPS_SHOWN_MAX = 4
 _STATUS_EVERY_S = 1.0
 
 data_dir_option = click.option(
@@ -158,29 +159,28 @@ def _stopping() -> Iterator[asyncio.Event]:
 # ---------------------------------------------------------------- for people
 def print_welcome(description: dict[str, Any], *, is_new: bool) -> None:
     """Endpoints, keys and what to try."""
-    from rich.table import Table
-
     nodes = description["nodes"]
     out.print(
         f"[bold]Plait[/]: network {description['networkId']} of {len(nodes)} nodes, "
         f"{'new' if is_new else 'continued'}, in {description['dataDir']}.\n"
     )
-    table = Table(box=None, pad_edge=False)
-    for heading in ("node", "network RPC", *(f"rollup {one}" for one in description["rollups"][:4]), "CometBFT"):
-        table.add_column(heading, no_wrap=True)
+    shown = [str(one) for one in description["rollups"][:ROLLUPS_SHOWN_MAX]]
     for node in nodes:
-        urls = [node["rollups"][str(one)] for one in description["rollups"][:4]]
-        table.add_row(node["name"], node["url"], *urls, node["cometUrl"])
-    out.print(table)
-    if len(description["rollups"]) > 4:
-        out.print("Every node serves all rollups: append the chain id to its RPC address.")
-    out.print(
-        "\nAccounts: the ten public development accounts, funded on every rollup and in the ledger (`plait keys`)."
-    )
+        rows = [("network", node["url"])]
+        for rollup in shown:
+            own = node["ownPorts"][rollup]
+            rows.append((f"rollup {rollup}", node["rollups"][rollup] + ("" if own is None else f"  or  {own}")))
+        rows.append(("CometBFT", node["cometUrl"]))
+        for at, (what, url) in enumerate(rows):
+            out.print(f"{node['name'] if at == 0 else '':<7} {what:<12} {url}", markup=False)
+    if len(description["rollups"]) > len(shown):
+        out.print("Every node serves all rollups: append the chain id to its network address.")
+    out.print("\nAccounts: the ten public development accounts, funded on every rollup and in the ledger.")
     out.print("[bold yellow]Their keys are public. Never send anything of value to these addresses.[/]\n")
     out.print("[bold]Try[/] in another terminal:")
-    out.print("  plait testnet status                     plait testnet chaos kill node2 --for 5")
-    out.print("  plait testnet chaos partition node1,node2   plait testnet chaos heal")
+    out.print("  plait testnet status")
+    out.print("  plait testnet chaos kill node2 --for 5")
+    out.print("  plait testnet chaos partition node1,node2   and   plait testnet chaos heal")
     out.print("Ctrl-C stops all nodes.\n")
 
 
@@ -196,22 +196,17 @@ def status_line(found: dict[str, Any]) -> str:
 
 
 def print_status(found: dict[str, Any]) -> None:
-    """A table."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for heading in ("node", "state", "height", "app hash", "peers", "power", *(() if narrow() else ("pid", "RPC"))):
-        table.add_column(heading, no_wrap=True)
+    """A table whose columns are as wide as what is in them: an address that is cut cannot be copied."""
+    rows = [("node", "state", "height", "app hash", "peers", "power", "pid", "RPC")]
     for node in found["nodes"]:
-        table.add_row(
-            node["name"],
-            node["state"],
-            "-" if node["height"] is None else str(node["height"]),
-            "-" if node["appHash"] is None else node["appHash"][:12] + "…",
-            *("-" if node[key] is None else str(node[key]) for key in ("peers", "power")),
-            *(() if narrow() else (str(node["pid"] or "-"), node["url"] or "-")),
-        )
-    out.print(table)
+        given = ("height", "appHash", "peers", "power", "pid", "url")
+        cells = ["-" if node[key] is None else str(node[key]) for key in given]
+        cells[1] = short(node["appHash"])
+        rows.append((node["name"], node["state"], *cells))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        out.print(line.rstrip(), markup=False)
     for node in found["nodes"]:
         if "reason" in node:
             out.print(f"[red]{node['name']} died:[/] ", end="")
