@@ -16,10 +16,12 @@ from typing import Self
 import msgspec
 
 from plait.execution.relaying import Relayer
+from plait.ledger.genesis import first_validators
 from plait.protocol.effects import SubBlockDecided
 from plait.protocol.grid import slot_at
 from plait.protocol.requests import Accepted, PrepareRequest, Verdict
-from plait.types import Gas, Milliseconds, OrderingPolicy, RollupId, Slot, ValidatorUpdate
+from plait.types import Gas, Milliseconds, OrderingPolicy, RollupId, Slot
+from sim.acting import Acting
 from sim.adversary import Adversary
 from sim.agreement.blocks import Block, Decided, Vote
 from sim.agreement.machine import Message, Timeouts
@@ -27,6 +29,7 @@ from sim.agreement.validators import ValidatorSet
 from sim.bundling import BundleWorkload
 from sim.byzantine import all_forgers
 from sim.checkers import Violation
+from sim.economy import economy_of, public_key
 from sim.invariants import Invariants
 from sim.member import Habits, Member
 from sim.network import FAIR, Agenda, LossyNetwork, Weather
@@ -48,6 +51,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 
     plan: Plan
     powers: tuple[int, ...]
+    """Of the validators at genesis: the first nodes; the others may join."""
     liars: frozenset[int]
     habits: tuple[Habits, ...]
     weather: Weather
@@ -68,8 +72,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def of(cls, random: Random, *, heights: int | None = None) -> "Scenario":
         """A scenario for a seeded source of randomness."""
-        nodes = random.choice((4, 4, 4, 4, 5, 7))
-        powers = tuple(random.choice((1, 1, 1, 2, 3)) for _ in range(nodes))
+        validators = random.choice((4, 4, 4, 4, 5, 7))
+        nodes = validators + (random.randrange(3) == 0)
+        powers = tuple(random.choice((1, 1, 1, 2, 3)) for _ in range(validators))
         calm = random.randrange(100) < 10
         rollups = random.choice((1, 2, 2))
         return cls(
@@ -151,13 +156,22 @@ class Cluster:
         self.scenario = scenario if scenario is not None else Scenario.of(self.random, heights=heights)
         plan = self.scenario.plan
         self.wallets = [Wallet.of_index(index) for index in range(plan.users)]
-        self.network = network_of(plan, [wallet.address for wallet in self.wallets])
+        economy = economy_of(self.scenario.powers, plan.nodes, self.wallets, liars=bool(self.scenario.liars))
+        self.network = network_of(plan, [wallet.address for wallet in self.wallets], economy=economy)
         ids = self.network.ledger.rollup_ids
         interop = plan.interop and len(ids) > 1
         self.relayer: Relayer | None = RELAYER if interop else None
         self.workload = Workload(self.random, ids, self.wallets, int(plan.gas_limit), interop=interop)
         self.bundles = BundleWorkload(
             self.random, self.network.ledger, self.wallets, self.workload.nonce, self.workload.recipients
+        )
+        self.acting = Acting(
+            self.random,
+            self.network.ledger.parameters.network_id,
+            self.wallets,
+            validators=len(self.scenario.powers),
+            nodes=plan.nodes,
+            liars=self.scenario.liars,
         )
         self.timeouts = Timeouts()
         self.signed: set[Vote] = set()
@@ -195,19 +209,16 @@ class Cluster:
         self._directory.cleanup()
 
     def _members(self) -> list[Member]:
-        keys = [bytes([index + 1]) * 32 for index in range(self.scenario.plan.nodes)]
-        first = ValidatorSet.genesis(
-            ValidatorUpdate(key, power) for key, power in zip(keys, self.scenario.powers, strict=True)
-        )
+        first = ValidatorSet.genesis(first_validators(self.network.ledger.economy))
         members: list[Member] = []
-        for index, key in enumerate(keys):
+        for index in range(self.scenario.plan.nodes):
             habits = self.scenario.habits[index]
             root = Path(self._directory.name) / str(index)
             root.mkdir()
             members.append(
                 Member(
                     index,
-                    key,
+                    public_key(index),
                     self,
                     lambda recheck=habits.recheck_own: self.network.application(recheck_own=recheck),  # type: ignore[misc]
                     sets={1: first, 2: first.turned()},
@@ -310,6 +321,7 @@ class Cluster:
         if sum(map(len, waiting.values())) < WAITING_MAX:
             self.workload.add(random.choice((0, 1, 3, 8)))
         self.bundles.add(random.choice((0, 0, 1, 2)), now_ms)
+        self.acting.add(random.choice((0, 1, 2, 4)))
         for member in self.members:
             if not member.is_up or member.mempools is None:
                 continue
@@ -317,6 +329,8 @@ class Cluster:
             for rollup_id, transactions in waiting.items():
                 some = [transaction for transaction in transactions if random.randrange(100) < 60]
                 member.mempools.receive(RollupId(rollup_id), some, Milliseconds(member.clock_ms()))
+            actions = [raw for raw in self.acting.waiting() if random.randrange(100) < 60]
+            member.mempools.receive_actions(actions, Milliseconds(member.clock_ms()))
             for bundle in self.bundles.waiting():
                 if random.randrange(100) < 60:
                     member.mempools.receive_bundle(bundle, Milliseconds(member.clock_ms()), Slot(max(0, slot)))
@@ -385,11 +399,12 @@ class Cluster:
             self._note(
                 f"height {self._followed} decided in round {decided.commit.round}: "
                 f"block 0x{decided.block.id.hex()[:8]}, slot {effect.slot}.{effect.sub_index}, "
-                f"{effect.transactions} transactions, {len(effect.bundles)} bundles, "
+                f"{effect.transactions} transactions, {len(effect.bundles)} bundles, {len(effect.actions)} actions, "
                 f"{len(decided.block.evidence)} caught, app 0x{effect.app_hash.hex()[:12]}"
             )
             self.workload.on_decided(effect, member.running)
             self.bundles.on_decided(effect)
+            self.acting.on_decided(member.running.ledger.economy)
         self.invariants.on_commit(member, decided, effect)
 
     def restored(self, member: Member) -> None:

@@ -9,8 +9,10 @@ They look from outside and share no code with what they check; questions about o
  3. A refused proposal leaves no trace, and is refused with a code and a sentence.
  4. What a log's `append` returned for is there after any crash (asked by `Member`), and replay gives the same app hash.
  5. Per node: bundles all or nothing, value conserved, every decided transaction in its block once and nothing else.
- 6. Times rise strictly, and lie within what honest clocks say.
- 7. After healing every height is decided within ROUNDS_MAX rounds, everywhere, within TIME_PER_HEIGHT_MS_MAX.
+ 6. Tokens are conserved to the last unit and nothing is below zero; the ledger's rotation is the engine's; whoever is
+    caught voting twice is out of the set two heights later; the liars' power never reaches a third.
+ 7. Times rise strictly, and lie within what honest clocks say.
+ 8. After healing every height is decided within ROUNDS_MAX rounds, everywhere, within TIME_PER_HEIGHT_MS_MAX.
 """
 
 from collections import Counter
@@ -26,6 +28,7 @@ from plait.types import Hash32
 from sim.agreement.blocks import Block, BlockId, Decided
 from sim.bundling import BundleWorkload
 from sim.checkers import AllOrNothing, NothingLost, ValueConserved, Violation
+from sim.economy import negative_places, same_set, tokens_held, tokens_made
 from sim.member import Member, fingerprint
 from sim.wallet import Wallet
 from sim.workload import Workload
@@ -107,6 +110,8 @@ class Invariants:
         self.transactions = 0
         self.bundles = 0
         self.misbehavior = 0
+        self.actions: Counter[str] = Counter()
+        self.happened: Counter[str] = Counter()
         self.last_app_hash = Hash32(b"")
 
     # ------------------------------------------------------------ questions
@@ -127,7 +132,7 @@ class Invariants:
             _require(fingerprint(member.running) == before, f"{where} and left a trace")
 
     def on_commit(self, member: Member, decided: Decided, effect: SubBlockDecided) -> None:
-        """1, 2, 5, 6 and 7."""
+        """1, 2, 5, 6, 7 and 8."""
         block = decided.block
         name, valid = self._expected[block.id]
         _require(valid, f"node {member.index} decided {name!r} at height {block.height}")
@@ -137,6 +142,25 @@ class Invariants:
         if block.height not in self._times_ms:
             self._first_time(decided, effect)
         self._checks_of(member).after(decided)
+        self._ledger(member, block)
+
+    def _ledger(self, member: Member, block: Block) -> None:
+        """6."""
+        economy = member.running.ledger.economy
+        where = f"node {member.index}, height {block.height}"
+        made, held = tokens_made(economy), tokens_held(economy)
+        _require(made == held, f"{where}: {held} base units are held, {made} were made")
+        below = negative_places(economy)
+        _require(not below, f"{where}: below zero: {below}")
+        sets, rotation = member.kept.sets, economy.rotation
+        for height, own in ((block.height + 1, rotation.current), (block.height + 2, rotation.following)):
+            _require(same_set(own, sets[height]), f"{where}: the ledger has another set of height {height}")
+        following = sets[block.height + 2]
+        for evidence in block.evidence:
+            out = following.power(evidence.first.address) == 0 or len(following.members) == 1
+            _require(out, f"{where}: who was caught is a validator of height {block.height + 2}")
+        liars = [self._cluster.members[index].address for index in self._cluster.scenario.liars]
+        _require(3 * sum(map(following.power, liars)) < following.total_power or not liars, f"{where}: liars gained")
 
     def on_restored(self, member: Member) -> None:
         """4 and 5 after a replay: the height that a crash kept from being committed stands in the log, or does not."""
@@ -170,6 +194,8 @@ class Invariants:
         self.rounds[decided.commit.round] += 1
         self.transactions += effect.transactions
         self.bundles += len(effect.bundles)
+        self.actions.update(type(action.body).__name__ for action in effect.actions)
+        self.happened.update(type(one).__name__ for one in effect.ledger_effects)
         self.misbehavior += len(block.evidence)
         if cluster.healed_at_ms is not None and block.height > self.healed_height:
             allowed = self._healed_round * (block.height == self.healed_height + 1)

@@ -27,7 +27,7 @@ from plait.protocol.effects import SubBlockDecided
 from plait.protocol.grid import slot_at
 from plait.protocol.requests import FinalizeRequest, PrepareRequest, ProcessRequest, Verdict
 from plait.storage import DecidedLog
-from plait.types import Agreed, Hash32, Height, Milliseconds, ValidatorUpdate
+from plait.types import Agreed, Hash32, Height, Milliseconds
 from sim.agreement.blocks import Block, BlockId, Decided, Evidence, ProposalMessage, Vote, agreed_of, median_time
 from sim.agreement.machine import Machine, Message, Phase, Timeouts
 from sim.agreement.validators import ValidatorSet, address_of
@@ -292,8 +292,7 @@ class Member:
             )
         )
         effect = finalized.effect
-        updates: tuple[ValidatorUpdate, ...] = getattr(effect, "validator_updates", ())
-        following = kept.sets[block.height + 1].changed(updates).turned()
+        following = kept.sets[block.height + 1].changed(effect.validator_updates).turned()
         kept.sets.setdefault(block.height + 2, following)
         for evidence in block.evidence:
             kept.punished.add(evidence.key)
@@ -305,7 +304,7 @@ class Member:
             )
         assert self.log is not None
         assert self.mempools is not None
-        self.log.append(msgspec.structs.replace(record_of(effect), agreed=agreed))
+        self.log.append(record_of(effect))
         self.durable_height = block.height
         self.running.commit()
         self.mempools.on_decided(effect)
@@ -346,6 +345,7 @@ class Member:
             candidates=self.mempools.candidates(),
             bundles=self.mempools.bundle_candidates(slot),
             relays=self.mempools.messages.offer(slot),
+            actions=self.mempools.actions.candidates(),
             relayer=self.world.relayer,
             agreed=self.agreed(block),
             bytes_max=self.habits.bytes_max,

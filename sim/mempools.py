@@ -1,11 +1,13 @@
-"""One node's real pools over one application: plain transactions, bundles, and messages to relay. A restart forgets
-all of it."""
+"""One node's real pools over one application: plain transactions, bundles, ledger actions, and messages to relay. A
+restart forgets all of it."""
 
 from collections.abc import Mapping, Sequence
 
 from plait.errors import BundleRefused
 from plait.execution.bundles import BundleCandidate, DecodedBundle
+from plait.ledger.accounts_view import EconomyAccounts
 from plait.mempool import BundlePool, Pool
+from plait.mempool.actions import ActionPool
 from plait.native import Transaction
 from plait.node.message_book import MessageBook
 from plait.ordering.queues import SenderQueue
@@ -22,6 +24,9 @@ class Mempools:
         self.transactions = Pool()
         self.bundles = BundlePool()
         self.messages = MessageBook()
+        self.actions = ActionPool(
+            application.ledger.parameters.network_id, lambda: EconomyAccounts(application.ledger.economy)
+        )
         self._now_ms = Milliseconds(0)
         for record in application.ledger.rollups:
             native = application.rollups[record.rollup_id]
@@ -40,6 +45,11 @@ class Mempools:
         except BundleRefused:
             return
 
+    def receive_actions(self, raws: Sequence[bytes], now_ms: Milliseconds) -> None:
+        """Signed actions arrive; what is not admitted is forgotten."""
+        self._now_ms = max(self._now_ms, now_ms)
+        self.actions.admit(raws, self._now_ms)
+
     def candidates(self) -> Mapping[RollupId, Sequence[SenderQueue]]:
         """What a proposer offers."""
         return self.transactions.candidates()
@@ -53,9 +63,11 @@ class Mempools:
         self._now_ms = max(self._now_ms, now_ms)
         self.transactions.drop(prepared.dropped, self._now_ms)
         self.bundles.on_failed(prepared.bundles_failed, slot)
+        self.actions.drop((failed.hash, failed.code, failed.sentence) for failed in prepared.actions_failed)
 
     def on_decided(self, effect: SubBlockDecided) -> None:
         """Follows a height."""
         self.transactions.on_decided(effect)
         self.bundles.on_decided(effect)
         self.messages.on_decided(effect)
+        self.actions.on_decided((action.hash for action in effect.actions), effect.height, effect.time_ms)

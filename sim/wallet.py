@@ -78,6 +78,11 @@ class Wallet:
             return self._parity ^ 1, self._r, ORDER - s
         return self._parity, self._r, s
 
+    def sign_digest(self, digest: bytes) -> bytes:
+        """65 bytes r, s, v over 32 bytes, v 27 or 28: what wallets return for typed data (EIP-712)."""
+        parity, r, s = self._sign(digest)
+        return r.to_bytes(32, "big") + s.to_bytes(32, "big") + bytes([27 + parity])
+
     def sign_1559(
         self,
         chain_id: int,

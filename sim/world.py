@@ -10,6 +10,7 @@ from random import Random
 import msgspec
 
 from plait.engines.simulated import Chances, SimulatedEngine, SimulatedNode, Step
+from plait.ledger.economy import Economy
 from plait.ledger.state import LedgerState, genesis_state
 from plait.native import Rollup, Store
 from plait.node.message_book import MessageBook
@@ -84,8 +85,9 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
         return Application(self.ledger, rollups, self.source, recheck_own=recheck_own)
 
 
-def network_of(plan: Plan, funded: list[Address], *, network_id: int = 1) -> Network:
-    """Genesis of a planned network with funded accounts on every rollup; chain ids 901, 902, ..."""
+def network_of(plan: Plan, funded: list[Address], *, network_id: int = 1, economy: Economy | None = None) -> Network:
+    """Genesis of a planned network with funded accounts on every rollup; chain ids 901, 902, ...; an economy with
+    validators, or one without tokens."""
     parameters = NetworkParameters(
         network_id=NetworkId(network_id),
         genesis_time_s=GENESIS_TIME_S,
@@ -123,7 +125,7 @@ def network_of(plan: Plan, funded: list[Address], *, network_id: int = 1) -> Net
             )
         )
     return Network(
-        ledger=genesis_state(parameters, tuple(rollups)), source=EmbeddedSource.of(parameters), genesis=genesis
+        ledger=genesis_state(parameters, tuple(rollups), economy), source=EmbeddedSource.of(parameters), genesis=genesis
     )
 
 
