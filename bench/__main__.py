@@ -15,6 +15,7 @@ QUESTIONS = [
     "restart",
     "bundles",
     "messages",
+    "ledger_steps",
 ]
 
 

@@ -289,7 +289,9 @@ def check_stake(economy: Economy) -> None:
         assert not v.tombstoned or v.jailed
     assert set(shares) <= {operator for operator, _ in economy.validators.items()}
     assert {key: mark.waiting for key, mark in economy.marks.items()} == waiting, "marks that nobody waits for"
-    assert all(amount > 0 for _, amount in economy.unbondings.items())
+    for key, amount in economy.unbondings.items():
+        assert amount > 0
+        assert economy.validators.get(key[8:28]) is not None, "a validator was forgotten while its stake unbonds"
 
 
 def check_set(economy: Economy, current: ProposerSet, following: ProposerSet) -> None:
