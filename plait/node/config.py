@@ -126,11 +126,11 @@ class ValidatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     def operator_address(self) -> Address:
         """20 bytes. Raises ConfigurationError (`address_malformed`)."""
-        return Address(_hex(self.operator, 20, f"operator of validator {self.name!r}", "address_malformed"))
+        return Address(_hex(self.operator, 20, f"operator of validator {self.name!r}", code="address_malformed"))
 
     def key_bytes(self) -> bytes:
         """32 bytes. Raises ConfigurationError (`public_key_malformed`)."""
-        return _hex(self.public_key, 32, f"public_key of validator {self.name!r}", "public_key_malformed")
+        return _hex(self.public_key, 32, f"public_key of validator {self.name!r}", code="public_key_malformed")
 
 
 class AccountConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -143,7 +143,7 @@ class AccountConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def address_bytes(self) -> Address:
         """20 bytes. Raises ConfigurationError (`address_malformed`)."""
-        return Address(_hex(self.address, 20, "address of an account", "address_malformed"))
+        return Address(_hex(self.address, 20, "address of an account", code="address_malformed"))
 
 
 class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -219,11 +219,12 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         operators = [validator.operator_address() for validator in self.validators]
         keys = [validator.key_bytes() for validator in self.validators]
         accounts = [account.address_bytes() for account in self.accounts]
-        for name, values in (("operator", operators), ("public_key", keys), ("account", accounts)):
-            if len(set(values)) != len(values):
-                raise ConfigurationError(
-                    f"One {name} is named twice; each may be there once.", code=f"{name}_duplicate"
-                )
+        if len(set(operators)) != len(operators):
+            raise ConfigurationError("One operator has two validators; each may have one.", code="operator_duplicate")
+        if len(set(keys)) != len(keys):
+            raise ConfigurationError("Two validators have one public key.", code="public_key_duplicate")
+        if len(set(accounts)) != len(accounts):
+            raise ConfigurationError("One account is named twice.", code="account_duplicate")
         for validator in self.validators:
             if validator.stake < STAKE_UNIT:
                 raise ConfigurationError(
@@ -284,13 +285,23 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     p2p_port: int = DEFAULT_P2P_PORT
     """Where CometBFT listens for its peers."""
     comet_rpc_port: int = DEFAULT_COMET_RPC_PORT
-    """Of CometBFT's own RPC on 127.0.0.1; this node sends it transactions there."""
+    """Of CometBFT's own RPC; this node sends it transactions there."""
+    comet_rpc_host: str = "127.0.0.1"
+    """Where that RPC listens. New nodes that fetch a snapshot ask it; it has no limits of its own, so put a proxy in
+    front of it rather than open it."""
     external_address: str = ""
     """host:port under which peers reach this node, when it is another one than they see."""
     peers: tuple[str, ...] = ()
     """Peers to keep a connection to: id@host:port."""
     pex: bool = True
     """Learn about further peers from peers."""
+    sync_servers: tuple[str, ...] = ()
+    """host:port of at least two CometBFT RPCs: a node that has nothing yet fetches a snapshot with their help instead of
+    replaying everything. Empty: it replays."""
+    sync_trust_height: int = 0
+    """A height that the operator trusts, not older than the trusting period; with `sync_servers`."""
+    sync_trust_hash: str = ""
+    """The hash of CometBFT's block of that height, 64 hex digits."""
     trace_dir: Path | None = None
     """Where every request of CometBFT is noted, for examinations; None for nowhere."""
 
@@ -302,7 +313,18 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def check(self) -> None:
         """Raises ConfigurationError (`port_out_of_range`, `peer_malformed`, `snapshot_interval`, `keep_heights`,
-        `data_directory_missing`)."""
+        `data_directory_missing`, `sync_invalid`)."""
+        if self.sync_servers and (
+            len(self.sync_servers) < 2
+            or self.sync_trust_height < 1
+            or not re.fullmatch(r"[0-9a-fA-F]{64}", self.sync_trust_hash)
+            or not all(_SERVER.fullmatch(server) for server in self.sync_servers)
+        ):
+            raise ConfigurationError(
+                "Fetching a snapshot needs two or more sync_servers (host:port), sync_trust_height of 1 or more and "
+                "sync_trust_hash with the 64 hex digits of that block's hash.",
+                code="sync_invalid",
+            )
         if self.snapshot_every_transactions < 1:
             raise ConfigurationError(
                 f"A snapshot after {self.snapshot_every_transactions} transactions is not possible; 1 is the least.",
@@ -446,10 +468,11 @@ def _document(data: bytes, name: str) -> dict[str, Any]:
     return dict(document)
 
 
+_SERVER = re.compile(r"[^@\s,/]+:[0-9]{1,5}")
 _PEER = re.compile(r"[0-9a-f]{40}@[^@\s,]+:[0-9]{1,5}")
 
 
-def _hex(text: str, length: int, what: str, code: str) -> bytes:
+def _hex(text: str, length: int, what: str, *, code: str) -> bytes:
     if not re.fullmatch(rf"0x[0-9a-fA-F]{{{2 * length}}}", text):
         raise ConfigurationError(f"The {what} is {text!r}; it is 0x and {2 * length} hex digits.", code=code)
     return bytes.fromhex(text[2:])

@@ -72,7 +72,9 @@ async def become_validator(network: Supervisor, entry: NodeEntry) -> None:
     )
     async with Client(network.any_url(but=entry.name)) as client:
         await act(client, account.private_key, body)
-    await _until(lambda: _is_in_set(network, entry, wanted=True), f"{entry.name} is in the set", "membership_unchanged")
+    await _until(
+        lambda: _is_in_set(network, entry, wanted=True), f"{entry.name} is in the set", code="membership_unchanged"
+    )
 
 
 async def leave(network: Supervisor, entry: NodeEntry) -> None:
@@ -87,7 +89,7 @@ async def leave(network: Supervisor, entry: NodeEntry) -> None:
         if found is not None and found["status"] != "leaving":
             await act(client, account.private_key, LeaveValidator())
     await _until(
-        lambda: _is_in_set(network, entry, wanted=False), f"{entry.name} is out of the set", "membership_unchanged"
+        lambda: _is_in_set(network, entry, wanted=False), f"{entry.name} is out of the set", code="membership_unchanged"
     )
 
 
@@ -106,7 +108,7 @@ async def _is_in_set(network: Supervisor, entry: NodeEntry, *, wanted: bool) -> 
     return (address in {one["address"] for one in found}) is wanted
 
 
-async def _until(question: Callable[[], Awaitable[bool]], what: str, code: str) -> None:
+async def _until(question: Callable[[], Awaitable[bool]], what: str, *, code: str) -> None:
     end = time.monotonic() + TESTNET_MEMBERSHIP_S
     while time.monotonic() < end:
         with contextlib.suppress(NodeUnreachable, RpcError):
