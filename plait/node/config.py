@@ -87,7 +87,7 @@ class RollupConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         """20 bytes, or None for nobody. Raises ConfigurationError (`address_malformed`)."""
         if not self.owner:
             return None
-        return Address(_hex(self.owner, 20, f"owner of rollup {self.chain_id}", "address_malformed"))
+        return Address(_hex(self.owner, 20, f"owner of rollup {self.chain_id}", code="address_malformed"))
 
     def parameters(self, genesis_hash: Hash32) -> RollupParameters:
         """As the ledger registers it."""
@@ -296,8 +296,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     pex: bool = True
     """Learn about further peers from peers."""
     sync_servers: tuple[str, ...] = ()
-    """host:port of at least two CometBFT RPCs: a node that has nothing yet fetches a snapshot with their help instead of
-    replaying everything. Empty: it replays."""
+    """host:port of at least two CometBFT RPCs: a node that has nothing yet fetches a snapshot with their help instead
+    of replaying everything. Empty: it replays."""
     sync_trust_height: int = 0
     """A height that the operator trusts, not older than the trusting period; with `sync_servers`."""
     sync_trust_hash: str = ""

@@ -10,14 +10,17 @@ from plait.engines.cometbft.binary import find_cometbft
 from plait.engines.cometbft.home import (
     CometGenesis,
     CometSettings,
+    StateSyncSettings,
     commit_timeout_ms,
     require_home,
     require_signer_memory,
     write_config,
 )
 from plait.errors import ConfigurationError
-from plait.node.config import STAKE_UNIT, NetworkConfig, NodeConfig, fingerprint
-from plait.types import NetworkId, RollupId, Seconds, ValidatorUpdate
+from plait.ledger.genesis import first_validators
+from plait.node.config import NetworkConfig, NodeConfig, fingerprint
+from plait.node.genesis import genesis_stake
+from plait.types import NetworkId, RollupId, Seconds
 
 T = TypeVar("T")
 
@@ -45,10 +48,7 @@ def comet_genesis(network: NetworkConfig, genesis: Mapping[RollupId, bytes]) -> 
         network_id=NetworkId(network.network_id),
         genesis_time_s=Seconds(network.genesis_time_s),
         fingerprint=fingerprint(network, genesis),
-        validators=tuple(
-            ValidatorUpdate(public_key=validator.key_bytes(), power=validator.stake // STAKE_UNIT)
-            for validator in network.validators
-        ),
+        validators=first_validators(genesis_stake(network)),
         evidence_age_heights=parameters.evidence_age_heights,
         evidence_age_ms=parameters.evidence_age_ms,
     )
@@ -56,15 +56,25 @@ def comet_genesis(network: NetworkConfig, genesis: Mapping[RollupId, bytes]) -> 
 
 def comet_settings(network: NetworkConfig, config: NodeConfig) -> CometSettings:
     """CometBFT's settings for a node."""
+    sync = None
+    if config.sync_servers:
+        sync = StateSyncSettings(
+            rpc_servers=config.sync_servers,
+            trust_height=config.sync_trust_height,
+            trust_hash=config.sync_trust_hash,
+            trust_period_s=max(network.ledger_parameters().unbonding_ms * 2 // 3 // 1_000, 1),
+        )
     return CometSettings(
         moniker=config.name,
         p2p_host=config.p2p_host,
         p2p_port=config.p2p_port,
+        rpc_host=config.comet_rpc_host,
         rpc_port=config.comet_rpc_port,
         external_address=config.external_address,
         persistent_peers=config.peers,
         pex=config.pex,
         timeout_commit_ms=commit_timeout_ms(network.parameters()),
+        state_sync=sync,
     )
 
 

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 from plait.ledger import registry
+from plait.ledger.economy import Economy
 from plait.ledger.genesis import GenesisEconomy, GenesisValidator, genesis_economy
-from plait.ledger.rollup_records import NetworkMode
+from plait.ledger.rollup_records import NetworkMode, RollupEntry
 from plait.ledger.state import NOBODY, LedgerState, genesis_state
 from plait.node.config import NetworkConfig
 from plait.types import Hash32, RollupId
@@ -22,7 +23,20 @@ def genesis_ledger(network: NetworkConfig, genesis_hashes: Mapping[RollupId, Has
     """
     rollups = tuple(rollup.parameters(genesis_hashes[RollupId(rollup.chain_id)]) for rollup in network.rollups)
     owners = {RollupId(rollup.chain_id): rollup.owner_address() for rollup in network.rollups}
-    economy = genesis_economy(
+    entries = tuple(
+        registry.genesis_entry(rollup, owners[rollup.rollup_id] or NOBODY, terms=registry.FREE_TERMS)
+        for rollup in rollups
+    )
+    return genesis_state(network.parameters(), rollups, genesis_stake(network, entries))
+
+
+def genesis_stake(network: NetworkConfig, rollups: tuple[RollupEntry, ...] = ()) -> Economy:
+    """Accounts and stake of height 0; with the registry's entries when they are given.
+
+    Raises:
+        ConfigurationError: what `genesis_economy` refuses.
+    """
+    return genesis_economy(
         GenesisEconomy(
             mode=NetworkMode(network.mode),
             parameters=network.ledger_parameters(),
@@ -39,10 +53,6 @@ def genesis_ledger(network: NetworkConfig, genesis_hashes: Mapping[RollupId, Has
                 )
                 for validator in network.validators
             ),
-            rollups=tuple(
-                registry.genesis_entry(rollup, owners[rollup.rollup_id] or NOBODY, terms=registry.FREE_TERMS)
-                for rollup in rollups
-            ),
+            rollups=rollups,
         )
     )
-    return genesis_state(network.parameters(), rollups, economy)

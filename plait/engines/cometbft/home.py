@@ -63,8 +63,8 @@ class CometSettings(msgspec.Struct, frozen=True, kw_only=True):
     moniker: str = "node"
     p2p_host: str = "127.0.0.1"
     p2p_port: int = 26_656
+    rpc_host: str = "127.0.0.1"
     rpc_port: int = 26_657
-    """On 127.0.0.1."""
     external_address: str = ""
     persistent_peers: tuple[str, ...] = ()
     """id@host:port"""
@@ -250,7 +250,7 @@ def _configuration(settings: CometSettings) -> dict[str, dict[str, Any]]:
             "event_bus_buffer_capacity": 1_000,
         },
         "rpc": {
-            "laddr": f"tcp://127.0.0.1:{settings.rpc_port}",
+            "laddr": f"tcp://{settings.rpc_host}:{settings.rpc_port}",
             "max_body_bytes": 4 * COMET_BATCH_BYTES_MAX,
             "pprof_laddr": "",
         },
