@@ -79,6 +79,7 @@ class Streams:
         self._by_topic: dict[_Key, dict[str, Subscription]] = {}
         self._sealed = {rollup_id: handle.native.head.number for rollup_id, handle in backend.rollups.items()}
         backend.bundles.listen(self._bundle_changed)
+        backend.pool.listen(self._admitted)
 
     def __len__(self) -> int:
         return sum(map(len, self._by_topic.values()))
@@ -131,6 +132,12 @@ class Streams:
     def wants_transactions(self, rollup_id: RollupId) -> bool:
         """Whether anybody subscribed to, or polls for, a rollup's pending transactions."""
         return ("newPendingTransactions", rollup_id) in self._by_topic or self._filters[rollup_id].wants_transactions
+
+    def _admitted(self, rollup_id: RollupId, entries: Sequence[Admitted]) -> None:
+        """Transactions came into the pool, from a client or from another node."""
+        promoted = self._backend.pool.lanes[rollup_id].take_promoted()
+        if rollup_id in self._filters and self.wants_transactions(rollup_id):
+            self.executable(rollup_id, [*(entry for entry in entries if entry.pending), *promoted])
 
     def executable(self, rollup_id: RollupId, entries: Sequence[Admitted]) -> None:
         """Notifies of transactions that became executable."""

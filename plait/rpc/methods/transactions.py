@@ -58,10 +58,6 @@ async def submit(endpoint: Endpoint, raws: Sequence[bytes]) -> list[bytes | RpcE
         invalid = await endpoint.readers.run(refuse_never_valid, endpoint.backend, rollup_id, decoded)
         decoded = [item for place, item in enumerate(decoded) if place not in invalid]
     results = pool.admit(rollup_id, decoded, endpoint.backend.clock.now_ms())
-    promoted = pool.lanes[rollup_id].take_promoted()
-    if endpoint.streams.wants_transactions(rollup_id):
-        executable = [item for item in results if isinstance(item, Admitted) and item.pending]
-        endpoint.streams.executable(rollup_id, [*executable, *promoted])
     answers: list[bytes | RpcError] = [item.hash if type(item) is Admitted else _refusal(item) for item in results]
     for place in sorted(invalid):
         answers.insert(place, invalid[place])
