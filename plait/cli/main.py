@@ -25,6 +25,7 @@ _COMMANDS = {
     "undelegate": ("plait.cli.stake", "Begin to unbond PLAIT from a validator."),
     "rewards": ("plait.cli.stake", "Withdraw what a delegation, or the own validator, has earned."),
     "validator": ("plait.cli.validator", "Join the validators, see how they do, leave them."),
+    "evidence": ("plait.cli.evidence", "Find and report validators that signed two proposals for one round."),
     "gov": ("plait.cli.gov", "Propose changes of the network and vote on them."),
     "rollup": ("plait.cli.rollup", "Register a rollup, change it, pay for it, take it out."),
     "status": ("plait.cli.inspect", "Show what a running node is doing."),
