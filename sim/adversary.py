@@ -31,6 +31,8 @@ class Adversary:
         expect: told about every block that it makes.
         signed: all votes ever signed; its own are added.
         coalition: addresses of all liars; each signs for the others.
+        careful: it never signs two votes of a round, for which it would lose its place.
+        caught: told about two blocks that it proposed in one round.
     """
 
     def __init__(
@@ -40,8 +42,13 @@ class Adversary:
         expect: Expect,
         signed: set[Vote],
         coalition: Sequence[bytes],
+        *,
+        careful: bool,
+        caught: Callable[[ProposalMessage, Block], None] = lambda _, __: None,
     ) -> None:
         self._coalition = list(coalition)
+        self._careful = careful
+        self._caught = caught
         self._random = random
         self._forgers = list(forgers)
         self._expect = expect
@@ -108,7 +115,7 @@ class Adversary:
             return []
         if isinstance(message, ProposalMessage):
             return self._told_proposal(message, peers)
-        if kind < 50:
+        if kind < 50 or self._careful:
             return [(peer, message) for peer in peers]
         told: list[tuple[int, Message]] = []
         other = self._other_vote(message)
@@ -122,7 +129,8 @@ class Adversary:
         if other is None:
             return [(peer, message) for peer in peers if self._random.randrange(100) < 85]
         rival = message._replace(block=other)
-        split = self._random.randrange(100) < 60
+        self._caught(message, other)
+        split = not self._careful and self._random.randrange(100) < 60
         told: list[tuple[int, Message]] = []
         for peer in peers:
             first, second = (message, rival) if self._random.randrange(2) else (rival, message)

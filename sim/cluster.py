@@ -21,15 +21,17 @@ from plait.protocol.effects import SubBlockDecided
 from plait.protocol.grid import slot_at
 from plait.protocol.requests import Accepted, PrepareRequest, Verdict
 from plait.types import Gas, Milliseconds, OrderingPolicy, RollupId, Slot
+from plait.types.consensus import comet_chain_id
 from sim.acting import Acting
 from sim.adversary import Adversary
-from sim.agreement.blocks import Block, Decided, Vote
+from sim.agreement.blocks import Block, Decided, ProposalMessage, Vote
 from sim.agreement.machine import Message, Timeouts
 from sim.agreement.validators import ValidatorSet
 from sim.bundling import BundleWorkload
 from sim.byzantine import all_forgers
 from sim.checkers import Violation
 from sim.economy import economy_of, public_key
+from sim.evidence import two_proposals
 from sim.invariants import Invariants
 from sim.member import Habits, Member
 from sim.network import FAIR, Agenda, LossyNetwork, Weather
@@ -53,6 +55,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     powers: tuple[int, ...]
     """Of the validators at genesis: the first nodes; the others may join."""
     liars: frozenset[int]
+    careful: bool
+    """Whether liars keep from what costs them their place in the set: two votes in a round."""
     habits: tuple[Habits, ...]
     weather: Weather
     start_ms: int
@@ -89,6 +93,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
             ),
             powers=powers,
             liars=_liars(random, powers),
+            careful=random.randrange(2) == 0,
             habits=_habits(random, nodes),
             weather=FAIR
             if calm
@@ -191,6 +196,8 @@ class Cluster:
                 self.invariants.expect,
                 self.signed,
                 [self.members[liar].address for liar in sorted(self.scenario.liars)],
+                careful=self.scenario.careful,
+                caught=self._accuse,
             )
             for index in self.scenario.liars
         }
@@ -302,6 +309,14 @@ class Cluster:
 
     def _note(self, text: str) -> None:
         self._tell(f"{(self.now_ms() - self.start_ms) / 1_000:8.3f} s  {text}")
+
+    def _accuse(self, message: ProposalMessage, other: Block) -> None:
+        """Somebody saw both blocks of a liar's round, and now and then tells the ledger."""
+        if self.random.randrange(100) < 30:
+            index = next(member.index for member in self.members if member.address == message.address)
+            chain_id = comet_chain_id(self.network.ledger.parameters.network_id)
+            blocks = (message.block.id, other.id)
+            self.acting.accuse(index, two_proposals(index, chain_id, message.height, message.round, blocks))
 
     def _heal(self) -> None:
         self._note("the network heals")

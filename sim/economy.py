@@ -67,7 +67,7 @@ def parameters_of(*, liars: bool) -> LedgerParameters:
         downtime_jail_ms=1_000,
         action_fee=TOKEN // 1_000,
         proposal_deposit=TOKEN,
-        voting_period_slots=2,
+        voting_period_slots=4,
         timelock_slots=1,
         pause_slots_max=2,
     )

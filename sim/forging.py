@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from plait.crypto.commitments import commit
+from plait.crypto.merkle import EMPTY_ROOT
 from plait.native import merkle_root
 from plait.protocol.application import Application
 from plait.protocol.proposal import (
@@ -82,3 +83,12 @@ def largest_block(proposal: Proposal) -> tuple[int, RollupItems] | None:
         return None
     place = max(range(len(proposal.blocks)), key=lambda index: len(proposal.blocks[index][1]))
     return place, proposal.blocks[place]
+
+
+def with_actions(proposal: bytes, actions: Sequence[bytes]) -> bytes:
+    """The proposal with other ledger actions and the root that fits them; the ledger root stays."""
+    parts = decode_proposal(proposal)
+    changed: SubBlockHeader = msgspec.structs.replace(
+        parts.header, actions_root=Hash32(merkle_root(list(actions))) if actions else EMPTY_ROOT
+    )
+    return encode_proposal(encode_header(changed), parts.blocks, entries_of(parts), actions)

@@ -6,12 +6,14 @@ from plait.engines.simulated import Forger
 def all_forgers() -> tuple[Forger, ...]:
     """Every byzantine proposer, in a fixed order."""
     from sim.byzantine import (
+        actions,
         bundles,
         censoring,
         doubled,
         failing_transaction,
         garbage,
         messages,
+        misled,
         oversized,
         reordered,
         sealing,
@@ -33,4 +35,6 @@ def all_forgers() -> tuple[Forger, ...]:
         censoring.forge,
         bundles.forge,
         messages.forge,
+        actions.forge,
+        misled.forge,
     )

@@ -34,6 +34,7 @@ def scenario(operation: int | None, *, killed: bool = False) -> Scenario:
         ),
         powers=(1,) * NODES,
         liars=frozenset(),
+        careful=False,
         habits=(
             TIGHT,
             *(TIGHT._replace(segment_bytes_max=10**6, with_senders=index == 1) for index in range(1, NODES)),

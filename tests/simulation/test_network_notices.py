@@ -39,6 +39,7 @@ QUIET = Scenario(
     ),
     powers=(1,) * NODES,
     liars=frozenset(),
+    careful=False,
     habits=(HABITS,) * NODES,
     weather=FAIR,
     start_ms=1_500,
