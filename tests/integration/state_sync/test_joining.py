@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from msgspec.structs import replace
 
 from plait.engines.decision import record_of
 from plait.errors import InvariantBroken
@@ -145,8 +146,6 @@ def test_a_snapshot_holds_the_blocks_that_messages_may_come_from_and_full_spans_
         spans = spans_of(home.application.ledger.parameters, record)
         assert (spans[0].highest, spans[-1].lowest) == (record.head_number, 1)
         old = 3 * MESSAGE_LOGS_KEPT_S
-        from msgspec.structs import replace
-
         opened = record.open_block
         assert opened is not None
         late = replace(record, head_number=old, open_block=replace(opened, number=old + 1))
