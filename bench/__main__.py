@@ -16,6 +16,7 @@ QUESTIONS = [
     "bundles",
     "messages",
     "ledger_steps",
+    "light",
 ]
 
 

@@ -25,6 +25,7 @@ var operations = map[string]func([]byte) (any, error){
 	"verify_trusting":     verifyTrusting,
 	"verify":              verify,
 	"verify_backwards":    verifyBackwards,
+	"verify_chain":        verifyChain,
 	"evidence":            evidence,
 	"priorities":          priorities,
 	"signer_open":         signerOpen,
