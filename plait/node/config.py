@@ -289,6 +289,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     comet_rpc_host: str = "127.0.0.1"
     """Where that RPC listens. New nodes that fetch a snapshot ask it; it has no limits of its own, so put a proxy in
     front of it rather than open it."""
+    comet_metrics_port: int = 0
+    """Of CometBFT's own metrics on 127.0.0.1; 0 for none."""
     external_address: str = ""
     """host:port under which peers reach this node, when it is another one than they see."""
     peers: tuple[str, ...] = ()
@@ -349,7 +351,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
                     f"{peer!r} is not a peer; write id@host:port, the id as `plait init` prints it.",
                     code="peer_malformed",
                 )
-        for name in ("port", "rollup_port_base", "p2p_port", "comet_rpc_port"):
+        for name in ("port", "rollup_port_base", "p2p_port", "comet_rpc_port", "comet_metrics_port"):
             port = getattr(self, name)
             if port is not None and not 0 <= port <= 65_535:
                 raise ConfigurationError(

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from plait.errors import ConfigurationError
-from plait.limits import SNAPSHOT_EVERY_TRANSACTIONS
+from plait.limits import NETWORK_SNAPSHOT_EVERY_HEIGHTS, SNAPSHOT_EVERY_TRANSACTIONS
 from plait.node.config import (
     DEFAULT_COMET_RPC_PORT,
     DEFAULT_P2P_PORT,
@@ -41,7 +41,14 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     external_address: str = ""
     peers: tuple[str, ...] = ()
     pex: bool = True
+    comet_rpc_host: str = "127.0.0.1"
     comet_rpc_port: int = DEFAULT_COMET_RPC_PORT
+    comet_metrics_port: int = 0
+    sync_servers: tuple[str, ...] = ()
+    sync_trust_height: int = 0
+    sync_trust_hash: str = ""
+    network_snapshot_every_heights: int = NETWORK_SNAPSHOT_EVERY_HEIGHTS
+    keep_heights: int = 0
     relay: Literal["off", "free", "paid"] = "free"
     relayer_key: str = ""
     snapshot_every_transactions: int = SNAPSHOT_EVERY_TRANSACTIONS
@@ -63,7 +70,14 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             snapshot_every_transactions=self.snapshot_every_transactions,
             p2p_host=self.p2p_host,
             p2p_port=self.p2p_port,
+            comet_rpc_host=self.comet_rpc_host,
             comet_rpc_port=self.comet_rpc_port,
+            comet_metrics_port=self.comet_metrics_port,
+            sync_servers=self.sync_servers,
+            sync_trust_height=self.sync_trust_height,
+            sync_trust_hash=self.sync_trust_hash,
+            network_snapshot_every_heights=self.network_snapshot_every_heights,
+            keep_heights=self.keep_heights or None,
             external_address=self.external_address,
             peers=self.peers,
             pex=self.pex,
@@ -85,7 +99,14 @@ _COMMENTS: Final = {
     "external_address": "host:port under which peers reach this node, when it is another one than they see.",
     "peers": "Peers to keep a connection to: id@host:port.",
     "pex": "Learn about further peers from peers.",
-    "comet_rpc_port": "Port of CometBFT's own RPC, on 127.0.0.1 only.",
+    "comet_rpc_host": "Address of CometBFT's own RPC. It has no limits of its own.",
+    "comet_rpc_port": "And its port.",
+    "comet_metrics_port": "Port of CometBFT's own metrics on 127.0.0.1; 0 for none.",
+    "sync_servers": "host:port of two or more CometBFT RPCs: a new node fetches a snapshot from the network.",
+    "sync_trust_height": "With sync_servers: a height that you trust, not older than a week.",
+    "sync_trust_hash": "And the hash of CometBFT's block of that height, 64 hex digits.",
+    "network_snapshot_every_heights": "At multiples of it a snapshot for new nodes is written; 0 for none.",
+    "keep_heights": "How many heights are kept at least; 0 keeps all.",
     "relay": "Messages between rollups that this node delivers when it leads: free (all), paid, or off.",
     "relayer_key": "File, in this directory, with the key that pays deliveries; only its owner may read it.",
     "snapshot_every_transactions": "A restart replays at most about so many transactions.",

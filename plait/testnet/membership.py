@@ -58,7 +58,7 @@ async def become_validator(network: Supervisor, entry: NodeEntry) -> None:
     account = DEVELOPMENT_ACCOUNTS[entry.operator]
     url = str(network.members[entry.name].description["url"])
     await _until(
-        lambda: _has_caught_up(url, network.any_url(but=entry.name)), f"{entry.name} catches up", "node_behind"
+        lambda: _has_caught_up(url, network.any_url(but=entry.name)), f"{entry.name} catches up", code="node_behind"
     )
     seed = consensus_seed(_home(network, entry))
     body = CreateValidator(
