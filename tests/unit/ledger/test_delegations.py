@@ -3,6 +3,8 @@
 import msgspec
 import pytest
 
+from plait.errors import ActionRefused
+from plait.ledger import epochs, steps
 from plait.ledger.draft import Draft
 from plait.ledger.economy import Economy
 from plait.ledger.parameters import TOKEN
@@ -83,6 +85,21 @@ def test_neither_time_nor_heights_alone_free_unbonded_stake(elapsed_ms: int) -> 
     world.heights(2)
     world.heights(QUICK.evidence_age_heights if elapsed_ms > 250 else 60, elapsed_ms=elapsed_ms)
     assert unbonding(world.economy, FIRST, FIRST) == TOKEN
+
+
+def test_one_sub_block_pays_out_a_bounded_number_of_unbondings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(epochs, "UNBONDINGS_PER_SUB_BLOCK_MAX", 2)
+    world = World()
+    savers = (WHALE, SAVER, FIRST, THIRD)
+    world.sub_block(*((saver, Delegate(validator=FIRST, amount=Amount(10))) for saver in savers))
+    world.sub_block(*((saver, Undelegate(validator=FIRST, amount=Amount(5))) for saver in savers))
+    assert len(world.economy.unbondings) == 4
+    left = []
+    while len(world.economy.unbondings):
+        world.sub_block()
+        left.append(len(world.economy.unbondings))
+    assert left[-3:] == [4, 2, 0]
+    assert len(world.economy.releases) == 0
 
 
 def test_unbonding_everything_takes_all_shares_and_forgets_the_delegation() -> None:
@@ -213,9 +230,6 @@ def test_a_nonce_is_used_once_and_a_fee_is_capped_by_its_sender() -> None:
     world = World()
     draft, ctx = Draft(world.economy), world.context()
     body = Transfer(to=FIRST, amount=Amount(1))
-    from plait.errors import ActionRefused
-    from plait.ledger import steps
-
     for nonce, max_fee, code in ((1, 9, "action_nonce_too_high"), (0, FEE - 1, "action_fee_too_low")):
         with pytest.raises(ActionRefused) as refused:
             steps.act(draft, ctx, world.signed(WHALE, body, nonce=nonce, max_fee=max_fee))

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from plait.ledger.equivocation import Equivocation, encode_equivocation
 from plait.ledger.happenings import EvidenceIgnored, LeadMissed, ValidatorPunished
 from plait.ledger.parameters import TOKEN
 from plait.ledger.stake_records import PPM
@@ -19,6 +20,7 @@ from tests.property.ledger.stake_world import (
     sign,
     two_proposals,
 )
+from tests.unit.ledger.test_delegations import create
 
 FIRST, SECOND, THIRD, WHALE, SAVER = ACCOUNTS[:5]
 SLASH = QUICK.slash_duplicate_vote_ppm
@@ -217,8 +219,6 @@ def test_forged_evidence_is_refused_by_name(kind: int, payload: bytes, code: str
     ],
 )
 def test_messages_that_prove_nothing_are_refused_though_they_are_signed(first: bytes, second: bytes, code: str) -> None:
-    from plait.ledger.equivocation import Equivocation, encode_equivocation
-
     proof = Equivocation(first=first, first_signature=sign(0, first), second=second, second_signature=sign(0, second))
     world = World()
     world.heights(3)
@@ -236,8 +236,6 @@ def test_submitted_evidence_that_is_too_old_is_refused() -> None:
 def test_evidence_against_a_key_before_it_was_a_validators_is_refused() -> None:
     world = World()
     world.heights(3)
-    from tests.unit.ledger.test_delegations import create
-
     assert world.sub_block((WHALE, create())) == [None]
     world.sub_block(misbehavior=[world.fault(5, heights_ago=3)])
     assert ignored(world) == ["evidence_validator_unknown"]
