@@ -70,6 +70,7 @@ def comet_settings(network: NetworkConfig, config: NodeConfig) -> CometSettings:
         p2p_port=config.p2p_port,
         rpc_host=config.comet_rpc_host,
         rpc_port=config.comet_rpc_port,
+        prometheus_port=config.comet_metrics_port or None,
         external_address=config.external_address,
         persistent_peers=config.peers,
         pex=config.pex,
