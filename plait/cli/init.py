@@ -21,13 +21,30 @@ _NAME_CHARACTERS_MAX = 64
     "--network", "network_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="network.json of the network that the node belongs to; can follow in a second `plait init`.",
 )  # fmt: skip
-@click.option("--name", default="node", show_default=True, help="What peers and logs call the node.")
+@click.option("--name", help="What peers and logs call the node.  [default: node]")
+@click.option("--peer", "peers", multiple=True, help="Peer to keep a connection to, id@host:port; repeatable.")
+@click.option(
+    "--sync-from", metavar="HOST:PORT,HOST:PORT",
+    help="CometBFT RPCs of two or more nodes: fetch a snapshot instead of replaying everything; needs --trust.",
+)  # fmt: skip
+@click.option(
+    "--trust", metavar="HEIGHT:HASH", help="A recent height and its block's hash that you trust, for --sync-from."
+)
 @json_option
-def init(home: Path, network_file: Path | None, name: str, as_json: bool) -> None:
+def init(
+    *,
+    home: Path,
+    network_file: Path | None,
+    name: str | None,
+    peers: tuple[str, ...],
+    sync_from: str | None,
+    trust: str | None,
+    as_json: bool,
+) -> None:
     """Create the home of a node: its keys, its settings and, with --network, the network's genesis.
 
-    Repeating it changes nothing that is there. The keys never leave the home; keep a copy of
-    cometbft/config/priv_validator_key.json in a safe place, and never run two nodes with it.
+    Repeating it changes nothing that is there but the settings that are given. The keys never leave the home; keep a
+    copy of cometbft/config/priv_validator_key.json in a safe place, and never run two nodes with it.
 
     \b
     Examples:
@@ -36,12 +53,10 @@ def init(home: Path, network_file: Path | None, name: str, as_json: bool) -> Non
     """
     from plait.node.config import decode_network
     from plait.node.home import join_network, make_home
-    from plait.node.node_file import NodeSettings
+    from plait.node.node_file import read_settings
 
-    if not name or len(name) > _NAME_CHARACTERS_MAX or not name.isprintable():
-        raise ConfigurationError(f"A name has 1 to {_NAME_CHARACTERS_MAX} printable characters.", code="name_malformed")
     network = None if network_file is None else decode_network(network_file.read_bytes(), str(network_file))
-    identity = make_home(home, NodeSettings(name=name))
+    identity = make_home(home, settings_of(name, peers, sync_from, trust))
     if network is not None:
         join_network(home, network)
     validates = network is not None and any(
@@ -57,7 +72,36 @@ def init(home: Path, network_file: Path | None, name: str, as_json: bool) -> Non
     if as_json:
         print_json(answer)
     else:
-        _print(home, name, answer)
+        _print(home, read_settings(home).name, answer)
+
+
+def settings_of(name: str | None, peers: tuple[str, ...], sync_from: str | None, trust: str | None) -> dict[str, Any]:
+    """What the options say about node.toml.
+
+    Raises:
+        ConfigurationError: `name_malformed`, `sync_invalid`.
+    """
+    changes: dict[str, Any] = {}
+    if name is not None:
+        if not name or len(name) > _NAME_CHARACTERS_MAX or not name.isprintable():
+            raise ConfigurationError(
+                f"A name has 1 to {_NAME_CHARACTERS_MAX} printable characters.", code="name_malformed"
+            )
+        changes["name"] = name
+    if peers:
+        changes["peers"] = peers
+    if (sync_from is None) != (trust is None):
+        raise ConfigurationError("--sync-from and --trust belong together.", code="sync_invalid")
+    if sync_from is not None and trust is not None:
+        height, _, hash_ = trust.partition(":")
+        if not height.isdecimal():
+            raise ConfigurationError(f"--trust is {trust!r}; write HEIGHT:HASH.", code="sync_invalid")
+        changes |= {
+            "sync_servers": tuple(sync_from.split(",")),
+            "sync_trust_height": int(height),
+            "sync_trust_hash": hash_.removeprefix("0x").upper(),
+        }
+    return changes
 
 
 def _print(home: Path, name: str, answer: dict[str, Any]) -> None:

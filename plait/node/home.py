@@ -10,7 +10,9 @@ collected the validators' keys.
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -20,7 +22,7 @@ from plait.native import ed25519_public_key
 from plait.node.config import NetworkConfig, NodeConfig
 from plait.node.engine import comet_genesis
 from plait.node.node import open_storage
-from plait.node.node_file import NODE_FILE, NodeSettings, encode_settings
+from plait.node.node_file import NODE_FILE, NodeSettings, encode_settings, read_settings
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,17 +34,25 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """40 hex digits, its name among peers."""
 
 
-def make_home(home: Path, settings: NodeSettings) -> Identity:
-    """Creates a home; what is there already stays.
+def make_home(home: Path, changes: Mapping[str, Any]) -> Identity:
+    """Creates a home; what is there already stays, but for the settings that are given.
+
+    Args:
+        home: directory.
+        changes: settings of node.toml by name; the others are the defaults, or what the file says already.
 
     Raises:
-        ConfigurationError: `cometbft_missing`, `cometbft_version`, `comet_home_unusable`, `data_directory_unusable`.
+        ConfigurationError: `cometbft_missing`, `cometbft_version`, `comet_home_unusable`, `data_directory_unusable`,
+            and what `NodeConfig.check` raises.
     """
     try:
         home.mkdir(parents=True, exist_ok=True)
         home.chmod(0o700)  # keys are in it
         path = home / NODE_FILE
-        if not path.exists():
+        settings = read_settings(home) if path.exists() else NodeSettings()
+        settings = msgspec.structs.replace(settings, **changes)
+        settings.config(home)
+        if changes or not path.exists():
             path.write_text(encode_settings(settings))
     except OSError as error:
         raise ConfigurationError(

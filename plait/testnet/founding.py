@@ -109,7 +109,7 @@ def found(data_dir: Path, founding: Founding) -> Layout:
 def make_node(data_dir: Path, place: int, settings: NodeSettings, *, operator: int | None) -> NodeEntry:
     """The home and keys of one more node; `join` makes it part of the network."""
     name = f"node{place}"
-    identity = make_home(data_dir / name, msgspec.structs.replace(settings, name=name))
+    identity = make_home(data_dir / name, msgspec.structs.asdict(settings) | {"name": name})
     return NodeEntry(
         name=name,
         place=place,
