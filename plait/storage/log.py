@@ -277,7 +277,7 @@ class DecidedLog:
                 raise damaged(path, offset, height, "the segment ends before it")
 
     def heights_of_slot(self, slot: Slot) -> range:
-        """Heights of the sub-blocks of `slot`; empty when the slot has none."""
+        """Heights of the sub-blocks of `slot`; when the slot has none, empty where they would be."""
         return range(self._first_height_at(slot), self._first_height_at(Slot(slot + 1)))
 
     def _first_height_at(self, slot: Slot) -> int:

@@ -1,6 +1,7 @@
 """The decided log of a node without a data directory: same surface, nothing durable, oldest records forgotten."""
 
 import threading
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterator
 
@@ -94,7 +95,10 @@ class MemoryLog:
         return iter(records)
 
     def heights_of_slot(self, slot: Slot) -> range:
-        """Heights of the sub-blocks of `slot`; empty when the slot has none."""
+        """Heights of the sub-blocks of `slot`; when the slot has none, empty where they would be."""
         with self._lock:
-            heights = [record.height for record in self._records if record.slot == slot]
-        return range(heights[0], heights[-1] + 1) if heights else range(self.height + 1, self.height + 1)
+            records = list(self._records)
+        start = bisect_left(records, slot, key=lambda record: record.slot)
+        end = bisect_right(records, slot, key=lambda record: record.slot)
+        first = records[0].height if records else self.height + 1
+        return range(first + start, first + end)

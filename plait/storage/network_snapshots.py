@@ -78,13 +78,7 @@ class NetworkSnapshots:
         found = next((one for one in self.held() if one.height == height), None)
         if found is None or not 0 <= index < found.manifest.chunks:
             return None
-        part, offset, length = found.manifest.locate(index)
-        try:
-            with (found.path / part.name).open("rb", buffering=0) as file:
-                data = os.pread(file.fileno(), length, offset)
-        except OSError:
-            return None
-        return data if sha256(data).digest() == found.manifest.chunk_hash(index) else None
+        return read_chunk(found, index)
 
     # ------------------------------------------------------------ writing
     def begin(self, height: Height) -> Path:
@@ -133,21 +127,43 @@ class NetworkSnapshots:
         self._files.remove_tree(aside)
 
     def _find(self) -> list[NetworkSnapshot]:
-        found: list[NetworkSnapshot] = []
-        for path in sorted(self._directory.iterdir(), reverse=True):
-            if not path.name.isdigit():
-                continue
-            try:
-                manifest = read_manifest(path)
-                if manifest.network != self._network or manifest.height != int(path.name):
-                    raise CodecError("it is of another network or height")
-                for part in manifest.parts:
-                    if (path / part.name).stat().st_size != part.size_bytes:
-                        raise CodecError(f"its part {part.name} has another size")
-                found.append(NetworkSnapshot(manifest, path))
-            except (OSError, CodecError) as error:
-                self.skipped.append(f"The network snapshot of height {int(path.name)} is not used: {error}.")
+        found, self.skipped = find_snapshots(self._directory, self._network)
         return found[:NETWORK_SNAPSHOTS_KEPT]
+
+
+def find_snapshots(directory: Path, network: Hash32 | None = None) -> tuple[list[NetworkSnapshot], list[str]]:
+    """(snapshots, newest first; why others are not usable) in a directory, which stays as it is.
+
+    Args:
+        network: 32 bytes; None for any.
+    """
+    found: list[NetworkSnapshot] = []
+    skipped: list[str] = []
+    for path in sorted(directory.iterdir(), reverse=True) if directory.is_dir() else ():
+        if not path.name.isdigit():
+            continue
+        try:
+            manifest = read_manifest(path)
+            if manifest.height != int(path.name) or (network is not None and manifest.network != network):
+                raise CodecError("it is of another network or height")
+            for part in manifest.parts:
+                if (path / part.name).stat().st_size != part.size_bytes:
+                    raise CodecError(f"its part {part.name} has another size")
+            found.append(NetworkSnapshot(manifest, path))
+        except (OSError, CodecError) as error:
+            skipped.append(f"The network snapshot of height {int(path.name)} is not used: {error}.")
+    return found, skipped
+
+
+def read_chunk(snapshot: NetworkSnapshot, index: int) -> bytes | None:
+    """A chunk as the manifest has it; None when its file is damaged. `index`: below the manifest's count."""
+    part, offset, length = snapshot.manifest.locate(index)
+    try:
+        with (snapshot.path / part.name).open("rb", buffering=0) as file:
+            data = os.pread(file.fileno(), length, offset)
+    except OSError:
+        return None
+    return data if sha256(data).digest() == snapshot.manifest.chunk_hash(index) else None
 
 
 def read_manifest(path: Path) -> Manifest:
