@@ -9,15 +9,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from plait.engines.cometbft.binary import find_cometbft
-from plait.engines.cometbft.home import create_keys, write_genesis
+from plait.engines.cometbft.home import create_keys, node_id_of, write_genesis
 from plait.errors import ConfigurationError
-from plait.node.config import NetworkConfig, NodeConfig, RollupConfig, ValidatorConfig
+from plait.node.config import NetworkConfig, NodeConfig, RollupConfig, ValidatorConfig, decode_network
 from plait.node.engine import comet_genesis
 from plait.node.node import open_storage
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
+from plait.storage import NETWORK_FILE
 from sim.wallet import Wallet
 
 CHAINS = (901, 902)
@@ -75,6 +77,29 @@ def make_network(
         )
         for index, home in enumerate(homes)
     ]
+
+
+def add_node(base: Path, members: list[NodeConfig]) -> NodeConfig:
+    """A node of the same network that is no validator, not started yet."""
+    home = base / f"node{len(members)}"
+    create_keys(home)
+    first = members[0].data_dir
+    assert first is not None
+    path = first / NETWORK_FILE
+    join(home, decode_network(path.read_bytes(), str(path)))
+    peers = []
+    for member in members:
+        assert member.data_dir is not None
+        peers.append(f"{node_id_of(member.data_dir)}@127.0.0.1:{member.p2p_port}")
+    return msgspec.structs.replace(
+        members[0],
+        data_dir=home,
+        name=home.name,
+        p2p_port=free_port(),
+        comet_rpc_port=free_port(),
+        peers=tuple(peers),
+        trace_dir=home / "traces",
+    )
 
 
 def join(home: Path, network: NetworkConfig) -> None:
