@@ -5,9 +5,12 @@ Replay with the seed it prints:
     PLAIT_NETWORK_SEED=<seed> .venv/bin/pytest tests/e2e/network/test_light_verification.py
 """
 
+import ast
 import asyncio
 import json
+import re
 import sys
+import types
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -51,6 +54,7 @@ async def test_streams_of_a_real_network_are_proven_and_lies_about_them_refused(
         assert told["witnesses"] == {"asked": 3, "agreed": 3, "faults": {}}
         assert told["rollupIds"] == network.rollups
         assert all(3 * one["signed"] > 2 * one["total"] for one in told["anchors"])
+        await runs_the_guides_example(network, trusted, first, last)
         await refuses_lies(network, trusted, first, last)
 
 
@@ -110,6 +114,19 @@ async def verify(network: Network, trusted: Trusted, first: Slot, last: Slot, *,
     told = json.loads(output)
     assert process.returncode == (0 if told.get("ok") else 1), told
     return told
+
+
+async def runs_the_guides_example(network: Network, trusted: Trusted, first: Slot, last: Slot) -> None:
+    """The code of docs/guides/verify.md, with this network's addresses."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/guides/verify.md").read_text(), re.DOTALL)
+    for port, node in (("8545", "node1"), ("8546", "node2")):
+        code = code.replace(f"http://127.0.0.1:{port}", network.urls[node])
+    values: dict[str, Any] = {"height": trusted.height, "block_hash": trusted.hash}
+    values |= {"first_slot": first, "last_slot": last}
+    program = compile(code, "verify.md", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+    await types.FunctionType(program, values)()
+    assert values["account"].items > 0
+    assert values["block"].height > values["account"].last_height
 
 
 # ---------------------------------------------------------------- nodes that lie
