@@ -18,7 +18,6 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from plait.engines.decision import record_of
-from plait.errors import InvariantBroken
 from plait.execution.relaying import Relayer
 from plait.native import Rollup
 from plait.node.restore import replay, require_same
@@ -31,6 +30,7 @@ from plait.types import Agreed, Hash32, Height, Milliseconds
 from sim.agreement.blocks import Block, BlockId, Decided, Evidence, ProposalMessage, Vote, agreed_of, median_time
 from sim.agreement.machine import Machine, Message, Phase, Timeouts
 from sim.agreement.validators import ValidatorSet, address_of
+from sim.checkers import Violation
 from sim.disk import PowerLost, SimulatedDisk
 from sim.mempools import Mempools
 
@@ -217,10 +217,9 @@ class Member:
         )
         self.log = log
         if not self.durable_height <= log.height <= self.height:
-            raise InvariantBroken(
+            raise Violation(
                 f"node {self.index}: the log holds {log.height} heights after a crash, {self.durable_height} had been "
-                f"appended and {self.height} decided",
-                code="simulated_log_lost",
+                f"appended and {self.height} decided"
             )
         self.durable_height = log.height
         application = self._genesis()
@@ -298,10 +297,7 @@ class Member:
             kept.punished.add(evidence.key)
             kept.evidence.pop(evidence.key, None)
         if kept.app_hashes.setdefault(block.height, finalized.app_hash) != finalized.app_hash:
-            raise InvariantBroken(
-                f"node {self.index}: height {block.height} gives another app hash after a restart",
-                code="app_hashes_differ",
-            )
+            raise Violation(f"node {self.index}: height {block.height} gives another app hash after a restart")
         assert self.log is not None
         assert self.mempools is not None
         self.log.append(record_of(effect))
@@ -352,7 +348,7 @@ class Member:
         )
         prepared = self.running.prepare(request)
         if len(prepared.proposal) > request.bytes_max:
-            raise InvariantBroken(f"a proposal of {len(prepared.proposal)} bytes", code="proposal_above_bytes_max")
+            raise Violation(f"a proposal of {len(prepared.proposal)} bytes, {request.bytes_max} are allowed")
         self.mempools.on_prepared(prepared, slot, Milliseconds(self.clock_ms()))
         honest = msgspec.structs.replace(block, proposal=prepared.proposal)
         return self.world.proposed(self, honest, request)

@@ -11,17 +11,23 @@ import msgspec
 import pytest
 
 from plait.errors import InvariantBroken
+from plait.ledger.economy import Economy
+from plait.ledger.parameters import TOKEN
+from plait.protocol.actions import LedgerDone, LedgerWork
 from plait.protocol.application import Application
 from plait.protocol.effects import Finalized
 from plait.protocol.requests import Accepted, FinalizeRequest, ProcessRequest, Refused, Verdict
-from plait.types import Gas, Hash32, OrderingPolicy
+from plait.types import Amount, Gas, Hash32, OrderingPolicy
+from plait.types.action import Delegate, Transfer
 from sim import member as member_module
+from sim.acting import Acting
 from sim.adversary import Adversary
 from sim.agreement.blocks import Block, Vote
 from sim.agreement.machine import Message
 from sim.checkers import Violation
 from sim.cluster import Cluster, Scenario
 from sim.disk import SimulatedDisk
+from sim.economy import operator
 from sim.member import Habits, Member
 from sim.network import FAIR, Weather
 from sim.world import Plan
@@ -179,7 +185,7 @@ def test_another_app_hash_on_one_node_is_noticed(monkeypatch: pytest.MonkeyPatch
 
 def test_a_log_that_is_not_synced_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SimulatedDisk, "sync_data", lambda self, fd: self._step())
-    with pytest.raises(InvariantBroken, match=r"had been appended|damaged|missing"):
+    with pytest.raises((Violation, InvariantBroken), match=r"had been appended|damaged|missing"):
         played_each(lambda seed: quiet(seed, crashes=2, chaos_ms=1_500), 20)
 
 
@@ -221,3 +227,55 @@ def test_a_fork_by_a_quorum_that_is_too_small_is_noticed(monkeypatch: pytest.Mon
     long = msgspec.structs.replace(QUIET.plan, heights=12)
     with pytest.raises(Violation, match="another block"):
         played_each(lambda seed: quiet(seed, islands=3, chaos_ms=3_000, plan=long), 40)
+
+
+def finalized_with(monkeypatch: pytest.MonkeyPatch, change: Callable[[Economy], Economy]) -> None:
+    """Every node's ledger comes to another economy at height 3, and all agree about it."""
+    original = LedgerWork.end
+
+    def end(self: LedgerWork, *arguments: Any, **keywords: Any) -> LedgerDone:
+        done = original(self, *arguments, **keywords)
+        if self._context.height != 3:
+            return done
+        return msgspec.structs.replace(done, economy=change(done.economy))
+
+    monkeypatch.setattr(LedgerWork, "end", end)
+
+
+def test_a_token_out_of_nothing_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def richer(economy: Economy) -> Economy:
+        key, account = next(iter(economy.accounts.items()))
+        more = msgspec.structs.replace(account, balance=account.balance + 1)
+        return msgspec.structs.replace(economy, accounts=economy.accounts.with_changes({key: more}))
+
+    finalized_with(monkeypatch, richer)
+    with pytest.raises(Violation, match=r"height 3: \d+ base units are held"):
+        played(quiet())
+
+
+def test_a_rotation_that_is_not_the_engines_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    finalized_with(monkeypatch, lambda economy: msgspec.structs.replace(economy, rotation=economy.rotation.after({})))
+    with pytest.raises(Violation, match="height 3: the ledger has another set of height 4"):
+        played(quiet())
+
+
+def test_evidence_without_a_punishment_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("plait.ledger.slashing.judge_engine_evidence", lambda *_: None)
+    with pytest.raises(Violation, match="who was caught is a validator"):
+        played_each(lambda seed: quiet(seed, liars=frozenset({seed % NODES})), 12)
+
+
+def test_liars_that_gain_power_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody delegates to a liar as much as the others have."""
+    original = Acting._body
+
+    def body(self: Acting) -> Any:
+        sender, asked = original(self)
+        if isinstance(asked, Transfer):
+            return sender, Delegate(validator=operator(3).address, amount=Amount(30 * TOKEN))
+        return sender, asked
+
+    monkeypatch.setattr(Acting, "_body", body)
+    careful = {"liars": frozenset({3}), "careful": True}
+    with pytest.raises(Violation, match="liars gained"):
+        played_each(lambda seed: quiet(seed, **careful), 12)
