@@ -213,12 +213,14 @@ class Spread:
         self._held.pop(outgoing.hash, None)
         self.batches_sent -= 1
         self.entries_sent -= len(outgoing.keys)
+        later, self._fresh = self._fresh, {}  # they go before what came meanwhile: nonces stay in order
         for key in outgoing.keys:
             self._carried.pop(key, None)
-            if key.kind is not EntryKind.CANCELLATION:
+            if key.kind is not EntryKind.CANCELLATION and key not in later:
                 self.collect(key, 0)
         for entry in outgoing.cancellations:
             self.collect_cancellation(entry)
+        self._fresh |= later
 
     def _note_sent(self, key: Key, height: Height) -> None:
         if key.kind is EntryKind.CANCELLATION:

@@ -178,7 +178,11 @@ class Intake:
         except CodecError as error:
             return BatchCode.MALFORMED, f"{error.code}: {error.message}"
         found = _Found(0 if self._budget.is_spent else SPREAD_PROBE_ENTRIES)
-        whole = await self._take(batch, found)
+        try:
+            whole = await self._take(batch, found)
+        except PlaitError as error:  # a rollup that left while its transactions were decoded
+            found.refuse(error)
+            whole = False
         self._budget.spend(found.refused)
         self.entries_brought += len(found.brought)
         self.entries_known += len(found.waiting)

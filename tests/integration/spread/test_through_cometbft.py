@@ -8,15 +8,19 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from plait.codec.batch import Batch, encode_batch
+from plait.crypto.actions import sign_action
 from plait.limits import BATCH_BYTES_MAX
 from plait.mempool import Admitted
 from plait.native import recovery_statistics
-from plait.node.config import NodeConfig
+from plait.node.config import AccountConfig, NodeConfig
 from plait.node.node import Node
-from plait.types import Bundle, Hash32, Height, Leg, RollupId, Slot
+from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
+from plait.types import Address, Amount, Bundle, Hash32, Height, Leg, RollupId, Slot
+from plait.types.action import SignedAction, Transfer
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "abci"))
 from comet_network import make_network, require_cometbft, wallets
@@ -128,6 +132,31 @@ async def test_a_bundle_of_one_node_is_decided_and_every_pool_knew_it(tmp_path: 
 
         for node in nodes:
             await until(lambda node=node: settled(node), "the bundle is decided, and every pool knew it")  # type: ignore[misc]
+        height = nodes[0].info().height
+        await until(lambda: nodes[0].info().height > height + 1, "two more heights")
+        assert [await waiting_batches(node) for node in nodes] == [0, 0, 0, 0]
+
+
+async def test_a_ledger_action_waits_in_every_pool_and_is_decided(tmp_path: Path) -> None:
+    require_cometbft()
+    key, address = DEVELOPMENT_ACCOUNTS[3].private_key, DEVELOPMENT_ACCOUNTS[3].address
+    account = AccountConfig(address="0x" + address.hex(), balance=10**21)
+    configs = make_network(tmp_path, 4, change=lambda found: msgspec.structs.replace(found, accounts=(account,)))
+    async with network(configs) as nodes:
+        await until(lambda: all(node.info().height >= 2 for node in nodes), "every node decides")
+
+        def act(node: Node, nonce: int) -> bytes:
+            body = Transfer(to=Address(bytes(19) + b"\x05"), amount=Amount(7))
+            raw = sign_action(node.parameters.network_id, nonce, Amount(10**18), body, key)
+            (result,) = node.actions.admit([raw], node.clock.now_ms())
+            assert isinstance(result, SignedAction), result
+            return result.hash
+
+        later = act(nodes[0], 1)
+        await until(lambda: all(node.actions.waits(later) for node in nodes), "every pool has it")
+        act(nodes[2], 0)
+        for node in nodes:
+            await until(lambda node=node: node.economy.accounts.get(address).nonce == 2, "both are decided")  # type: ignore[misc]
         height = nodes[0].info().height
         await until(lambda: nodes[0].info().height > height + 1, "two more heights")
         assert [await waiting_batches(node) for node in nodes] == [0, 0, 0, 0]
