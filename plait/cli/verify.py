@@ -36,9 +36,10 @@ def verify_log(data_dir: Path, as_json: bool) -> None:
     else:
         if found.cut_bytes:
             out.print(f"An interrupted append of {found.cut_bytes} bytes at the end was cut off.")
+        begun = f" after the snapshot of height {found.from_height}" if found.from_height else ""
         out.print(
-            f"{found.heights} sub-blocks with {found.transactions} transactions replayed in {found.seconds:g} s, "
-            f"app hash {found.app_hash}."
+            f"{found.heights - found.from_height} sub-blocks with {found.transactions} transactions{begun} replayed in "
+            f"{found.seconds:g} s, app hash {found.app_hash}."
         )
         for rollup in found.rollups:
             out.print(f"  rollup {rollup.chain_id}: block {rollup.block_number} {rollup.block_hash}")

@@ -6,7 +6,8 @@ app hash
 (which covers ledger, commitments and sealed block hashes) is compared with the log's, and every snapshot's ledger and
 rollups are compared with the replayed state of their height. The replay uses memory only; the directory stays as it is,
 except that an interrupted append at the log's end is cut off as at any start. Every block that the block store holds is
-read and compared too.
+read and compared too. A log that does not begin at height 1 is replayed from the oldest network snapshot, which is
+checked against the app hash of its height like a stranger's.
 """
 
 import tempfile
@@ -16,14 +17,14 @@ from pathlib import Path
 
 import msgspec
 
-from plait.errors import PlaitError
+from plait.errors import InvariantBroken, PlaitError
 from plait.ledger.encoding import encode_ledger
 from plait.native import NativeError, Rollup, Store
 from plait.node.block_store import is_damage, open_store
 from plait.node.install import LEDGER_PART, rollup_part
 from plait.node.lost_log import require_no_later_block, require_no_later_snapshot
 from plait.node.node import Stored
-from plait.node.restore import at_genesis, source_of
+from plait.node.restore import at_genesis, open_network_snapshot, source_of
 from plait.protocol.application import Application
 from plait.protocol.requests import FinalizeRequest, ProcessRequest, Refused
 from plait.storage import DecidedRecord, Snapshot
@@ -44,6 +45,9 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
     """What a verification found. `difference` None means that everything is as it should be."""
 
     heights: int
+    """Of the last one that was replayed."""
+    from_height: int
+    """Whose state was not made by the replay; 0 for genesis."""
     transactions: int
     app_hash: str
     rollups: tuple[VerifiedRollup, ...]
@@ -58,9 +62,8 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 def verify(stored: Stored, progress: Callable[[Height], None] = lambda _: None) -> Verification:
     """Replays and compares everything that `stored` holds; never raises for a difference."""
     started = time.perf_counter()
-    application = at_genesis(
-        stored.network, stored.genesis, source_of(stored.network), Store.in_memory(), recheck_own=True
-    )
+    application = _first_state(stored)
+    from_height = application.info().height
     snapshots = (
         {} if stored.snapshots is None else {one.height: one for one in stored.snapshots.good(stored.log.height)}
     )
@@ -69,7 +72,7 @@ def verify(stored: Stored, progress: Callable[[Height], None] = lambda _: None) 
     shown = started
     difference: tuple[str, str] | None = None
     try:
-        for record in stored.log.iterate():
+        for record in stored.log.iterate(Height(from_height + 1)):
             found, count = _check_height(application, record)
             transactions += count
             snapshot = snapshots.get(record.height)
@@ -91,6 +94,7 @@ def verify(stored: Stored, progress: Callable[[Height], None] = lambda _: None) 
     info = application.info()
     return Verification(
         heights=info.height,
+        from_height=from_height,
         transactions=transactions,
         app_hash="0x" + info.app_hash.hex(),
         rollups=tuple(
@@ -104,6 +108,26 @@ def verify(stored: Stored, progress: Callable[[Height], None] = lambda _: None) 
         seconds=round(time.perf_counter() - started, 3),
         difference=None if difference is None else difference[1],
         code=None if difference is None else difference[0],
+    )
+
+
+def _first_state(stored: Stored) -> Application:
+    """The state that the replay begins with.
+
+    Raises:
+        InvariantBroken: `history_missing` when the log does not begin at height 1 and no network snapshot helps.
+    """
+    source = source_of(stored.network)
+    if stored.log.base.height == 0:
+        return at_genesis(stored.network, stored.genesis, source, Store.in_memory(), recheck_own=True)
+    held = () if stored.network_snapshots is None else stored.network_snapshots.held()
+    for snapshot in reversed(held):
+        taken = open_network_snapshot(snapshot, stored.log, Store.in_memory(), stored.genesis, source)
+        return Application(taken.ledger, taken.rollups, source, app_hash=taken.app_hash, recheck_own=True)
+    raise InvariantBroken(
+        f"The log begins at height {stored.log.first_height}, and there is no network snapshot to begin from.",
+        code="history_missing",
+        first_height=stored.log.first_height,
     )
 
 
@@ -150,6 +174,8 @@ def _differing_block(application: Application, stored: Stored, store: Store) -> 
             replayed.write_snapshot(path)
             on_disk = Rollup.from_snapshot(stored.genesis[rollup_id], store, path)
         for number in range(newest + 1):
+            if replayed.raw_header(number) is None:
+                continue  # before the snapshot that the replay began with
             if on_disk.raw_block(number) != replayed.raw_block(number):
                 return f"block {number} of rollup {rollup_id} is not the one in the log"
             if on_disk.raw_receipts(number) != replayed.raw_receipts(number):

@@ -11,7 +11,7 @@ from typing import Final
 
 from plait.native import PENDING, Rollup
 from plait.rpc.backend import Backend, RollupHandle
-from plait.rpc.errors import METHOD_NOT_FOUND, SERVER_ERROR, RpcError
+from plait.rpc.errors import HISTORY_PRUNED, METHOD_NOT_FOUND, SERVER_ERROR, RpcError
 from plait.rpc.filters import Filters
 from plait.rpc.parameters import BlockRef
 from plait.rpc.readers import Readers
@@ -65,12 +65,28 @@ class Endpoint:
             return self.native.block_number_by_hash(ref.hash)
         head = self.native.head.number
         if ref.number is not None:
-            return ref.number if ref.number <= head else None
+            if ref.number > head:
+                return None
+            self.require_kept(ref.number)
+            return ref.number
         if ref.tag == "earliest":
             return 0
         if ref.tag == "pending" and self.native.open_block is not None:
             return PENDING
         return head
+
+    def require_kept(self, number: int) -> None:
+        """Refuses a sealed block that this node does not have because it began from a later snapshot.
+
+        Raises:
+            RpcError: 4444, `block_pruned`.
+        """
+        if number > 0 and self.backend.log.first_height > 1 and self.native.raw_header(number) is None:
+            raise RpcError(
+                HISTORY_PRUNED,
+                f"pruned history unavailable: this node began from a snapshot and has no block {number}; ask another",
+                {"code": "block_pruned", "number": hex(number)},
+            )
 
     def state(self, ref: BlockRef) -> int:
         """The selector of a state. Raises RpcError `header not found`."""

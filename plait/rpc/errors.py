@@ -25,6 +25,8 @@ REVERTED: Final = 3
 """`data` is the revert data as a hex string."""
 WAIT_TIMEOUT: Final = 4
 """EIP-7966: added to the pool, but not sealed in time; `data` is the hash."""
+HISTORY_PRUNED: Final = 4444
+"""The execution API's number for history that a node does not keep (EIP-4444)."""
 WAIT_DROPPED: Final = 5
 """EIP-7966: left the pool instead of being sealed."""
 

@@ -111,6 +111,7 @@ def fee_history(endpoint: Endpoint, count: int, newest: BlockRef, percentiles: l
     if at == PENDING:
         at = endpoint.head_number()
     count = min(count, RPC_FEE_HISTORY_BLOCKS_MAX, at + 1)
+    endpoint.require_kept(at + 1 - count)
     return msgspec.Raw(endpoint.native.fee_history_json(count, at, list(percentiles)))
 
 

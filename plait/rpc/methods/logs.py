@@ -43,6 +43,7 @@ def _logs(endpoint: Endpoint, filter_: LogFilter, first: int, last: int) -> msgs
     if last - first >= RPC_LOGS_BLOCK_RANGE_MAX:
         problem = f"query exceeds max block range {RPC_LOGS_BLOCK_RANGE_MAX}; ask for fewer blocks at once"
         raise RpcError(LIMIT_EXCEEDED, problem, {"code": "block_range_too_large"})
+    endpoint.require_kept(max(first, 1) if last > 0 else 0)
     found = endpoint.native.logs_json(first, last, list(filter_.addresses), list(filter_.topics), RPC_LOGS_MAX)
     return msgspec.Raw(found)
 

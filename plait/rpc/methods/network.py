@@ -15,7 +15,7 @@ from plait.protocol.grid import slot_at, slot_start_ms
 from plait.protocol.proposal import Proposal, decode_proposal, encode_header
 from plait.rpc.encoding import hex_of, item_hashes, sub_block
 from plait.rpc.endpoint import Endpoint
-from plait.rpc.errors import INVALID_PARAMS, SERVER_ERROR, RpcError
+from plait.rpc.errors import HISTORY_PRUNED, INVALID_PARAMS, SERVER_ERROR, RpcError
 from plait.rpc.methods.blocks import nullable
 from plait.rpc.parameters import COUNT, HASH, HASH_SCHEMA, HEIGHT, OBJECT_SCHEMA, TEXT
 from plait.rpc.streams import Subscriber
@@ -112,6 +112,9 @@ def health(endpoint: Endpoint) -> dict[str, Any]:
 def _record(endpoint: Endpoint, height: int | None) -> DecidedRecord | None:
     log = endpoint.backend.log
     wanted = log.height if height is None else Height(height)
+    if 0 < wanted < log.first_height:
+        message = f"height {wanted} is not kept here; this node's log begins at height {log.first_height}"
+        raise RpcError(HISTORY_PRUNED, message, {"code": "height_pruned", "first_height": log.first_height})
     return log.read(wanted) if log.first_height <= wanted <= log.height else None
 
 

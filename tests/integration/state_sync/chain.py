@@ -38,12 +38,10 @@ class HastyFiles(Files):
         """Returns at once."""
 
 
-def two_rollups(**changes: object) -> NetworkConfig:
+def two_rollups(genesis_time_s: int = GENESIS_TIME_S) -> NetworkConfig:
     """A network of two rollups that exchange messages."""
     return NetworkConfig(
-        genesis_time_s=GENESIS_TIME_S,
-        rollups=(RollupConfig(chain_id=901), RollupConfig(chain_id=902)),
-        **changes,  # type: ignore[arg-type]
+        genesis_time_s=genesis_time_s, rollups=(RollupConfig(chain_id=901), RollupConfig(chain_id=902))
     )
 
 
@@ -106,7 +104,7 @@ class OpenHome:
             height = Height(info.height + 1)
             within = 250 * (height % slot_every) % 1_000
             slot = info.slot + (1 if height % slot_every == 0 or info.height == 0 else 0)
-            time_ms = Milliseconds(max(info.time_ms, (GENESIS_TIME_S + slot) * 1_000 + within))
+            time_ms = Milliseconds(max(info.time_ms, (self.stored.network.genesis_time_s + slot) * 1_000 + within))
             self._decide(height, time_ms, self._transactions(random, transactions))
 
     def _decide(self, height: Height, time_ms: Milliseconds, raws: dict[int, list[bytes]]) -> None:
