@@ -19,13 +19,12 @@ from functools import cached_property
 
 import msgspec
 
-from plait.crypto.merkle import root
 from plait.errors import LightRefused
 from plait.light.headers import ADDRESS_BYTES, HASH_BYTES, INT64_MAX, BlockId
 from plait.light.protobuf import bytes_field, delimited, message_field, sfixed64_field, timestamp, uint_field
 from plait.light.validators import Validator, ValidatorSet
 from plait.limits import LIGHT_ROUND_MAX, LIGHT_VALIDATORS_MAX
-from plait.native import ed25519_verify_many
+from plait.native import ed25519_verify_many, merkle_root
 from plait.types import Hash32, Height
 from plait.types.consensus import BlockIdFlag
 
@@ -79,7 +78,7 @@ class Commit(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def hash(self) -> Hash32:
         """What the next header names as its `last_commit_hash`."""
-        return root([signature.encode() for signature in self.signatures])
+        return Hash32(merkle_root([signature.encode() for signature in self.signatures]))
 
     def check(self) -> None:
         """Raises LightRefused `light_commit_malformed` when no commit can be so."""

@@ -14,10 +14,10 @@ from functools import cached_property
 
 import msgspec
 
-from plait.crypto.merkle import root
 from plait.errors import LightRefused
 from plait.light.protobuf import bytes_field, message_field, timestamp, uint_field
 from plait.limits import LIGHT_CHAIN_ID_BYTES_MAX
+from plait.native import merkle_root
 from plait.types import Hash32, Height
 
 BLOCK_PROTOCOL = 11
@@ -67,24 +67,23 @@ class Header(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @cached_property
     def hash(self) -> Hash32:
         """Identity of the block."""
-        return root(
-            [
-                uint_field(1, self.block_version) + uint_field(2, self.app_version),
-                bytes_field(1, self.chain_id.encode()),
-                uint_field(1, self.height),
-                timestamp(self.time_ns),
-                self.last_block_id.encode(),
-                bytes_field(1, self.last_commit_hash),
-                bytes_field(1, self.data_hash),
-                bytes_field(1, self.validators_hash),
-                bytes_field(1, self.next_validators_hash),
-                bytes_field(1, self.consensus_hash),
-                bytes_field(1, self.app_hash),
-                bytes_field(1, self.last_results_hash),
-                bytes_field(1, self.evidence_hash),
-                bytes_field(1, self.proposer_address),
-            ]
-        )
+        leaves = [
+            uint_field(1, self.block_version) + uint_field(2, self.app_version),
+            bytes_field(1, self.chain_id.encode()),
+            uint_field(1, self.height),
+            timestamp(self.time_ns),
+            self.last_block_id.encode(),
+            bytes_field(1, self.last_commit_hash),
+            bytes_field(1, self.data_hash),
+            bytes_field(1, self.validators_hash),
+            bytes_field(1, self.next_validators_hash),
+            bytes_field(1, self.consensus_hash),
+            bytes_field(1, self.app_hash),
+            bytes_field(1, self.last_results_hash),
+            bytes_field(1, self.evidence_hash),
+            bytes_field(1, self.proposer_address),
+        ]
+        return Hash32(merkle_root(leaves))
 
     def check(self) -> None:
         """Raises LightRefused `light_block_malformed` when a field is outside what any block has."""

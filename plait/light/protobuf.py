@@ -8,11 +8,14 @@ Source: protobuf's encoding guide; CometBFT v0.38 spec/core/encoding.md. Pure.
 
 _VARINT, _FIXED64, _BYTES = 0, 1, 2
 _UINT64_MASK = 2**64 - 1
+_SMALL = tuple(bytes((value,)) for value in range(0x80))
 NANOSECONDS = 1_000_000_000
 
 
 def varint(value: int) -> bytes:
     """Unsigned LEB128 of a 64-bit integer; a negative one in two's complement."""
+    if 0 <= value < 0x80:  # nearly all tags and lengths
+        return _SMALL[value]
     value &= _UINT64_MASK
     out = bytearray()
     while value > 0x7F:

@@ -13,10 +13,10 @@ from hashlib import sha256
 
 import msgspec
 
-from plait.crypto.merkle import root
 from plait.errors import LightRefused
 from plait.light.protobuf import bytes_field, message_field, uint_field
 from plait.limits import LIGHT_VALIDATORS_MAX
+from plait.native import merkle_root
 from plait.types.consensus import ConsensusAddress
 from plait.types.identifiers import Hash32
 
@@ -50,7 +50,7 @@ class ValidatorSet(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def hash(self) -> Hash32:
         """What a header names the set by."""
-        return root([validator.encode() for validator in self.validators])
+        return Hash32(merkle_root([validator.encode() for validator in self.validators]))
 
     @cached_property
     def total_power(self) -> int:
