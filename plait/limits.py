@@ -169,7 +169,10 @@ BATCH_ENTRIES_MAX: Final = 4_096
 SPREAD_COLLECT_S: Final = 0.02
 """How long a node collects before it sends the next batch, unless half a batch is there already."""
 SPREAD_AGAIN_HEIGHTS: Final = 40
-"""After so many heights a node sends its own entries that still wait again: ten seconds at four heights a second."""
+"""After so many heights a node sends its own entries that still wait again: ten seconds at four heights a second. Then
+after twice as many, and so on."""
+SPREAD_AGAIN_DOUBLINGS: Final = 4
+"""How often that interval is doubled."""
 SPREAD_CARRIED_HEIGHTS: Final = 20
 """For so many heights a batch without news is refused when its entries were carried by another; below
 SPREAD_AGAIN_HEIGHTS, so that what is sent again is passed on."""
@@ -181,6 +184,16 @@ SPREAD_REQUESTS_SEEN_MAX: Final = 50_000
 """Signed requests whose bundle is remembered, so that a replay in another window is noticed."""
 SPREAD_REQUEST_BYTES_MAX: Final = 300_000
 """The body of a signed request that travels with its bundle; a bundle's transactions as hexadecimal text, and more."""
+SPREAD_KEPT_HEIGHTS: Final = 24
+"""A batch stays in CometBFT's pool for at most so many heights, whatever its entries wait for: enough to reach
+everybody, and what is stuck must not take the room of what is not."""
+SPREAD_HELD_BYTES_MAX: Final = 24 * 1024 * 1024
+"""Of CometBFT's pool (64 MiB), for a node's own batches; and the same for the others'."""
+SPREAD_THIN_ENTRIES: Final = 16
+"""A batch with fewer entries, and fewer bytes than a sixteenth of the bound, is thin."""
+SPREAD_THIN_BATCHES_MAX: Final = 500
+"""Thin batches of others that are kept at once, of the 2,000 that CometBFT's pool has room for; the entries of further
+ones go on in this node's own, full batches."""
 SPREAD_BATCHES_MAX: Final = 8_192
 """Batches whose entries are remembered; above the size of CometBFT's pool (2,000 batches)."""
 SPREAD_OWN_MAX: Final = 250_000

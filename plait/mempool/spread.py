@@ -5,11 +5,11 @@ network's common pool (CometBFT's; nothing in here knows it). A batch is *kept* 
 this node's pools, and leaves when all of them are decided, dropped or replaced here.
 
 What holds
- - an own entry is sent once, unless another node's batch carried it first; and again after SPREAD_AGAIN_HEIGHTS as long
-   as it waits. So it reaches everybody although batches are lost, and a node that was away gets it late
+ - an own entry is sent once, unless another node's batch carried it first; and again after SPREAD_AGAIN_HEIGHTS, then
+   after twice as many, and so on, as long as it waits. So it reaches everybody although batches are lost, and a node
+   that was away gets it late
  - what another node's batch brought is not sent by this node
- - whether a batch is finished is answered from the keys of its entries, without decoding it again. A key that was found
-   not to wait is never looked at again, so that all answers about one batch cost its entries once
+ - own batches have their share of the common pool (`plait.mempool.held_batches`); while it is used up, own entries wait
  - everything is bounded (limits.py, "spread"); when a bound is reached the oldest is forgotten, which costs a
    repetition or a late arrival, never the entry itself: that is in the pools
 
@@ -18,9 +18,7 @@ loop's).
 """
 
 from collections.abc import Sequence
-from enum import IntEnum
-from hashlib import sha256
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from plait.codec.batch import (
     Batch,
@@ -35,56 +33,20 @@ from plait.codec.batch import (
 from plait.limits import (
     BATCH_BYTES_MAX,
     BATCH_ENTRIES_MAX,
+    SPREAD_AGAIN_DOUBLINGS,
     SPREAD_AGAIN_HEIGHTS,
-    SPREAD_BATCHES_MAX,
-    SPREAD_CANCEL_HEIGHTS,
     SPREAD_CARRIED_HEIGHTS,
     SPREAD_CARRIED_MAX,
     SPREAD_OWN_MAX,
-    SPREAD_SWEEP_BATCHES,
 )
+from plait.mempool.held_batches import HeldBatches
+from plait.mempool.spread_keys import NO_ROLLUP, Contents, Entry, EntryKind, Key, key_of_cancellation
 from plait.types import Hash32, Height, RollupId
 
-NO_ROLLUP = RollupId(0)
 _FRAME_BYTES = 16
 """RLP prefixes around an entry and, for a transaction, its share of the group; more than needed."""
 _HEAD_BYTES = 64
 """Version, height and the prefixes of the columns."""
-
-
-class EntryKind(IntEnum):
-    """What an entry is."""
-
-    TRANSACTION = 0
-    BUNDLE = 1
-    CANCELLATION = 2
-    ACTION = 3
-
-
-class Key(NamedTuple):
-    """Names an entry."""
-
-    kind: EntryKind
-    rollup_id: RollupId
-    """Of a transaction; NO_ROLLUP for the other kinds."""
-    hash: bytes
-    """32 bytes."""
-
-
-Entry = bytes | BundleEntry | Cancellation | LabelCancellation
-
-
-class Contents(Protocol):
-    """What the pools of this node hold."""
-
-    def waits(self, key: Key) -> bool:
-        """Whether a transaction, bundle or action is admitted and not decided, dropped or replaced. False for a
-        cancellation."""
-        ...
-
-    def entry(self, key: Key) -> Entry | None:
-        """It, for sending; None when it does not wait."""
-        ...
 
 
 class Outgoing(NamedTuple):
@@ -94,17 +56,6 @@ class Outgoing(NamedTuple):
     data: bytes
     keys: tuple[Key, ...]
     cancellations: tuple[Cancellation | LabelCancellation, ...]
-
-
-class _Held:
-    """A batch in the common pool."""
-
-    __slots__ = ("keep_until", "keys")
-
-    def __init__(self, keys: list[Key], keep_until: int) -> None:
-        self.keys = keys
-        """Those that may still wait; taken from the end."""
-        self.keep_until = keep_until
 
 
 class Spread:
@@ -118,19 +69,20 @@ class Spread:
         """Own entries to send, in order."""
         self._fresh_bytes = 0
         self._sizes: dict[Key, int] = {}
-        self._sent: dict[Key, Height] = {}
-        """Own entries that are on their way, and since when; oldest first."""
+        self._sent: list[dict[Key, Height]] = [{} for _ in range(SPREAD_AGAIN_DOUBLINGS + 1)]
+        """Own entries that are on their way, and since when, oldest first; by how often they were sent again."""
+        self._again: dict[Key, int] = {}
+        """Entries to send that were sent before, and how often again."""
         self._cancellations: dict[Key, Cancellation | LabelCancellation] = {}
         """Own ones to send: no pool holds them."""
         self._carried: dict[Key, Height] = {}
         """Entries that a batch carried lately, and when; oldest first."""
-        self._held: dict[Hash32, _Held] = {}
+        self.held = HeldBatches(contents.waits)
         self.batches_sent = 0
         self.entries_sent = 0
         self.entries_again = 0
         self.entries_forgotten = 0
         self.batches_taken = 0
-        self.batches_finished = 0
 
     # ------------------------------------------------------------ own entries
     @property
@@ -152,16 +104,23 @@ class Spread:
         """
         if key in self._fresh:
             return
-        self._sent.pop(key, None)
-        if len(self._fresh) + len(self._sent) >= self._own_max:
-            self.entries_forgotten += 1
-            if self._sent:
-                del self._sent[next(iter(self._sent))]
-            else:
-                self._drop_fresh(next(iter(self._fresh)))
+        for sent in self._sent:
+            sent.pop(key, None)
+        if len(self._fresh) + sum(map(len, self._sent)) >= self._own_max:
+            self._forget_one()
         self._fresh[key] = None
         self._sizes[key] = size
         self._fresh_bytes += size
+
+    def _forget_one(self) -> None:
+        self.entries_forgotten += 1
+        for sent in self._sent:
+            if sent:
+                del sent[next(iter(sent))]
+                return
+        key = next(iter(self._fresh))
+        self._drop_fresh(key)
+        self._again.pop(key, None)
 
     def collect_cancellation(self, entry: Cancellation | LabelCancellation) -> Key:
         """As `collect`, for a cancellation that had an effect here."""
@@ -171,7 +130,10 @@ class Spread:
         return key
 
     def next_batch(self) -> Outgoing | None:
-        """Takes own entries for one batch; from now on it counts as sent and kept. None when there is nothing."""
+        """Takes own entries for one batch; from now on it counts as sent and kept. None when there is nothing, or no
+        room for it until something is decided."""
+        if not self.held.has_own_room:
+            return None
         keys: list[Key] = []
         entries: list[Entry] = []
         size = _HEAD_BYTES  # of the batch so far
@@ -184,6 +146,7 @@ class Spread:
             entry = self._cancellations.get(key) or self._contents.entry(key)
             if entry is None:
                 self._drop_fresh(key)
+                self._again.pop(key, None)
                 continue
             size += _size_of(entry) + _FRAME_BYTES
             if size > BATCH_BYTES_MAX:
@@ -201,7 +164,7 @@ class Spread:
         batch = _batch_of(self.height, keys, entries)
         data = encode_batch(batch)
         outgoing = Outgoing(batch_hash_of(data), data, tuple(keys), batch.cancellations)
-        self._hold(outgoing.hash, keys)
+        self._hold(outgoing.hash, keys, len(data), own=True)
         for key in keys:
             self._note_sent(key, self.height)
         self.batches_sent += 1
@@ -210,7 +173,7 @@ class Spread:
 
     def failed(self, outgoing: Outgoing) -> None:
         """The common pool did not take a batch: its entries are to be sent later."""
-        self._held.pop(outgoing.hash, None)
+        self.held.release(outgoing.hash)
         self.batches_sent -= 1
         self.entries_sent -= len(outgoing.keys)
         later, self._fresh = self._fresh, {}  # they go before what came meanwhile: nonces stay in order
@@ -225,8 +188,9 @@ class Spread:
     def _note_sent(self, key: Key, height: Height) -> None:
         if key.kind is EntryKind.CANCELLATION:
             return  # it took effect here: there is nothing to wait for
-        self._sent.pop(key, None)
-        self._sent[key] = height
+        sent = self._sent[self._again.pop(key, 0)]
+        sent.pop(key, None)
+        sent[key] = height
 
     def _drop_fresh(self, key: Key) -> None:
         del self._fresh[key]
@@ -236,44 +200,29 @@ class Spread:
     # ------------------------------------------------------------ batches of others
     def holds(self, batch_hash: Hash32) -> bool:
         """Whether a batch was sent or taken in by this node, and is not known to be finished."""
-        return batch_hash in self._held
+        return batch_hash in self.held
 
     def is_overdue(self, key: Key) -> bool:
         """Whether no batch carried an entry lately."""
         return key not in self._carried
 
-    def take_in(self, batch_hash: Hash32, keys: Sequence[Key]) -> None:
+    def take_in(self, batch_hash: Hash32, keys: Sequence[Key], size: int) -> None:
         """Notes another node's batch, which the common pool is to keep.
 
         Args:
             batch_hash: of the batch.
             keys: its entries that wait here, and its cancellations that had an effect here.
+            size: of the batch, bytes; `held.has_room` said that there is room.
         """
-        self._hold(batch_hash, keys)
+        self._hold(batch_hash, keys, size, own=False)
         self.batches_taken += 1
 
     def is_kept(self, batch_hash: Hash32) -> bool:
         """Whether a batch still has to be kept; one that need not, or is not known, is forgotten."""
-        held = self._held.get(batch_hash)
-        if held is None:
-            return False
-        keys, waits = held.keys, self._contents.waits
-        while keys:
-            if waits(keys[-1]):
-                return True
-            keys.pop()
-        if self.height < held.keep_until:
-            return True
-        del self._held[batch_hash]
-        self.batches_finished += 1
-        return False
+        return self.held.is_kept(batch_hash, self.height)
 
-    def _hold(self, batch_hash: Hash32, keys: Sequence[Key]) -> None:
-        if len(self._held) >= SPREAD_BATCHES_MAX:
-            del self._held[next(iter(self._held))]
-        cancels = any(key.kind is EntryKind.CANCELLATION for key in keys)
-        kept = self.height + SPREAD_CANCEL_HEIGHTS if cancels else 0
-        self._held[batch_hash] = _Held([key for key in keys if key.kind is not EntryKind.CANCELLATION], kept)
+    def _hold(self, batch_hash: Hash32, keys: Sequence[Key], size: int, *, own: bool) -> None:
+        self.held.hold(batch_hash, keys, size=size, height=self.height, own=own)
         carried = self._carried
         for key in keys:
             carried.pop(key, None)
@@ -287,35 +236,27 @@ class Spread:
         self.height = height
         while self._carried and self._carried[key := next(iter(self._carried))] <= height - SPREAD_CARRIED_HEIGHTS:
             del self._carried[key]
-        while self._sent and self._sent[key := next(iter(self._sent))] <= height - SPREAD_AGAIN_HEIGHTS:
-            del self._sent[key]
-            if self._contents.waits(key):
-                self.entries_again += 1
-                self.collect(key, 0)
-        for _ in range(min(SPREAD_SWEEP_BATCHES, len(self._held))):
-            batch_hash = next(iter(self._held))
-            if self.is_kept(batch_hash):
-                self._held[batch_hash] = self._held.pop(batch_hash)
+        for doublings, sent in enumerate(self._sent):
+            while sent and sent[key := next(iter(sent))] <= height - (SPREAD_AGAIN_HEIGHTS << doublings):
+                del sent[key]
+                if self._contents.waits(key):
+                    self.entries_again += 1
+                    self.collect(key, 0)
+                    self._again[key] = min(doublings + 1, SPREAD_AGAIN_DOUBLINGS)
+        self.held.sweep(height)
 
     def statistics(self) -> dict[str, int]:
         """Counters for metrics."""
         return {
             "entries_to_send": len(self._fresh),
-            "entries_on_their_way": len(self._sent),
+            "entries_on_their_way": sum(map(len, self._sent)),
             "entries_sent": self.entries_sent,
             "entries_sent_again": self.entries_again,
             "entries_forgotten": self.entries_forgotten,
-            "batches_held": len(self._held),
-            "batches_held_max": SPREAD_BATCHES_MAX,
             "batches_sent": self.batches_sent,
             "batches_taken": self.batches_taken,
-            "batches_finished": self.batches_finished,
+            **self.held.statistics(),
         }
-
-
-def key_of_cancellation(entry: Cancellation | LabelCancellation) -> Key:
-    """A cancellation is named by all of it."""
-    return Key(EntryKind.CANCELLATION, NO_ROLLUP, sha256(encode_cancellation(entry)).digest())
 
 
 def _size_of(entry: Entry) -> int:
@@ -343,3 +284,6 @@ def _batch_of(height: Height, keys: Sequence[Key], entries: Sequence[Entry]) -> 
         cancellations=tuple(cancellations),
         actions=tuple(actions),
     )
+
+
+__all__ = ["NO_ROLLUP", "Contents", "Entry", "EntryKind", "Key", "Outgoing", "Spread", "key_of_cancellation"]

@@ -188,8 +188,11 @@ class Intake:
         self.entries_known += len(found.waiting)
         self.entries_refused += found.refused
         if whole and (found.brought or any(self._spread.is_overdue(key) for key in found.waiting)):
-            self._spread.take_in(batch_hash, [key for key, _ in found.brought] + found.waiting)
-            return BatchCode.KEPT, ""
+            if self._spread.held.has_room(len(data), batch.entries):
+                self._spread.take_in(batch_hash, [key for key, _ in found.brought] + found.waiting, len(data))
+                return BatchCode.KEPT, ""
+            self._send_ourselves(found)
+            return BatchCode.REFUSED, "batch_pool_full: its entries were taken; they go on in this node's own batches"
         self._send_ourselves(found)
         if found.reason is not None:
             return BatchCode.REFUSED, f"{found.reason.code}: {found.reason.message}"

@@ -15,7 +15,7 @@ from plait.errors import PlaitError
 from plait.limits import SPREAD_COLLECT_S, SPREAD_RETRY_S
 from plait.mempool import Admitted
 from plait.mempool.contents import PoolContents, Pools
-from plait.mempool.spread import NO_ROLLUP, EntryKind, Key, Spread
+from plait.mempool.spread import NO_ROLLUP, EntryKind, Key, Outgoing, Spread
 from plait.node.intake import BatchCode, Intake, RefusalBudget
 from plait.node.logging import get_logger
 from plait.types import Hash32, Height, Milliseconds, RollupId, Slot
@@ -104,7 +104,10 @@ class Spreader:
             await self._wake.wait()
             self._wake.clear()
             self._full.clear()
-            if not await self._send_batch():
+            outgoing = self.spread.next_batch()
+            if outgoing is None:
+                continue  # nothing waits, or there is no room until `on_decided`
+            if not await self._send_batch(outgoing):
                 await asyncio.sleep(SPREAD_RETRY_S)
             elif not self.spread.half_full:
                 await self._collect()
@@ -117,10 +120,7 @@ class Spreader:
         except TimeoutError:
             return
 
-    async def _send_batch(self) -> bool:
-        outgoing = self.spread.next_batch()
-        if outgoing is None:
-            return True
+    async def _send_batch(self, outgoing: Outgoing) -> bool:
         try:
             await self._send(outgoing.data)
         except (PlaitError, OSError) as error:

@@ -10,7 +10,13 @@ from random import Random
 import pytest
 
 from plait.codec.batch import Batch, batch_hash_of, encode_batch
-from plait.limits import SPREAD_AGAIN_HEIGHTS, SPREAD_PROBE_ENTRIES, SPREAD_REFUSED_PER_S_MAX
+from plait.limits import (
+    SPREAD_AGAIN_HEIGHTS,
+    SPREAD_KEPT_HEIGHTS,
+    SPREAD_PROBE_ENTRIES,
+    SPREAD_REFUSED_PER_S_MAX,
+    SPREAD_THIN_BATCHES_MAX,
+)
 from plait.mempool import Admitted, Decided, PoolLimits, Sealed
 from plait.native import keccak256, recovery_statistics
 from plait.node import intake as intake_module
@@ -231,6 +237,31 @@ def test_one_sender_cannot_fill_the_pool_through_batches_nor_starve_others() -> 
         assert node.pool.count == 40
         assert await node.offer(batch_of(*[transfer(1, nonce) for nonce in range(20)])) == BatchCode.KEPT
         assert node.pool.count == 60
+
+    asyncio.run(main())
+
+
+def test_a_flood_of_thin_batches_does_not_take_the_common_pool_and_its_entries_go_on_in_full_ones() -> None:
+    """Two funded accounts send every transaction in a batch of its own; all of them wait behind a gap."""
+
+    async def main() -> None:
+        exchange = Exchange(Random(9), USERS, nodes=2)
+        await exchange.decide(0, after_ms=1_000)
+        first, second = exchange.nodes
+        for user in (0, 1):
+            for nonce in range(1, 401):
+                await first.offer(batch_of(transfer(user, nonce, value=9)))
+        assert first.pool.count == 800
+        assert len(first.kept) == SPREAD_THIN_BATCHES_MAX
+        assert first.spreader.spread.waiting == 800 - SPREAD_THIN_BATCHES_MAX
+        assert await first.send() == 1
+        await exchange.travel()
+        assert second.pool.count == 800
+        assert await first.offer(batch_of(*[transfer(2, nonce) for nonce in range(20)])) == BatchCode.KEPT
+        for _ in range(SPREAD_KEPT_HEIGHTS):
+            await exchange.decide(0)
+        assert not first.kept, "what is stuck leaves the common pool"
+        assert first.pool.count == 800
 
     asyncio.run(main())
 

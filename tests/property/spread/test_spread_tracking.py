@@ -1,17 +1,29 @@
 """The bookkeeping of the spread against a model that remembers everything.
 
 Rules: clients hand entries in here, batches of others bring entries, entries end, batches are sent, fail to be sent, or
-are asked about again, heights pass. After every step: no own entry that waits is ever longer unsent than
-SPREAD_AGAIN_HEIGHTS, nothing is sent twice within SPREAD_CARRIED_HEIGHTS, and a batch is kept exactly as long as one
-of its entries waits.
+are asked about again, heights pass. After every step: no own entry that waits is ever unsent for longer than
+SPREAD_AGAIN_HEIGHTS, doubled with every sending, nothing is sent twice within SPREAD_CARRIED_HEIGHTS, and a batch is
+kept exactly as long as one of its entries waits and its time is not over.
 """
+
+from collections import Counter
+from itertools import pairwise
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from plait.codec.batch import Cancellation, batch_hash_of, decode_batch
-from plait.limits import BATCH_BYTES_MAX, SPREAD_AGAIN_HEIGHTS, SPREAD_CANCEL_HEIGHTS, SPREAD_CARRIED_HEIGHTS
+from plait.limits import (
+    BATCH_BYTES_MAX,
+    SPREAD_AGAIN_DOUBLINGS,
+    SPREAD_AGAIN_HEIGHTS,
+    SPREAD_CANCEL_HEIGHTS,
+    SPREAD_CARRIED_HEIGHTS,
+    SPREAD_HELD_BYTES_MAX,
+    SPREAD_KEPT_HEIGHTS,
+    SPREAD_THIN_BATCHES_MAX,
+)
 from plait.mempool.spread import NO_ROLLUP, Entry, EntryKind, Key, Outgoing, Spread
 from plait.native import keccak256
 from plait.types import Hash32, Height, RollupId
@@ -42,8 +54,10 @@ class SpreadMachine(RuleBasedStateMachine):
         self.carried: dict[Key, int] = {}
         """When a batch carried an entry last."""
         self.sent_at: dict[Key, int] = {}
+        self.times_sent: Counter[Key] = Counter()
         self.batches: dict[Hash32, set[Key]] = {}
-        self.kept_until: dict[Hash32, int] = {}
+        self.kept: dict[Hash32, tuple[int, int]] = {}
+        """When it was made, and until when it is kept at least."""
 
     def new_entry(self, kind: EntryKind, size: int) -> Key:
         self.made += 1
@@ -81,7 +95,7 @@ class SpreadMachine(RuleBasedStateMachine):
         if not keys:
             return
         batch_hash = batch_hash_of(self.made.to_bytes(8, "big") + b"".join(key.hash for key in keys))
-        self.spread.take_in(batch_hash, keys)
+        self.spread.take_in(batch_hash, keys, 100)
         self.note_batch(batch_hash, keys)
 
     @rule(data=st.data())
@@ -95,7 +109,8 @@ class SpreadMachine(RuleBasedStateMachine):
     def send(self) -> None:
         outgoing = self.spread.next_batch()
         if outgoing is None:
-            assert not [key for key in self.to_send if self.is_due(key)]
+            full = self.spread.statistics()["bytes_held_own"] > SPREAD_HELD_BYTES_MAX - BATCH_BYTES_MAX
+            assert full or not [key for key in self.to_send if self.is_due(key)]
             return
         self.check_batch(outgoing)
         self.note_batch(outgoing.hash, outgoing.keys)
@@ -126,7 +141,8 @@ class SpreadMachine(RuleBasedStateMachine):
     def recheck(self, data: st.DataObject) -> None:
         batch_hash = data.draw(st.sampled_from(sorted(self.batches)))
         waits = any(key in self.pools.entries for key in self.batches[batch_hash])
-        expected = waits or self.height < self.kept_until[batch_hash]
+        made, at_least = self.kept[batch_hash]
+        expected = self.height < made + SPREAD_KEPT_HEIGHTS and (waits or self.height < at_least)
         assert self.spread.is_kept(batch_hash) == expected
         if not expected:
             del self.batches[batch_hash]
@@ -141,9 +157,10 @@ class SpreadMachine(RuleBasedStateMachine):
     def note_batch(self, batch_hash: Hash32, keys: list[Key] | tuple[Key, ...]) -> None:
         cancels = any(key.kind is EntryKind.CANCELLATION for key in keys)
         self.batches[batch_hash] = {key for key in keys if key.kind is not EntryKind.CANCELLATION}
-        self.kept_until[batch_hash] = self.height + SPREAD_CANCEL_HEIGHTS if cancels else 0
+        self.kept[batch_hash] = (self.height, self.height + SPREAD_CANCEL_HEIGHTS if cancels else 0)
         for key in keys:
             self.carried[key] = self.sent_at[key] = self.height
+            self.times_sent[key] += 1
             self.to_send.discard(key)
 
     def check_batch(self, outgoing: Outgoing) -> None:
@@ -164,7 +181,7 @@ class SpreadMachine(RuleBasedStateMachine):
             return
         for key in self.own - self.to_send:
             overdue = self.height - self.sent_at[key]
-            if overdue >= SPREAD_AGAIN_HEIGHTS:
+            if overdue >= SPREAD_AGAIN_HEIGHTS << min(self.times_sent[key], SPREAD_AGAIN_DOUBLINGS):
                 self.to_send.add(key)
         statistics = self.spread.statistics()
         assert statistics["entries_forgotten"] == 0
@@ -192,3 +209,60 @@ def test_when_too_many_are_own_the_oldest_sent_is_forgotten_first_and_the_bound_
     outgoing = spread.next_batch()
     assert outgoing is not None
     assert list(outgoing.keys) == keys[20:]
+
+
+def test_what_is_stuck_is_sent_ever_more_rarely_and_leaves_the_common_pool_between() -> None:
+    pools = Waiting()
+    spread = Spread(pools)
+    key = Key(EntryKind.TRANSACTION, RollupId(1), keccak256(b"stuck"))
+    pools.entries[key] = b"stuck"
+    spread.collect(key, 5)
+    sent_at, kept = [], 0
+    batch_hash: Hash32 | None = None
+    for height in range(1, 2_000):
+        spread.on_decided(Height(height))
+        outgoing = spread.next_batch()
+        if outgoing is not None:
+            sent_at.append(height)
+            batch_hash = outgoing.hash
+        assert batch_hash is not None
+        kept += spread.is_kept(batch_hash)
+    assert [later - sooner for sooner, later in pairwise(sent_at)] == [
+        SPREAD_AGAIN_HEIGHTS << min(times, SPREAD_AGAIN_DOUBLINGS) for times in range(len(sent_at) - 1)
+    ]
+    assert kept == SPREAD_KEPT_HEIGHTS * len(sent_at)
+
+
+def test_others_share_of_the_common_pool_is_bounded_and_own_batches_have_their_own() -> None:
+    pools = Waiting()
+    spread = Spread(pools)
+
+    def entry(number: int, size: int) -> Key:
+        key = Key(EntryKind.TRANSACTION, RollupId(1), keccak256(number.to_bytes(8, "big")))
+        pools.entries[key] = number.to_bytes(8, "big") + bytes(size)
+        return key
+
+    taken = 0
+    while spread.held.has_room(BATCH_BYTES_MAX, 1):
+        spread.take_in(Hash32(keccak256(b"fat %d" % taken)), [entry(taken, 1)], BATCH_BYTES_MAX)
+        taken += 1
+    assert taken == SPREAD_HELD_BYTES_MAX // BATCH_BYTES_MAX
+    sent = 0
+    for number in range(2 * taken):
+        for part in range(4):
+            spread.collect(entry(10_000 + 4 * number + part, 131_000), 131_000)
+        sent += spread.next_batch() is not None
+    assert sent > taken - 2, "the others' share is not taken from one's own"
+    assert spread.statistics()["bytes_held_own"] <= SPREAD_HELD_BYTES_MAX
+    assert spread.waiting > 0
+    pools.entries.clear()
+    for height in range(1, 5):
+        spread.on_decided(Height(height))
+    assert spread.statistics()["bytes_held_own"] == spread.statistics()["bytes_held_others"] == 0
+    thin = 0
+    while spread.held.has_room(200, 1):
+        spread.take_in(Hash32(keccak256(b"thin %d" % thin)), [entry(20_000 + thin, 1)], 200)
+        thin += 1
+    assert thin == SPREAD_THIN_BATCHES_MAX
+    assert spread.held.has_room(200, 100)
+    assert spread.held.has_room(BATCH_BYTES_MAX, 1)
