@@ -15,6 +15,7 @@ QUESTIONS = [
     "restart",
     "bundles",
     "messages",
+    "network",
     "ledger_steps",
     "light",
 ]
