@@ -43,6 +43,7 @@ from plait.types import Height
 from plait.types.consensus import BlockIdFlag
 from tests.peers.comet.oracle import Oracle, Refused, running
 
+pytestmark = pytest.mark.cometbft
 SEED = int(os.environ.get("PLAIT_SEED", "1"))
 NOW_NS = 1_800_000_000 * NANOSECONDS
 

@@ -17,6 +17,7 @@ from plait.limits import VOTING_POWER_MAX
 from plait.types import ConsensusAddress
 from tests.peers.comet.oracle import Oracle, running
 
+pytestmark = pytest.mark.cometbft
 SEED = int(os.environ.get("PLAIT_SEED", "1"))
 Powers = dict[int, int]
 """Voting power by number of key."""

@@ -19,6 +19,7 @@ from plait.light.headers import BlockId
 from plait.native import ed25519_verify_many
 from tests.peers.comet.oracle import Oracle, running
 
+pytestmark = pytest.mark.cometbft
 SEED = int(os.environ.get("PLAIT_SEED", "1"))
 ORDERS = 100_000
 BATCH = 2_000
@@ -92,6 +93,7 @@ def test_no_height_round_and_step_is_signed_twice(oracle: Oracle, tmp_path: Path
                 assert place >= highest, f"{place} was signed after {highest}"
                 again += place == highest
                 highest = place
+        print(f"{ORDERS} orders: {len(signed)} places signed, {again} answered, {refused} refused, {reloads} reloads")
         assert min(again, refused, reloads, len(signed)) > ORDERS // 200, (again, refused, reloads, len(signed))
         checks = [(public_key, bytes.fromhex(text), bytes.fromhex(mark)) for text, mark in signed.values()]
         assert all(ed25519_verify_many(checks))
