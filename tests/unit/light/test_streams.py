@@ -26,6 +26,7 @@ from plait.protocol.proposal import (
 )
 from plait.types import Hash32, Height, RollupId, Slot, SubIndex
 from sim.situation import FEE
+from tests.unit.light.light_chains import Chain
 from tests.unit.light.light_streams import PER_SLOT, ROLLUPS, History, StreamSource, client_of, shared
 
 
@@ -96,6 +97,20 @@ async def test_any_trusted_block_and_any_size_of_pieces_give_the_same_account(
     assert found.stream_hash == expected.stream_hash
     assert found.items == expected.items
     assert found.app_hash == expected.app_hash
+
+
+@pytest.mark.parametrize("trusted", [1, 25, 45])
+async def test_a_stream_over_validators_that_all_change(trusted: int) -> None:
+    history, fixed = shared()
+    changing = Chain(
+        history.height + 1,
+        lambda height: tuple((number, 10) for number in range(height // 4, height // 4 + 5)),
+        app_hash=lambda height: history.app_hashes.get(height - 1, bytes(32)),
+    )
+    expected = await client_of(StreamSource(history, fixed)).account(FEE, Slot(3), Slot(8))
+    found = await client_of(StreamSource(history, changing), trusted).account(FEE, Slot(3), Slot(8))
+    assert found.stream_hash == expected.stream_hash
+    assert found.anchors != expected.anchors
 
 
 # ---------------------------------------------------------------- forged streams
