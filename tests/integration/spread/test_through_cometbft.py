@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from random import Random
 
 import msgspec
 import pytest
 
 from plait.codec.batch import Batch, encode_batch
+from plait.codec.rlp import encode_bytes, encode_list, encode_uint
 from plait.crypto.actions import sign_action
+from plait.engines.cometbft.engine import CometEngine
 from plait.limits import BATCH_BYTES_MAX
 from plait.mempool import Admitted
 from plait.native import recovery_statistics
@@ -160,6 +164,56 @@ async def test_a_ledger_action_waits_in_every_pool_and_is_decided(tmp_path: Path
         height = nodes[0].info().height
         await until(lambda: nodes[0].info().height > height + 1, "two more heights")
         assert [await waiting_batches(node) for node in nodes] == [0, 0, 0, 0]
+
+
+def worthless(source: Random, count: int) -> tuple[bytes, ...]:
+    """Canonical transactions with random signatures: about half of them recover, to accounts that hold nothing."""
+    fields = [encode_uint(ONE), b"\x80", b"\x01", encode_uint(10**11), encode_uint(21_000), encode_bytes(bytes(20))]
+    found = []
+    for _ in range(count):
+        value, parity = encode_uint(source.randrange(1, 10**9)), encode_uint(source.randrange(2))
+        r, s = (encode_uint(source.randrange(2**254, 2**255 - 2**200)) for _ in range(2))
+        found.append(b"\x02" + encode_list([*fields, value, b"\x80", b"\xc0", parity, r, s]))
+    return tuple(found)
+
+
+async def test_a_peer_that_floods_costs_little_and_delays_nobody(tmp_path: Path) -> None:
+    """Node 3 passes everything on, whatever it is; its peers look at a few entries of each batch."""
+    require_cometbft()
+    source = Random(20_261_121)
+    async with network(make_network(tmp_path, 4)) as nodes:
+        await until(lambda: all(node.info().height >= 2 for node in nodes), "every node decides")
+        rogue, honest = nodes[3], nodes[:3]
+
+        async def passes_on(tx: bytes, recheck: bool) -> tuple[int, str]:
+            return int(recheck), ""
+
+        assert isinstance(rogue.engine, CometEngine)
+        rogue.engine.intake = type("PassesOn", (), {"check": staticmethod(passes_on)})()
+        assert rogue.comet is not None
+        before, started, height = recovery_statistics()["recovered"], time.monotonic(), honest[0].info().height
+        count = 0
+        hashes: list[Hash32] = []
+        for number in range(200):
+            junk = ((ONE, worthless(source, 150)),)
+            await rogue.comet.broadcast_tx_async(encode_batch(Batch(height=Height(number), transactions=junk)))
+            count += 150
+            if number % 20 == 0:
+                hashes += submit(honest[0], ONE, transfer(1, number // 20))
+        for node in honest:
+            await until(lambda node=node: all(is_decided(node, h) for h in hashes), "honest ones are decided")  # type: ignore[misc]
+        seconds = time.monotonic() - started
+        heights = honest[0].info().height - height
+        assert heights >= 5, f"{heights} heights in {seconds:.1f} s"
+        for node in honest:
+            assert node.spreader is not None
+            statistics = node.spreader.statistics()
+            assert statistics["checked_refused"] >= 100, "the flood came through"
+            assert statistics["entries_refused"] < count / 3
+            assert node.pool.count == 0
+        recovered = recovery_statistics()["recovered"] - before
+        print(f"{count} worthless entries: {recovered} recoveries on 3 nodes in {seconds:.1f} s, {heights} heights")
+        assert recovered < count / 3
 
 
 async def test_garbage_in_the_common_pool_is_refused_with_a_code_and_the_node_goes_on(tmp_path: Path) -> None:
