@@ -10,9 +10,9 @@ All on one machine, in one run, one after the other
     bundles      bundles of two legs, one on each rollup, in the same way
 
 CPU per height is what all processes of a node used in the transfers' time, over its heights. Execution is what the node
-measures itself (prepare, process, finalize, append, commit: elapsed time, so it grows with whatever else runs); recovery
-is the number of senders that were recovered times the cost of one, measured here; serialisation is the cost of
-decoding what CometBFT sent and encoding what it was answered, for a proposal of the mean size, measured here too.
+measures itself (prepare, process, finalize, append, commit: elapsed time, so it grows with whatever else runs);
+recovery is the number of senders that were recovered times the cost of one, measured here; serialisation is the cost of
+decoding what CometBFT sent for a proposal of the mean size, measured here too.
 """
 
 import asyncio
