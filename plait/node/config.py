@@ -313,6 +313,12 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
             return self.network_snapshot_every_heights
         return NETWORK_SNAPSHOT_EVERY_HEIGHTS if self.engine == "cometbft" else 0
 
+    def comet_rpc_url(self) -> str:
+        """Where this node itself reaches CometBFT's RPC."""
+        everywhere = {"0.0.0.0", "::", ""}  # noqa: S104 - compared with, not bound to
+        host = "127.0.0.1" if self.comet_rpc_host in everywhere else self.comet_rpc_host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.comet_rpc_port}"
+
     def check(self) -> None:
         """Raises ConfigurationError (`port_out_of_range`, `peer_malformed`, `snapshot_interval`, `keep_heights`,
         `data_directory_missing`, `sync_invalid`)."""

@@ -121,7 +121,7 @@ class Node:
             self.pool.add_rollup(native, record.parameters)
             self.bundles.add_rollup(native, record.parameters)
         self.clock = NodeClock(not_before_ms=restored.application.info().time_ms)
-        self.comet = CometRpc(f"http://127.0.0.1:{config.comet_rpc_port}") if config.engine == "cometbft" else None
+        self.comet = CometRpc(config.comet_rpc_url()) if config.engine == "cometbft" else None
         """CometBFT's own RPC; None where one process orders."""
         self.spreader = None if self.comet is None else self._spreader(self.comet)
         """Sends what clients hand in here to the other nodes; its intake takes what they send."""
