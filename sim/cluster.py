@@ -133,6 +133,7 @@ def _habits(random: Random, nodes: int) -> tuple[Habits, ...]:
             segment_bytes_max=random.choice((4_000, 20_000, 10**6)),
             bytes_max=random.choice((20_000, 2**20, 2**24)),
             with_senders=random.randrange(2) == 0,
+            snapshot_heights=random.choice((1, 2, 3, 1_000)),
         )
         for index in range(nodes)
     )
@@ -227,7 +228,7 @@ class Cluster:
                     index,
                     public_key(index),
                     self,
-                    lambda recheck=habits.recheck_own: self.network.application(recheck_own=recheck),  # type: ignore[misc]
+                    self.network,
                     sets={1: first, 2: first.turned()},
                     root=root,
                     habits=habits,

@@ -4,8 +4,8 @@ Specification
     - Heights are decided by a `Machine`, or learned from a peer as decided blocks; then finalized (without `process`,
       where this node never judged the block), appended to the log, committed, in this order.
     - What CometBFT keeps is `kept` and survives every crash; the application, pools and log handle do not. A start
-      opens the log as the disk left it, restores the application by the node's own replay, and finalizes what the
-      block store has beyond.
+      opens the log and snapshots as the disk left them, restores the application, and finalizes what the block store
+      has beyond.
     - A crash is a `PowerLost` out of any storage operation, or an order from outside between two events.
     - Its clock is the world's plus a constant skew.
 """
@@ -19,13 +19,12 @@ import msgspec
 
 from plait.engines.decision import record_of
 from plait.execution.relaying import Relayer
-from plait.native import Rollup
-from plait.node.restore import replay, require_same
+from plait.native import Rollup, Store
 from plait.protocol.application import Application
 from plait.protocol.effects import SubBlockDecided
 from plait.protocol.grid import slot_at
 from plait.protocol.requests import FinalizeRequest, PrepareRequest, ProcessRequest, Verdict
-from plait.storage import DecidedLog
+from plait.storage import DecidedLog, Snapshots
 from plait.types import Agreed, Hash32, Height, Milliseconds
 from sim.agreement.blocks import Block, BlockId, Decided, Evidence, ProposalMessage, Vote, agreed_of, median_time
 from sim.agreement.machine import Machine, Message, Phase, Timeouts
@@ -33,6 +32,8 @@ from sim.agreement.validators import ValidatorSet, address_of
 from sim.checkers import Violation
 from sim.disk import PowerLost, SimulatedDisk
 from sim.mempools import Mempools
+from sim.restoring import restored, save
+from sim.world import Network
 
 NETWORK = Hash32(b"simulated".ljust(32, b"\0"))
 SYNCED_BLOCKS_MAX = 3
@@ -131,6 +132,8 @@ class Habits(NamedTuple):
     segment_bytes_max: int
     bytes_max: int
     with_senders: bool
+    snapshot_heights: int
+    """A snapshot follows every so many heights."""
 
 
 class Member:
@@ -140,7 +143,7 @@ class Member:
         index: its place in the network.
         public_key: of its consensus key.
         world: where it lives.
-        genesis: makes an application at genesis.
+        network: its genesis.
         sets: validators of heights 1 and 2.
         root: directory of its disk.
         habits: settings.
@@ -151,7 +154,7 @@ class Member:
         index: int,
         public_key: bytes,
         world: Surroundings,
-        genesis: Callable[[], Application],
+        network: Network,
         *,
         sets: dict[int, ValidatorSet],
         root: Path,
@@ -170,7 +173,10 @@ class Member:
         """Counts starts: what was planned for an earlier life does not happen."""
         self.durable_height = 0
         """Of the newest record whose append returned."""
-        self._genesis = genesis
+        self.snapshots: Snapshots | None = None
+        self.snapshots_count = 0
+        self._network = network
+        self._store = Store.in_memory()
         self._verdicts: dict[BlockId, bool] = {}
 
     # ------------------------------------------------------------ life
@@ -222,25 +228,20 @@ class Member:
                 f"appended and {self.height} decided"
             )
         self.durable_height = log.height
-        application = self._genesis()
-        self._replay(application, log)
+        self.snapshots = Snapshots(self.disk.root / "snapshots", NETWORK, files=self.disk)
+        application = restored(
+            self._network,
+            self._store,
+            log,
+            self.snapshots,
+            recheck_own=self.habits.recheck_own,
+            with_senders=self.habits.with_senders,
+        )
         self.application = application
         self.mempools = Mempools(application)
         self.world.restored(self)
         for decided in self.kept.blocks[application.info().height :]:
             self._apply(decided)
-
-    def _replay(self, application: Application, log: DecidedLog) -> None:
-        """The node's own replay; or one that recovers every sender again."""
-        if self.habits.with_senders:
-            replay(application, log)
-            return
-        for record in log.iterate():
-            request = FinalizeRequest(
-                height=record.height, time_ms=record.time_ms, proposal=record.proposal, agreed=record.agreed
-            )
-            require_same(record, application.finalize(request).app_hash)
-            application.commit()
 
     # ------------------------------------------------------------ heights
     def _enter(self) -> None:
@@ -305,6 +306,9 @@ class Member:
         self.running.commit()
         self.mempools.on_decided(effect)
         self.world.committed(self, decided, effect)
+        if block.height % self.habits.snapshot_heights == 0 and self.snapshots is not None:
+            save(self.running, self.snapshots)
+            self.snapshots_count += 1
 
     def agreed(self, block: Block) -> Agreed:
         """What the application is told about a block."""

@@ -79,10 +79,13 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     source: EmbeddedSource
     genesis: dict[RollupId, bytes]
 
-    def application(self, *, recheck_own: bool = False) -> Application:
-        """A new application at genesis over its own in-memory stores."""
-        rollups = {rollup_id: Rollup.from_genesis(data, Store.in_memory()) for rollup_id, data in self.genesis.items()}
-        return Application(self.ledger, rollups, self.source, recheck_own=recheck_own)
+    def application(self, *, recheck_own: bool = False, store: Store | None = None) -> Application:
+        """A new application at genesis, over a store or over its own in-memory ones."""
+        rollups = {
+            rollup_id: Rollup.from_genesis(data, store if store is not None else Store.in_memory())
+            for rollup_id, data in self.genesis.items()
+        }
+        return Application(self.ledger, rollups, self.source, recheck_own=recheck_own, store=store)
 
 
 def network_of(plan: Plan, funded: list[Address], *, network_id: int = 1, economy: Economy | None = None) -> Network:

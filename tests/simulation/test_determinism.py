@@ -104,6 +104,16 @@ def test_a_seed_plays_the_same_everywhere(seed: int) -> None:
     assert len(outputs) == 1, f"seed {seed} differs; compare: PYTHONHASHSEED=0 python -m sim.run --seed {seed} --json"
 
 
+@pytest.mark.parametrize("seed", [4, 23])
+def test_a_network_plays_the_same_everywhere(seed: int) -> None:
+    """Agreement, weather, liars, disks: the whole run is a function of the seed."""
+    outputs = {
+        run("sim.run", "--seeds", str(seed), "--json", hash_seed=hash_seed, workers=workers)
+        for hash_seed, workers in ENVIRONMENTS[:3]
+    }
+    assert len(outputs) == 1, f"seed {seed} differs; compare: PYTHONHASHSEED=0 python -m sim.run --seeds {seed} --json"
+
+
 def test_a_world_can_be_recorded_and_replayed(tmp_path: Path) -> None:
     world = World(8, heights=12)
     for _ in range(12):

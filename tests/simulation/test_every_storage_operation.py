@@ -1,8 +1,9 @@
 """A node may stop at every single operation of its disk, killed or without power: nothing decided is lost.
 
-One network is played once per operation that its first node makes on its disk, and stops there: while a record or a
-segment's header is written, synced, renamed or its directory synced. `sim.invariants` asks that the log holds what
-`append` returned for, that replay gives the state of the others, and everything else that must always hold.
+One network is played once per operation that its first node makes on its disk, and stops there: while a record, a
+segment's header or a part of a snapshot is written, synced, renamed, removed, or its directory synced.
+`sim.invariants` asks that the log holds what `append` returned for, that no damaged snapshot is used, that replay
+gives the state of the others, and everything else that must always hold.
 """
 
 import msgspec
@@ -16,7 +17,14 @@ from sim.world import Plan
 
 SEED = 1
 NODES = 4
-TIGHT = Habits(recheck_own=False, skew_ms=0, segment_bytes_max=2_500, bytes_max=2**20, with_senders=True)
+TIGHT = Habits(
+    recheck_own=False,
+    skew_ms=0,
+    segment_bytes_max=2_500,
+    bytes_max=2**20,
+    with_senders=True,
+    snapshot_heights=3,
+)
 PLACES = 3
 """Parts of the operations that run as tests of their own."""
 
@@ -30,7 +38,7 @@ def scenario(operation: int | None, *, killed: bool = False) -> Scenario:
             policies=(OrderingPolicy.PRIORITY_FEE, OrderingPolicy.ARRIVAL),
             gas_limit=Gas(30_000_000),
             users=2,
-            heights=12,
+            heights=8,
         ),
         powers=(1,) * NODES,
         liars=frozenset(),

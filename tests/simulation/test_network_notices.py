@@ -33,7 +33,14 @@ from sim.network import FAIR, Weather
 from sim.world import Plan
 
 NODES = 4
-HABITS = Habits(recheck_own=False, skew_ms=0, segment_bytes_max=10**6, bytes_max=2**20, with_senders=True)
+HABITS = Habits(
+    recheck_own=False,
+    skew_ms=0,
+    segment_bytes_max=10**6,
+    bytes_max=2**20,
+    with_senders=True,
+    snapshot_heights=3,
+)
 QUIET = Scenario(
     plan=Plan(
         nodes=NODES,
