@@ -14,8 +14,11 @@ from eth_account import Account
 from eth_account.messages import encode_defunct
 from eth_utils import keccak
 
+from plait.mempool import Label
+from plait.mempool.label_requests import label_of
 from plait.rollups.contracts import artifact
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
+from plait.types import RollupId
 from sim.listening import WALLETS, Running
 from tests.integration.bundles.helpers import ONE, TO, calldata, deploy, next_nonce, signed, traces
 
@@ -273,3 +276,21 @@ def test_a_simulation_of_what_cannot_be_applied_says_why(node: Running) -> None:
         ({"blockNumber": 1}, "bundle_past_deadline"),
     ):
         assert code_of(ask(node, "eth_callBundle", {"txs": raw} | changes)) == code
+
+
+def test_other_nodes_can_tell_from_the_signed_body_who_may_replace_and_cancel(node: Running) -> None:
+    """What travels with the bundle, and with its cancellation, proves the label to a node that saw no request."""
+    told: list[Any] = []
+    node.node.bundles.listen_handed_in(told.append)
+    uuid = str(uuid4())
+    raws = (signed(3, ONE, 0, value=77),)
+    parameter = {"txs": hexes(*raws), "blockNumber": open_block(node) + 30, "replacementUuid": uuid}
+    found = send(node, parameter, KEY)
+    entry = node.node.bundles.handed_in(bytes.fromhex(found[2:]))
+    assert entry is not None
+    assert entry.request is not None
+    requester = bytes.fromhex(Account.from_key(KEY).address[2:])
+    assert label_of(entry.request, RollupId(ONE), raws) == Label(requester, RollupId(ONE), uuid)
+    assert ask(node, "eth_cancelBundle", {"replacementUuid": uuid}, KEY)["result"] is True
+    assert told[0] == entry.hash
+    assert label_of(told[1].request, told[1].rollup_id, None) == Label(requester, RollupId(ONE), uuid)
