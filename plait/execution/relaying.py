@@ -162,7 +162,8 @@ def relay_message(
 def _refuse(candidate: Candidate, sets: InteropSets, relay: Relay) -> NotDelivered | None:
     """Why the message may not be executed in the open block of its destination; None when it may."""
     destination = RollupId(relay.sent.destination)
-    interop_set, block = sets.get(destination), candidate.open_block(destination)
+    interop_set = sets.get(destination)
+    block = None if interop_set is None else candidate.open_block(destination)
     if interop_set is None or block is None:
         return NotDelivered("relay_not_yet", f"rollup {destination} has no block yet, or no interop")
     refusal = refuse_execution(

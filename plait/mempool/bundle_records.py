@@ -9,7 +9,7 @@ from plait.errors import BundleRefused
 from plait.execution.bundles import DecodedBundle
 from plait.mempool.lane import RollupDecided
 from plait.mempool.signatures import signer_of
-from plait.types import Bundle, BundleTerms, Hash32, Height, Leg, RollupId, Slot
+from plait.types import Bundle, Hash32, Height, Leg, RollupId, Slot
 
 Payer = bytes
 """One byte (1 signed, 0 not) and an address."""
@@ -179,14 +179,6 @@ def lowest_nonces_of(bundle: DecodedBundle) -> dict[tuple[RollupId, bytes], int]
             if nonce < found.get(sender, nonce + 1):
                 found[sender] = nonce
     return found
-
-
-def rollups_of(terms: BundleTerms) -> set[RollupId]:
-    """Every rollup that a bundle names."""
-    named = {leg.rollup_id for leg in terms.legs}
-    named.update([condition.rollup_id for condition in terms.conditions])
-    named.update([pin.rollup_id for pin in terms.pins])
-    return named if terms.fee_bid is None else named | {terms.fee_bid.rollup_id}
 
 
 def payer_of(bundle: DecodedBundle, signature: bytes | None, requester: bytes | None) -> Payer:

@@ -64,7 +64,6 @@ from plait.mempool.bundle_records import (
     payer_of,
     payer_of_replacement,
     placements_of,
-    rollups_of,
     senders_of,
     signed_text,
 )
@@ -179,7 +178,7 @@ class BundlePool:
     def remove_rollup(self, rollup_id: RollupId) -> None:
         """Drops the bundles that touch a rollup which left, and takes no more of them."""
         for entry in list(self._entries.values()):
-            if rollup_id in rollups_of(entry.bundle.terms):
+            if rollup_id in entry.bundle.terms.rollup_ids:
                 text = f"Rollup {rollup_id} has left the network."
                 self._drop(entry.bundle.hash, Mishap("rollup_left", text, rollup_id))
         self._rollups.pop(rollup_id, None)
@@ -253,7 +252,7 @@ class BundlePool:
             check_terms(terms)
         except CodecError as error:
             raise BundleRefused(error.message, code=error.code, **error.fields) from None
-        unknown = rollups_of(terms) - self._rollups.keys()
+        unknown = terms.rollup_ids - self._rollups.keys()
         if unknown:
             rollup_id = min(unknown)
             raise BundleRefused(

@@ -121,16 +121,20 @@ class LedgerWork:
             bytes_max: room for them in the proposal.
 
         Returns:
-            The bytes of those that were applied, and why others were not. What found no room is in neither.
+            The bytes of those that were applied, and why others were not. What found no room is in neither; so is a
+            registration beyond the bound, tried or not.
         """
         taken: list[bytes] = []
+        registrations = 0
         failed: list[ActionFailed] = []
         for action in actions:
             size = len(action.raw) + 4
             if len(taken) == ACTIONS_PER_SUB_BLOCK_MAX or size > bytes_max:
                 continue
-            if isinstance(action.body, RegisterRollup) and self._registrations == REGISTRATIONS_PER_SUB_BLOCK_MAX:
-                continue
+            if isinstance(action.body, RegisterRollup):
+                if registrations == REGISTRATIONS_PER_SUB_BLOCK_MAX:
+                    continue
+                registrations += 1
             try:
                 self._act(action)
             except ActionRefused as error:

@@ -99,7 +99,9 @@ def build(base: Base, advanced: Advanced, work: LedgerWork, request: PrepareRequ
     actions, actions_failed = work.attempt(request.actions, bytes_left)
     bytes_left -= sum(len(raw) + 4 for raw in actions)
     deliver = no_deliveries if request.relayer is None else deliver_by(request.relayer, sets)
-    trials = BundleWork(request.bundles, request.time_ms, bytes_left, sets, deliver)
+    registered = set(ledger.rollup_ids)
+    offered = [one for one in request.bundles if one.bundle.terms.rollup_ids <= registered]
+    trials = BundleWork(offered, request.time_ms, bytes_left, sets, deliver)
     bundles = build_bundles(candidate, advanced.position, trials)
     bytes_left -= bundles.bytes
     items_left = PROPOSAL_ITEMS_MAX - bundles.run.transactions

@@ -103,11 +103,7 @@ def check_commitment(ledger: LedgerState, proposal: Proposal) -> SubBlockCommitm
     known = set(ids)
     unknown = [rollup_id for rollup_id, _ in proposal.blocks if rollup_id not in known]
     for entry in proposal.bundles:
-        named = [leg.rollup_id for leg in entry.terms.legs]
-        named += [condition.rollup_id for condition in entry.terms.conditions]
-        named += [pin.rollup_id for pin in entry.terms.pins]
-        named += [] if entry.terms.fee_bid is None else [entry.terms.fee_bid.rollup_id]
-        unknown.extend(rollup_id for rollup_id in named if rollup_id not in known)
+        unknown.extend(sorted(entry.terms.rollup_ids - known))
     if unknown:
         raise ProposalRefused(f"rollup {unknown[0]} is not registered", code="rollup_unknown", rollup_id=unknown[0])
     expected = commit(ids, dict(proposal.blocks))

@@ -2,7 +2,8 @@
 
     proposal  = [header, actions, bundles, blocks]
     header    = [version = 2, network_id, height, slot, sub_index, time_ms, parent_app_hash, [l1_number, l1_hash],
-                 [[rollup_id, items_root], ...], rollups_root, ids_root, sealed, ledger_root, actions_root, bundles_root]
+                 [[rollup_id, items_root], ...], rollups_root, ids_root, sealed, ledger_root, actions_root,
+                 bundles_root]
     actions   = [signed action, ...]                 `plait.codec.action`, each as a string
     bundles   = [entry, ...]                         entry = [stamp_ms, terms], the terms' bytes as a string
     sealed    = [[rollup_id, [[number, hash], ...]], ...]    rollups with newly sealed blocks, strictly ascending

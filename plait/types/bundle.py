@@ -129,3 +129,16 @@ class BundleTerms(msgspec.Struct, frozen=True, kw_only=True):
     fee_bid: FeeBid | None
     delivery_required: bool
     pins: tuple[Pin, ...]
+
+    @property
+    def rollup_ids(self) -> frozenset[RollupId]:
+        """Every rollup that the bundle names."""
+        bid = () if self.fee_bid is None else (self.fee_bid.rollup_id,)
+        return frozenset(
+            (
+                *(leg.rollup_id for leg in self.legs),
+                *(condition.rollup_id for condition in self.conditions),
+                *(pin.rollup_id for pin in self.pins),
+                *bid,
+            )
+        )
