@@ -47,6 +47,9 @@ CANDIDATES_MAX: Final = 8
 CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX: Final = 600
 """Missed blocks per rollup that one sub-block fills after a pause; at about 10,000 blocks/s in all that keeps one
 height well below a second."""
+CATCH_UP_BLOCKS_IN_ALL_MAX: Final = 6_000
+"""The same over all rollups: with more than ten of them each fills fewer, so that checking a height stays well below an
+engine's patience."""
 
 ACTIONS_PER_SUB_BLOCK_MAX: Final = 256
 """Signed ledger actions of one sub-block; each costs a signature recovery and touches a few ledger entries."""

@@ -9,8 +9,8 @@ of the height.
   genesis + f*slot_ms, as the OP Stack demands of every chain.
 - Genesis counts as sub-block 0 of slot 0. A sub-block in the slot of the one before has the next sub-index; a new slot
   starts at 0.
-- A pause leaves a debt of blocks. One sub-block pays at most CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX of them per rollup; its
-  slot is the slot of its time, or the last one within reach when that is earlier.
+- A pause leaves a debt of blocks. One sub-block pays at most CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX of them per rollup, and
+  about CATCH_UP_BLOCKS_IN_ALL_MAX in all; its slot is the slot of its time, or the last one within reach when that is earlier.
 - A sub-block that has not reached the slot of its time, or whose sub-index is SUB_BLOCKS_PER_SLOT_MAX or above,
   carries no items. (It is not refused: an agreement engine may have fixed the time of a height, and refusing every
   proposal of that height would stop the network.)
@@ -23,7 +23,7 @@ from collections.abc import Iterable
 import msgspec
 
 from plait.errors import ProposalRefused
-from plait.limits import CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX, SUB_BLOCKS_PER_SLOT_MAX
+from plait.limits import CATCH_UP_BLOCKS_IN_ALL_MAX, CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX, SUB_BLOCKS_PER_SLOT_MAX
 from plait.types import BlockNumber, Milliseconds, NetworkParameters, RollupParameters, Seconds, Slot, SubIndex
 
 
@@ -60,10 +60,11 @@ def slot_within_reach(blocks: Iterable[tuple[RollupParameters, BlockNumber]]) ->
     Returns:
         The slot, or None when there is no rollup and so no limit.
     """
-    return min(
-        (rollup.last_slot(BlockNumber(number + CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX)) for rollup, number in blocks),
-        default=None,
-    )
+    newest = list(blocks)
+    if not newest:
+        return None
+    most = min(CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX, CATCH_UP_BLOCKS_IN_ALL_MAX // len(newest))
+    return min(rollup.last_slot(BlockNumber(number + most)) for rollup, number in newest)
 
 
 def next_position(

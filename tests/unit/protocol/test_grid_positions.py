@@ -3,7 +3,7 @@
 import pytest
 
 from plait.errors import ConfigurationError, ProposalRefused
-from plait.limits import CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX, SUB_BLOCKS_PER_SLOT_MAX
+from plait.limits import CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX, ROLLUPS_MAX, SUB_BLOCKS_PER_SLOT_MAX
 from plait.protocol.grid import Position, block_timestamp_s, next_position, slot_at, slot_start_ms
 from plait.types import BlockNumber, Milliseconds, NetworkId, NetworkParameters, Seconds, Slot, SubIndex
 from tests.unit.protocol.cadences import rollup
@@ -71,6 +71,19 @@ def test_after_a_long_pause_the_slot_is_the_last_one_within_reach_and_carries_no
     far = position(1_000_000 + 10_000 * 500)
     assert far == Position(slot=Slot(reach), sub_index=SubIndex(0), carries_items=False)
     assert position(1_000_000 + reach * 500).carries_items
+
+
+def test_many_rollups_share_what_one_sub_block_fills() -> None:
+    """256 rollups of one slot: 6,000 // 256 = 23 blocks each."""
+    found = next_position(
+        NETWORK,
+        time_ms=Milliseconds(9_000_000),
+        previous_slot=Slot(0),
+        previous_sub_index=SubIndex(0),
+        previous_time_ms=Milliseconds(1_000_000),
+        blocks=[(rollup(1), BlockNumber(0))] * ROLLUPS_MAX,
+    )
+    assert (found.slot, found.carries_items) == (23, False)
 
 
 def test_without_rollups_there_is_no_limit() -> None:
