@@ -10,7 +10,8 @@ of the height.
 - Genesis counts as sub-block 0 of slot 0. A sub-block in the slot of the one before has the next sub-index; a new slot
   starts at 0.
 - A pause leaves a debt of blocks. One sub-block pays at most CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX of them per rollup, and
-  about CATCH_UP_BLOCKS_IN_ALL_MAX in all; its slot is the slot of its time, or the last one within reach when that is earlier.
+  about CATCH_UP_BLOCKS_IN_ALL_MAX in all; its slot is the slot of its time, or the last one within reach when that is
+  earlier.
 - A sub-block that has not reached the slot of its time, or whose sub-index is SUB_BLOCKS_PER_SLOT_MAX or above,
   carries no items. (It is not refused: an agreement engine may have fixed the time of a height, and refusing every
   proposal of that height would stop the network.)
