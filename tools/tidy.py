@@ -56,6 +56,7 @@ def findings(path: Path) -> list[str]:
         path.suffix == ".py"
         and name.parts[0] in {"plait", "sim", "bench"}
         and lines
+        and not path.stem.endswith("_pb2")  # generated
         and not text.lstrip().startswith(('"""', 'r"""'))
     ):
         found.append(f"{name}: a module opens with its specification (docstring)")
