@@ -235,12 +235,17 @@ class SnapshotService:
     def retain_height(self, height: Height) -> int:
         """CometBFT's blocks below it are not needed; 0 keeps all.
 
-        Those from the oldest offered snapshot on stay: who starts from it asks for them.
+        Those from the oldest offered snapshot on stay, because who starts from it asks for them, and those about which
+        evidence may still come (CometBFT takes it until it is too old both in heights and in time).
         """
         if self._keep_heights is None:
             return 0
+        ledger = self._application.ledger
+        bounds, grid = ledger.economy.parameters, ledger.parameters
+        aged = bounds.evidence_age_ms * grid.sub_blocks_per_slot // grid.slot_ms
+        retained = height - max(self._keep_heights, bounds.evidence_age_heights, aged)
         oldest = self.oldest_height()
-        return max(0, height - self._keep_heights if oldest is None else min(height - self._keep_heights, oldest))
+        return max(0, retained if oldest is None else min(retained, oldest))
 
     def statistics(self) -> SnapshotStatistics:
         """Counters since the start."""
