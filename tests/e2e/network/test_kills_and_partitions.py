@@ -5,6 +5,7 @@ Replay with the seed it prints:
     PLAIT_NETWORK_SEED=<seed> .venv/bin/pytest tests/e2e/network/test_kills_and_partitions.py
 """
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ async def test_nothing_decided_is_lost_by_kills_restarts_and_partitions(tmp_path
             for name in NODES:
                 async with fault(network, load, f"kill -9 {name}", without=(name,)):
                     await network.tell("kill", node=name)
-                    await network.decide(others(name), heights=6)
+                    await network.decide(others(name), heights=4)
                     await network.start(name)
             for name in NODES:
                 async with fault(network, load, f"restart {name}", without=(name,)):
@@ -32,7 +33,7 @@ async def test_nothing_decided_is_lost_by_kills_restarts_and_partitions(tmp_path
                     await network.look_up()
             async with fault(network, load, "partition 3/1", without=("node2",)):
                 await network.tell("partition", groups=[["node2"]])
-                await network.decide(others("node2"), heights=12)
+                await network.decide(others("node2"), heights=8)
                 await network.tell("heal")
             await part_in_halves(network, load)
         await network.require_equal()
@@ -48,12 +49,10 @@ def others(name: str) -> tuple[str, ...]:
 
 async def part_in_halves(network: Network, load: Load) -> None:
     """Two against two: nobody decides, and nobody decides differently; it goes on when they meet again."""
-    import asyncio
-
     await network.tell("partition", groups=[["node1", "node3"]])
     await asyncio.sleep(1.5)  # what was on its way
     before = await network.heights()
-    await asyncio.sleep(6)
+    await asyncio.sleep(4)
     assert await network.heights() == before, "half of the stake decided a height"
     await network.tell("heal")
     took = await network.decide(heights=2, seconds=DOWN_S_MAX)
