@@ -394,6 +394,9 @@ class Node:
         add("actions", lambda: {"actions": len(self.actions), "decided": self.actions.decided_count})
         if self.spreader is not None:
             add("spread", self.spreader.statistics)
+        if isinstance(self.engine, CometEngine):
+            rejected = self.engine.rejected
+            add("proposals_rejected", lambda: dict(rejected))
         add("recovery", recovery_statistics)
         add("clock", lambda: {"lead_ms": self.clock.lead_ms()})
 
