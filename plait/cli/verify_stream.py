@@ -279,7 +279,7 @@ def _rows(account: Account) -> list[tuple[str, str]]:
     newest = account.anchors[-1]
     decided = (
         f"at least {newest.signed_power} of {newest.total_power} voting power (more than two thirds), "
-        f"checked at {len(account.anchors)} blocks up to height {newest.height}"
+        f"checked at {len(account.anchors)} block{'s'[: len(account.anchors) - 1]} up to height {newest.height}"
     )
     return [*rows, ("decided by", decided), ("stream hash", _hex(account.stream_hash))]
 

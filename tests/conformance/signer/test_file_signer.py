@@ -4,10 +4,14 @@ often it is killed in between: 100,000 random orders, with key and state read ba
 Consensus keys of a Plait network are held by that signer, so the property that slashing relies on is tested on it.
 Replay a failure with PLAIT_SEED=<seed>."""
 
+import base64
+import json
 import os
 import random
+import shutil
 from collections.abc import Iterator
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +21,16 @@ from plait.light.blocks import encode_block_id, format_time
 from plait.light.commits import PRECOMMIT, PREVOTE, PROPOSAL
 from plait.light.headers import BlockId
 from plait.native import ed25519_verify_many
-from tests.peers.comet.oracle import Oracle, running
+from tests.peers.comet.oracle import Oracle, oracle_path, running
 
 pytestmark = pytest.mark.cometbft
 SEED = int(os.environ.get("PLAIT_SEED", "1"))
 ORDERS = 100_000
 BATCH = 2_000
 RELOAD_EVERY = 50
+KILLS = 60
+Place = tuple[int, int, int]
+"""Height, round and step."""
 STEP = {PROPOSAL: 1, PREVOTE: 2, PRECOMMIT: 3}
 BLOCKS = [BlockId()] + [BlockId(sha256(b"%d" % n).digest(), 1, sha256(b"p%d" % n).digest()) for n in range(3)]
 START_NS = 1_790_000_000 * 10**9
@@ -60,44 +67,83 @@ def some_orders(rng: random.Random) -> Iterator[dict[str, Any]]:
         }
 
 
-def disk_in_memory(fallback: Path) -> Path:
-    """A directory that survives a process's death and needs no waiting for a disk: only deaths are tested here."""
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[Path]:
+    """On a disk in memory where there is one: what a killed process leaves is tested, not what a power cut leaves."""
     shared = Path("/dev/shm")
-    return shared if os.access(shared, os.W_OK) else fallback
+    folder = (shared if os.access(shared, os.W_OK) else tmp_path) / f"plait-signer-{os.getpid()}"
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> random.Random:
+    print(f"PLAIT_SEED={SEED}")
+    return random.Random(f"{SEED} {request.node.name}")
+
+
+class Ledger:
+    """Everything that the signer has given out, and where: no place twice, and never one below the highest."""
+
+    def __init__(self) -> None:
+        self.signed: dict[Place, tuple[str, str]] = {}
+        self.highest: Place = (0, 0, 0)
+        self.again = self.refused = 0
+
+    def note(self, place: Place, sign_bytes: str, signature: str) -> None:
+        given = (sign_bytes, signature)
+        assert self.signed.setdefault(place, given) == given, f"two signatures at {place}"
+        assert place >= self.highest, f"{place} was signed after {self.highest}"
+        self.again += place == self.highest
+        self.highest = place
+
+    def note_all(self, orders: list[dict[str, Any]], answers: list[dict[str, Any]]) -> None:
+        for order, answer in zip(orders, answers, strict=True):
+            if answer.get("refused"):
+                self.refused += 1
+            else:
+                place = (int(order["height"]), order["round"], STEP[order["type"]])
+                self.note(place, answer["sign_bytes"], answer["signature"])
+
+    def require_valid(self, public_key: bytes) -> None:
+        """All signatures are the key's."""
+        signed = [(public_key, bytes.fromhex(text), bytes.fromhex(mark)) for text, mark in self.signed.values()]
+        assert all(ed25519_verify_many(signed))
+
+
+def open_signer(oracle: Oracle, directory: Path) -> bytes:
+    return bytes.fromhex(oracle.call("signer_open", directory=str(directory), secret=sha256(b"signer").hexdigest()))
 
 
 @pytest.mark.slow
-def test_no_height_round_and_step_is_signed_twice(oracle: Oracle, tmp_path: Path) -> None:
-    print(f"PLAIT_SEED={SEED}")
-    rng = random.Random(SEED)
-    directory = disk_in_memory(tmp_path) / f"plait-signer-{os.getpid()}"
-    directory.mkdir()
-    try:
-        public_key = bytes.fromhex(
-            oracle.call("signer_open", directory=str(directory), secret=sha256(b"signer").hexdigest())
-        )
-        orders = some_orders(rng)
-        signed: dict[tuple[int, int, int], tuple[str, str]] = {}
-        again = refused = reloads = 0
-        highest = (0, 0, 0)
-        for _ in range(ORDERS // BATCH):
-            batch = [next(orders) for _ in range(BATCH)]
-            reloads += sum(order["reload"] for order in batch)
-            for order, answer in zip(batch, oracle.call("signer_orders", orders=batch), strict=True):
-                place = (int(order["height"]), order["round"], STEP[order["type"]])
-                if answer.get("refused"):
-                    refused += 1
-                    continue
-                given = (answer["sign_bytes"], answer["signature"])
-                assert signed.setdefault(place, given) == given, f"two signatures at {place}: {order}"
-                assert place >= highest, f"{place} was signed after {highest}"
-                again += place == highest
-                highest = place
-        print(f"{ORDERS} orders: {len(signed)} places signed, {again} answered, {refused} refused, {reloads} reloads")
-        assert min(again, refused, reloads, len(signed)) > ORDERS // 200, (again, refused, reloads, len(signed))
-        checks = [(public_key, bytes.fromhex(text), bytes.fromhex(mark)) for text, mark in signed.values()]
-        assert all(ed25519_verify_many(checks))
-    finally:
-        for file in directory.iterdir():
-            file.unlink()
-        directory.rmdir()
+def test_no_height_round_and_step_is_signed_twice(oracle: Oracle, rng: random.Random, directory: Path) -> None:
+    public_key, orders, ledger, reloads = open_signer(oracle, directory), some_orders(rng), Ledger(), 0
+    for _ in range(ORDERS // BATCH):
+        batch = list(islice(orders, BATCH))
+        reloads += sum(order["reload"] for order in batch)
+        ledger.note_all(batch, oracle.call("signer_orders", orders=batch))
+    counts = {"signed": len(ledger.signed), "again": ledger.again, "refused": ledger.refused, "reloads": reloads}
+    print(f"{ORDERS} orders: {counts}")
+    assert min(counts.values()) > ORDERS // 200, counts
+    ledger.require_valid(public_key)
+
+
+@pytest.mark.slow
+def test_nor_after_the_process_was_killed_at_any_moment(rng: random.Random, directory: Path) -> None:
+    """What the state on the disk says was signed may have left the process, whether or not anybody has read it."""
+    orders, ledger, lost = some_orders(rng), Ledger(), 0
+    for _ in range(KILLS):
+        oracle = Oracle(oracle_path())
+        public_key = open_signer(oracle, directory)
+        batch = list(islice(orders, 20))
+        ledger.note_all(batch, oracle.call("signer_orders", orders=batch))
+        doomed = [order | {"height": str(ledger.highest[0] + at // 3)} for at, order in enumerate(islice(orders, 300))]
+        oracle.ask_and_kill(rng.uniform(0, 0.12), "signer_orders", orders=doomed)
+        state = json.loads((directory / "state.json").read_text())
+        place = (int(state["height"]), state["round"], state["step"])
+        lost += place != ledger.highest
+        ledger.note(place, state["signbytes"].lower(), base64.b64decode(state["signature"]).hex())
+    print(f"{KILLS} kills, {lost} of them after signatures that nobody read")
+    assert lost > KILLS // 12, f"only {lost} of {KILLS} kills came after a signature that nobody read"
+    ledger.require_valid(public_key)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,15 @@ class Oracle:
             raise Refused(answer["error"])
         return answer["ok"]
 
+    def ask_and_kill(self, seconds: float, op: str, **fields: Any) -> None:
+        """A question whose answer nobody reads: the process is killed so many seconds after it was asked."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"op": op, **fields}).encode() + b"\n")
+        self._process.stdin.flush()
+        time.sleep(seconds)
+        self._process.kill()
+        self._process.communicate()
+
     def close(self) -> None:
         """Ends the process."""
         assert self._process.stdin is not None
@@ -44,19 +54,23 @@ class Oracle:
         self._process.wait(timeout=10)
 
 
-@contextmanager
-def running() -> Iterator[Oracle]:
-    """An oracle for the tests of one module. Without Go they are skipped, in CI they fail."""
+def oracle_path() -> Path:
+    """The oracle's program. Without Go the test that asks is skipped; in CI it fails."""
     sys.path.insert(0, str(TOOLS))
     import build_tools
 
     try:
-        path = build_tools.build_comet_oracle()
+        return build_tools.build_comet_oracle()
     except build_tools.ToolMissingError as error:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(error))
-    oracle = Oracle(path)
+
+
+@contextmanager
+def running() -> Iterator[Oracle]:
+    """An oracle for the tests of one module."""
+    oracle = Oracle(oracle_path())
     try:
         yield oracle
     finally:
