@@ -211,8 +211,8 @@ struct Fetched {
     number: u64,
     hash: B256,
     header: Header,
+    /// As in the file: header, transactions, receipts.
     payload: Vec<u8>,
-    /// Where header, transactions and receipts begin within the payload is found again by reading it.
     header_bytes: Vec<u8>,
 }
 
