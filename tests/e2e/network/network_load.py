@@ -15,7 +15,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from running_network import NODES, Network
+from running_network import NODES, PATIENT_S, Network
 
 from plait.client import Bundle, BundleDropped, Client, NodeUnreachable, RpcError
 from plait.errors import PlaitError
@@ -161,7 +161,7 @@ class Load:
         """Everything that some node reported as decided is at the same place on every node."""
         assert self.decided, "nothing was decided under load"
         for name in NODES:
-            async with Client(self.network.urls[name]) as client:
+            async with Client(self.network.urls[name], timeout_s=PATIENT_S) as client:
                 for rollup in self.network.rollups:
                     hashes = [one for one, place in self.decided.items() if place[0] == rollup]
                     calls = [("plait_getTransactionStatus", (one, rollup)) for one in hashes]

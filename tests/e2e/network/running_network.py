@@ -27,6 +27,8 @@ DOWN_S_MAX = 20.0
 """From the end of a fault until the node, or the network, decides again."""
 MISSED_HEIGHTS_MAX = 1
 """Heights of one fault that a majority did not decide after one timeout at most (round 2 or later)."""
+PATIENT_S = 60.0
+"""For the questions at the end, which are many: what they are about does not depend on the time."""
 _POLL_S = 0.1
 
 
@@ -126,17 +128,17 @@ class Network:
         return last
 
     async def _app_hashes(self, node: str, last: int) -> list[str]:
-        async with Client(self.urls[node]) as client:
+        async with Client(self.urls[node], timeout_s=PATIENT_S) as client:
             found = await client.batch([("plait_getSubBlock", (height,)) for height in range(1, last + 1)])
         assert not any(isinstance(one, RpcError) or one is None for one in found), f"{node} misses a height"
         return [one["appHash"] for one in found]
 
     async def _head(self, node: str, rollup: int) -> int:
-        async with Client(self.urls[node]) as client:
+        async with Client(self.urls[node], timeout_s=PATIENT_S) as client:
             return int(await client.at(str(rollup)).call("eth_blockNumber"), 16)
 
     async def _blocks(self, node: str, rollup: int, last: int) -> list[str]:
-        async with Client(self.urls[node]) as client:
+        async with Client(self.urls[node], timeout_s=PATIENT_S) as client:
             calls = [("eth_getBlockByNumber", (hex(number), False)) for number in range(last + 1)]
             return [block["hash"] for block in await client.at(str(rollup)).batch(calls)]
 
