@@ -16,6 +16,7 @@ import msgspec
 from plait.errors import ConfigurationError
 from plait.interop.messages import CROSS_L2_INBOX
 from plait.ledger.parameters import PARAMETER_TABLE, LedgerParameters
+from plait.ledger.rollup_records import RollupTerms
 from plait.ledger.state import check_interop_sets
 from plait.limits import (
     LOG_KEEP_HEIGHTS_MIN,
@@ -34,6 +35,7 @@ from plait.rollups.embedded.genesis import (
 )
 from plait.types import (
     Address,
+    Amount,
     ChainId,
     Gas,
     Hash32,
@@ -46,6 +48,7 @@ from plait.types import (
     Seconds,
     Wei,
 )
+from plait.types.action import AMOUNT_MAX, PPM
 
 FIRST_CHAIN_ID = 901
 DEFAULT_PORT = 8545
@@ -82,6 +85,32 @@ class RollupConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Rollups with the same number execute each other's messages; 0: none, and a genesis without the predeploys."""
     owner: str = ""
     """0x hex of the account that may change the rollup's parameters and let it leave; empty: nobody."""
+    fee_per_slot: int = 0
+    """What the rollup pays per slot from its escrow, base units; a rollup that cannot pay leaves after a notice."""
+    fee_per_transaction: int = 0
+    """The same per ordered transaction."""
+    revenue_share_ppm: int = 0
+    """Part of the transaction fees that goes back to the owner."""
+    escrow: int = 0
+    """What is paid in at genesis, base units."""
+
+    def terms(self) -> RollupTerms:
+        """Its fees, as the ledger keeps them. Raises ConfigurationError (`rollup_terms_out_of_range`)."""
+        values = (self.fee_per_slot, self.fee_per_transaction, self.escrow)
+        if any(not 0 <= value <= AMOUNT_MAX for value in values) or not 0 <= self.revenue_share_ppm <= PPM:
+            raise ConfigurationError(
+                f"Fees and escrow of rollup {self.chain_id} lie in 0 to {AMOUNT_MAX}, its revenue share in 0 to {PPM}.",
+                code="rollup_terms_out_of_range",
+            )
+        if any(values) and not self.owner:
+            raise ConfigurationError(
+                f"Rollup {self.chain_id} pays fees and has no owner who could pay in.", code="rollup_terms_out_of_range"
+            )
+        return RollupTerms(
+            fee_per_slot=Amount(self.fee_per_slot),
+            fee_per_transaction=Amount(self.fee_per_transaction),
+            revenue_share_ppm=self.revenue_share_ppm,
+        )
 
     def owner_address(self) -> Address | None:
         """20 bytes, or None for nobody. Raises ConfigurationError (`address_malformed`)."""
@@ -195,6 +224,7 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             seen.add(rollup.chain_id)
             rollup.parameters(Hash32(bytes(32))).check(parameters)
             rollup.owner_address()
+            rollup.terms()
         check_interop_sets(rollup.parameters(Hash32(bytes(32))) for rollup in self.rollups)
         self._check_stake()
 

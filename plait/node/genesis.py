@@ -22,10 +22,9 @@ def genesis_ledger(network: NetworkConfig, genesis_hashes: Mapping[RollupId, Has
         ConfigurationError: what `genesis_economy` and `genesis_state` refuse.
     """
     rollups = tuple(rollup.parameters(genesis_hashes[RollupId(rollup.chain_id)]) for rollup in network.rollups)
-    owners = {RollupId(rollup.chain_id): rollup.owner_address() for rollup in network.rollups}
     entries = tuple(
-        registry.genesis_entry(rollup, owners[rollup.rollup_id] or NOBODY, terms=registry.FREE_TERMS)
-        for rollup in rollups
+        registry.genesis_entry(parameters, rollup.owner_address() or NOBODY, terms=rollup.terms(), escrow=rollup.escrow)
+        for rollup, parameters in zip(network.rollups, rollups, strict=True)
     )
     return genesis_state(network.parameters(), rollups, genesis_stake(network, entries))
 
