@@ -1,12 +1,17 @@
 #!/usr/bin/env bash
-# Runs every test of the repository; `make test` calls it after set-up. Rust first, then Python by kind, quick ones first.
+# Runs every test of the repository; `make test` calls it after set-up. Rust first, then Python on all cores, then the networks of
+# real processes one after the other: what they measure (how long a fault costs) is theirs only when nothing else runs.
 # Arguments are passed to pytest (for example: tools/test.sh -k merkle).
 set -euo pipefail
 cd "$(dirname "$0")/.."
+workers="${PLAIT_TEST_WORKERS:-2}"
 
-if [ $# -eq 0 ]; then
-  echo "== Rust core"
-  (cd native && cargo test --release --locked --quiet --workspace --exclude plait-py)
+if [ $# -gt 0 ]; then
+  exec .venv/bin/pytest -q -n "$workers" --dist loadfile --timeout 900 "$@"
 fi
+echo "== Rust core"
+(cd native && cargo test --release --locked --quiet --workspace --exclude plait-py)
 echo "== Python"
-exec .venv/bin/pytest -q -n "${PLAIT_TEST_WORKERS:-2}" --dist loadfile --timeout 900 "$@"
+.venv/bin/pytest -q -n "$workers" --dist loadfile --timeout 900 --ignore=tests/e2e/network
+echo "== Networks of real processes"
+.venv/bin/pytest -q --timeout 900 tests/e2e/network
