@@ -19,7 +19,7 @@ from plait.errors import SnapshotRefused
 from plait.ledger.encoding import encode_ledger
 from plait.native import Rollup, Store
 from plait.node.block_store import remove as remove_store
-from plait.node.network_snapshot import FrozenState
+from plait.node.network_snapshot import FrozenState, heads_of
 from plait.node.take_over import GenesisOf, Taken, take_over
 from plait.protocol.application import Application
 from plait.protocol.registry import RollupSource
@@ -92,7 +92,7 @@ def install(
     write_own(taken, snapshots)
     log.rebase(LogBase(taken.height, taken.app_hash))
     received.sync()
-    network_snapshots.finish(received.directory, received.manifest)
+    network_snapshots.finish(received.directory, received.manifest, heads_of(taken.ledger))
     _finish_marker(directory, files)
     adopt(application, taken)
     return taken

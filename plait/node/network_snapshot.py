@@ -116,7 +116,12 @@ def write_network_snapshot(
     known: dict[str, bytes] = {}
     rollups = [_write_rollup(state, record, work, snapshots, previous, known, disk) for record in state.ledger.rollups]
     manifest = describe(network, state.height, work, rollups, known)
-    return snapshots.finish(work, manifest)
+    return snapshots.finish(work, manifest, heads_of(state.ledger))
+
+
+def heads_of(ledger: LedgerState) -> dict[RollupId, BlockNumber]:
+    """The last sealed block of every rollup."""
+    return {record.rollup_id: record.head_number for record in ledger.rollups}
 
 
 def encode_open(raws: Sequence[bytes]) -> bytes:
@@ -146,8 +151,10 @@ def _previous(snapshots: NetworkSnapshots) -> _Previous | None:
     newest = snapshots.newest()
     if newest is None:
         return None
+    if newest.heads is not None:
+        return _Previous(newest, newest.heads)
     _, ledger = decode_head((newest.path / HEAD).read_bytes())
-    return _Previous(newest, {record.rollup_id: record.head_number for record in ledger.rollups})
+    return _Previous(newest, heads_of(ledger))
 
 
 def _header_of(state: FrozenState, log: DecidedLog | MemoryLog) -> bytes:

@@ -10,7 +10,7 @@ thread reads; one at a time writes.
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from plait.errors import CodecError
 from plait.limits import NETWORK_SNAPSHOT_CHUNK_BYTES, NETWORK_SNAPSHOTS_KEPT
 from plait.storage.files import TEMPORARY_SUFFIX, Files
 from plait.storage.manifest import HEAD, MANIFEST_BYTES_MAX, Manifest, Part, RollupParts, decode_manifest
-from plait.types import Hash32, Height
+from plait.types import BlockNumber, Hash32, Height, RollupId
 
 MANIFEST_FILE = "manifest"
 
@@ -30,6 +30,8 @@ class NetworkSnapshot(msgspec.Struct, frozen=True):
 
     manifest: Manifest
     path: Path
+    heads: Mapping[RollupId, BlockNumber] | None = None
+    """Last sealed block of every rollup; None when it was not made or taken by this process (the head part has it)."""
 
     @property
     def height(self) -> Height:
@@ -96,7 +98,9 @@ class NetworkSnapshots:
             return False
         return True
 
-    def finish(self, work: Path, manifest: Manifest) -> NetworkSnapshot:
+    def finish(
+        self, work: Path, manifest: Manifest, heads: Mapping[RollupId, BlockNumber] | None = None
+    ) -> NetworkSnapshot:
         """Makes a directory whose parts are complete and synced a snapshot; the oldest ones beyond the bound go.
 
         Raises OSError.
@@ -109,7 +113,7 @@ class NetworkSnapshots:
         self._files.sync_directory(self._directory)
         if work.parent != self._directory:
             self._files.sync_directory(work.parent)
-        snapshot = NetworkSnapshot(manifest, target)
+        snapshot = NetworkSnapshot(manifest, target, heads)
         with self._lock:
             others = [one for one in self._held if one.height != manifest.height]
             self._held = sorted([snapshot, *others], key=lambda one: one.height, reverse=True)
