@@ -1,7 +1,7 @@
 """Generates plait/engines/cometbft/abci_pb2.py and its stubs from abci.proto; grpcio-tools has the compiler.
 
-    python tools/generate_abci.py           writes both files
-    python tools/generate_abci.py --check   compares; exits with 1 when they differ
+python tools/generate_abci.py           writes both files
+python tools/generate_abci.py --check   compares; exits with 1 when they differ
 """
 
 from __future__ import annotations

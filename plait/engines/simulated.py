@@ -160,7 +160,7 @@ class SimulatedEngine:
         return Step(record, tuple(shown), effects, tuple(dropped), tuple(restarted))
 
     # ------------------------------------------------------------ rounds
-    def _request(self, height: Height, time_ms: Milliseconds, round_index: int, proposer: int) -> PrepareRequest:
+    def _request(self, height: Height, time_ms: Milliseconds, proposer: int) -> PrepareRequest:
         return PrepareRequest(
             height=height,
             time_ms=time_ms,
@@ -176,7 +176,7 @@ class SimulatedEngine:
         random, chances = self._random, self._chances
         proposer, application = random.choice(self.live)
         proposals: list[Forgery] = []
-        request = self._request(height, time_ms, round_index, proposer)
+        request = self._request(height, time_ms, proposer)
         prepared = application.prepare(request)
         honest = Forgery("honest", prepared.proposal, True)
         if not last and self._forgers and _happens(random, chances.byzantine):
@@ -186,7 +186,7 @@ class SimulatedEngine:
             proposals.append(honest)
         if not last and _happens(random, chances.rival):
             rival, other = random.choice(self.live)
-            again = other.prepare(self._request(height, time_ms, round_index, rival))
+            again = other.prepare(self._request(height, time_ms, rival))
             proposals.append(Forgery("rival", again.proposal, True))
         random.shuffle(proposals)
         shown = [self._show(height, time_ms, round_index, proposer, proposal) for proposal in proposals]

@@ -60,7 +60,7 @@ def paths() -> list[tuple[int, ...]]:
 
 
 def test_a_proposal_has_the_fields_that_are_flipped() -> None:
-    """Twelve plain header fields, two of the origin, two ids with roots, two sealed blocks and two blocks of six items."""
+    """Twelve plain fields, two of the origin, two ids with roots, two sealed blocks, two blocks of six items."""
     assert len(paths()) == 12 + 2 + 2 * 2 + 2 * 3 + 2 * 7
 
 

@@ -29,7 +29,9 @@ def test_every_setting_is_written_with_a_comment_and_takes_effect_in_the_node() 
     for name in NodeSettings.__struct_fields__:
         before = text[: text.index(f"\n{name} = ")].splitlines()[-1]
         assert before.startswith("# "), name
-    config = NodeSettings(name="x", peers=(PEER,), trace=True, keep_heights=7_000, relayer_key="key").config(Path("home"))
+    config = NodeSettings(name="x", peers=(PEER,), trace=True, keep_heights=7_000, relayer_key="key").config(
+        Path("home")
+    )
     assert (config.engine, config.name, config.peers, config.data_dir) == ("cometbft", "x", (PEER,), Path("home"))
     assert (config.trace_dir, config.keep_heights) == (Path("home/traces"), 7_000)
     assert config.relayer_key == Path("home/key")
