@@ -44,11 +44,10 @@ async def fault(network: Network, load: Load, what: str, *, without: tuple[str, 
     rounds = await network.rounds(majority[0], first, last - 1)
     missed = sorted(height for height, round_ in rounds.items() if round_ > 1)
     late = sum(1 for round_ in rounds.values() if round_ == 1)
-    network.measured.append(
+    print(
         f"{what}: lasted {ended - began:.1f} s, {len(rounds)} heights meanwhile, {late} after one timeout, "
         f"{len(missed)} later, longest pause {pause_s:.1f} s, all decide {down_s:.1f} s after it"
     )
-    print(network.measured[-1])
     assert len(missed) <= MISSED_HEIGHTS_MAX, f"{what}: heights {missed} needed more than one timeout: {rounds}"
     assert pause_s <= LEADER_TIMEOUT_S, f"{what}: the majority stood still for {pause_s:.1f} s"
 

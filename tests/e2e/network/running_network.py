@@ -54,8 +54,6 @@ class Network:
         self.urls: dict[str, str] = {node["name"]: node["url"] for node in description["nodes"]}
         self.comet_urls: dict[str, str] = {node["name"]: node["cometUrl"] for node in description["nodes"]}
         self.rollups: list[int] = description["rollups"]
-        self.measured: list[str] = []
-        """Lines about what was measured, printed at the end."""
 
     async def tell(self, command: str, **arguments: Any) -> Any:
         """A command on the control socket, as `plait testnet` sends it."""
@@ -162,7 +160,6 @@ async def running_network(data_dir: Path, *arguments: str) -> AsyncIterator[Netw
     assert process.stdout is not None
     assert process.stderr is not None
     said = asyncio.create_task(process.stderr.read())
-    network: Network | None = None
     try:
         line = await asyncio.wait_for(process.stdout.readline(), 90)
         if not line:
@@ -176,8 +173,6 @@ async def running_network(data_dir: Path, *arguments: str) -> AsyncIterator[Netw
         _print_logs(data_dir)
         raise
     finally:
-        for sentence in [] if network is None else network.measured:
-            print(sentence)
         if process.returncode is None:
             process.send_signal(signal.SIGTERM)
         code = await asyncio.wait_for(process.wait(), 60)
