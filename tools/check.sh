@@ -8,6 +8,5 @@ $bin/ruff format --check .
 $bin/ruff check .
 $bin/mypy
 $bin/lint-imports
-$bin/interrogate -q --fail-under 100 --ignore-init-method --ignore-magic --ignore-private --ignore-semiprivate --ignore-nested-functions plait
 $bin/python tools/tidy.py
 (cd native && cargo fmt --check && cargo clippy --release --locked --quiet --workspace --all-targets -- -D warnings)
