@@ -16,6 +16,7 @@ QUESTIONS = [
     "bundles",
     "messages",
     "network",
+    "joining",
     "ledger_steps",
     "light",
 ]
