@@ -66,12 +66,12 @@ class Adversary:
 
     def _one(self, member: Member, honest: Block, request: PrepareRequest) -> Block:
         kind = self._random.randrange(100)
-        if kind < 15:
+        if kind < 10:
             self._expect(honest, "honest", True)
             return honest
-        if kind < 40:
+        if kind < 22:
             return self._rival(member, honest, request)
-        if kind < 88:
+        if kind < 90:
             forger = self._random.choice(self._forgers)
             forgery: Forgery = forger(self._random, member.running, request, honest.proposal)
             block = msgspec.structs.replace(honest, proposal=forgery.proposal)

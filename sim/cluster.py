@@ -93,7 +93,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
             ),
             powers=powers,
             liars=_liars(random, powers),
-            careful=random.randrange(2) == 0,
+            careful=random.randrange(3) > 0,
             habits=_habits(random, nodes),
             weather=FAIR
             if calm
@@ -115,7 +115,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 def _liars(random: Random, powers: tuple[int, ...]) -> frozenset[int]:
     """Some that have less than a third of the power together; often none."""
     chosen: set[int] = set()
-    if random.randrange(100) < 25:
+    if random.randrange(100) < 15:
         return frozenset()
     for index in random.sample(range(len(powers)), len(powers)):
         if 3 * sum(powers[i] for i in {*chosen, index}) < sum(powers):

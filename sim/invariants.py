@@ -11,8 +11,10 @@ They look from outside and share no code with what they check; questions about o
  5. Per node: bundles all or nothing, value conserved, every decided transaction in its block once and nothing else.
  6. Tokens are conserved to the last unit and nothing is below zero; the ledger's rotation is the engine's; whoever is
     caught voting twice is out of the set two heights later; the liars' power never reaches a third.
- 7. Times rise strictly, and lie within what honest clocks say.
- 8. After healing every height is decided within ROUNDS_MAX rounds, everywhere, within TIME_PER_HEIGHT_MS_MAX.
+ 7. Times rise strictly, and are never beyond an honest clock; nor beyond those that are right, as long as wrong clocks
+    and liars have less than a third of the power.
+ 8. After healing every height is decided within ROUNDS_PER_NODE_MAX rounds per node, and everybody gets there
+    (`Cluster.run` bounds the events of a run).
 """
 
 from collections import Counter
@@ -26,6 +28,7 @@ from plait.protocol.requests import Accepted, Verdict
 from plait.storage import DecidedLog
 from plait.types import Hash32
 from sim.agreement.blocks import Block, BlockId, Decided
+from sim.agreement.validators import ValidatorSet
 from sim.bundling import BundleWorkload
 from sim.checkers import AllOrNothing, NothingLost, ValueConserved, Violation
 from sim.economy import negative_places, same_set, tokens_held, tokens_made
@@ -37,8 +40,10 @@ from sim.world import Network
 if TYPE_CHECKING:
     from sim.cluster import Cluster
 
-ROUNDS_PER_NODE_MAX = 4
+ROUNDS_PER_NODE_MAX = 2
 """A height after healing takes at most this many rounds per node beyond the highest round that anybody was in."""
+WRONG_CLOCK_MS = 1_000
+"""A clock that is off by this or more is wrong."""
 NONCES_MAX = 80
 """Of contracts that a user creates in a run."""
 
@@ -140,7 +145,7 @@ class Invariants:
         info = member.running.info()
         _require((info.height, info.app_hash) == (block.height, effect.app_hash), f"node {member.index}: {info}")
         if block.height not in self._times_ms:
-            self._first_time(decided, effect)
+            self._first_time(member, decided, effect)
         self._checks_of(member).after(decided)
         self._ledger(member, block)
 
@@ -184,14 +189,14 @@ class Invariants:
             self._checks[member.index] = _NodeChecks(self._cluster, member)
         return self._checks[member.index]
 
-    def _first_time(self, decided: Decided, effect: SubBlockDecided) -> None:
+    def _first_time(self, member: Member, decided: Decided, effect: SubBlockDecided) -> None:
         block, cluster = decided.block, self._cluster
         before = self._times_ms.get(block.height - 1, 0)
         _require(block.time_ms > before, f"height {block.height}: the time is {block.time_ms} after {before}")
         self._times_ms[block.height] = block.time_ms
         self.last_app_hash = effect.app_hash
-        skews = [member.habits.skew_ms for member in cluster.honest]
-        latest = cluster.now_ms() + max(skews)
+        latest = cluster.now_ms() + self._skew_max_ms(member.kept.sets[max(1, block.height - 1)])
+        latest = max(latest, before + 1)  # where time is ahead already, it may only creep on
         _require(block.time_ms <= latest, f"height {block.height}: {block.time_ms} is beyond every honest clock")
         self.rounds[decided.commit.round] += 1
         self.transactions += effect.transactions
@@ -206,6 +211,13 @@ class Invariants:
                 decided.commit.round <= allowed,
                 f"height {block.height} took {decided.commit.round} rounds, {allowed} are allowed after healing",
             )
+
+    def _skew_max_ms(self, validators: ValidatorSet) -> int:
+        """How far an honest clock may be ahead that counts: the right ones alone decide if the rest cannot."""
+        honest = self._cluster.honest
+        right = [member for member in honest if abs(member.habits.skew_ms) < WRONG_CLOCK_MS]
+        rest = validators.total_power - sum(validators.power(member.address) for member in right)
+        return max(member.habits.skew_ms for member in (right if 3 * rest < validators.total_power else honest))
 
     def on_crash(self, member: Member) -> None:
         """Counts; what a crash left is asked at the next start."""

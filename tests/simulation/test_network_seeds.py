@@ -10,7 +10,7 @@ import pytest
 from sim.run import play_network
 
 SEEDS = 500
-CHUNK = 10
+CHUNK = 25
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
