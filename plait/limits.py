@@ -323,8 +323,8 @@ NETWORK_SNAPSHOT_CHUNK_BYTES: Final = 1024 * 1024
 """CometBFT sends chunks of up to 16 MiB; a chunk that has to be fetched again should cost little."""
 NETWORK_SNAPSHOT_CHUNKS_MAX: Final = 65_536
 """64 GiB, in a manifest of 2 MiB: CometBFT offers a snapshot in a message of 4 MB at most."""
-NETWORK_SNAPSHOT_HEAD_BYTES_MAX: Final = 512 * 1024 * 1024
-"""A sub-block header and the ledger: held in memory to be checked."""
+NETWORK_SNAPSHOT_HEAD_BYTES_MAX: Final = 128 * 1024 * 1024
+"""A sub-block header and the ledger: held in memory to be checked. About four million accounts; a minute to read."""
 NETWORK_SNAPSHOT_OPEN_BYTES_MAX: Final = 256 * 1024 * 1024
 """Transactions of one open block: held in memory to be checked."""
 NETWORK_SNAPSHOT_SPAN_BLOCKS: Final = 1_024
@@ -354,6 +354,10 @@ COMET_POOL_BATCHES_MAX: Final = 2_000
 COMET_POOL_BYTES_MAX: Final = 64 * 1024 * 1024
 COMET_BATCH_BYTES_MAX: Final = 1024 * 1024
 """One entry of CometBFT's pool."""
+COMET_CHECK_S: Final = 0.05
+"""How long CometBFT, and with it a commit, waits for the check of one new batch; then the check goes on without it."""
+COMET_CHECKS_BEHIND_MAX: Final = 16
+"""Checks that go on so; while there are as many, further new batches are refused unread."""
 COMET_LOG_BYTES_MAX: Final = 16 * 1024 * 1024
 """Of CometBFT's own log; then it is set aside as cometbft.log.1 and a new one begins."""
 COMET_LOG_LINES_PER_MINUTE_MAX: Final = 60

@@ -27,7 +27,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -53,6 +53,7 @@ from plait.engines.cometbft.abci_pb2 import (
 )
 from plait.engines.cometbft.home import POOL_GAS_PER_BLOCK, PROPOSE_TIMEOUT_MS, SOCKET_NAME, CometGenesis
 from plait.engines.cometbft.pace import Pace
+from plait.engines.cometbft.pool_checks import Intake, PoolChecks
 from plait.engines.cometbft.process import CometProcess
 from plait.engines.cometbft.server import AbciServer
 from plait.engines.cometbft.snapshots import SnapshotAnswers, Snapshots
@@ -79,15 +80,7 @@ from plait.types.action import SignedAction
 
 T = TypeVar("T")
 ACCEPT, REJECT = ResponseProcessProposal.ACCEPT, ResponseProcessProposal.REJECT
-CODE_NO_INTAKE, CODE_INTAKE_FAILED, CODE_PATH_UNKNOWN = 1, 2, 1
-
-
-class Intake(Protocol):
-    """Who takes what travels in CometBFT's pool."""
-
-    async def check(self, tx: bytes, recheck: bool) -> tuple[int, str]:
-        """(code, sentence): code 0 keeps the entry in the pool. CometBFT waits for the answer before it commits, and
-        the entries after this one wait too."""
+CODE_PATH_UNKNOWN = 1
 
 
 class CometStatistics(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +92,8 @@ class CometStatistics(msgspec.Struct, frozen=True, kw_only=True):
     accepted: int
     rejected: int
     checks: int
+    checks_late: int
+    checks_busy: int
     requests: int
     proposal_bytes_max: int
     """What the node allows its next proposal, so that it is made in time."""
@@ -166,7 +161,7 @@ class CometEngine:
         self._relayer = relayer
         self._relays = relays
         self._actions = actions
-        self.intake = intake
+        self._checks = PoolChecks(intake, logger)
         self._snapshots = SnapshotAnswers(snapshots, self.between_heights, logger)
         self._trace_dir = trace_dir
         self._trace: Trace | None = None
@@ -208,6 +203,7 @@ class CometEngine:
             if self._process is not None:
                 await self._process.stop()
             await self._server.close()
+            await self._checks.close()
             await asyncio.to_thread(self._worker.shutdown, wait=True)
             if self._trace is not None:
                 self._trace.close()
@@ -230,6 +226,8 @@ class CometEngine:
             accepted=counts["accepted"],
             rejected=counts["rejected"],
             checks=counts["checks"],
+            checks_late=self._checks.late,
+            checks_busy=self._checks.busy,
             requests=0 if self._server is None else self._server.requests,
             proposal_bytes_max=self._pace.bytes_max,
         )
@@ -314,16 +312,8 @@ class CometEngine:
                 return response
 
     async def _check_tx(self, tx: bytes, recheck: bool) -> ResponseCheckTx:
-        """A failure here is nobody's business but this entry's."""
         self.counts["checks"] += 1
-        if self.intake is None:
-            code, sentence = CODE_NO_INTAKE, "this node takes nothing from CometBFT's pool"
-        else:
-            try:
-                code, sentence = await self.intake.check(tx, recheck)
-            except Exception as error:
-                self._logger.error("check_failed", reason=repr(error), exc_info=error)
-                code, sentence = CODE_INTAKE_FAILED, "the check failed"
+        code, sentence = await self._checks.check(tx, recheck)
         return ResponseCheckTx(code=code, log=sentence, gas_wanted=POOL_GAS_PER_BLOCK)
 
     def _on_info(self) -> ResponseInfo:

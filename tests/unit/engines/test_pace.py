@@ -3,19 +3,27 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plait.engines.cometbft.pace import BYTES_MIN, Pace
+from plait.engines.cometbft.pace import BYTES_FIRST, BYTES_MIN, Pace
 from plait.limits import PROPOSAL_BYTES_MAX
 
 
-def test_a_slow_proposal_shrinks_the_next_in_proportion_and_quick_ones_bring_it_back() -> None:
+def test_a_slow_proposal_shrinks_the_next_in_proportion_and_quick_large_ones_bring_it_back() -> None:
     pace = Pace(0.3)
-    pace.took(8_000_000, 1.2)
-    assert pace.bytes_max == 2_000_000
-    pace.took(2_000_000, 0.29)
-    assert pace.bytes_max == 2_500_000
-    for _ in range(20):
-        pace.took(1_000, 0.01)
+    assert pace.bytes_max == BYTES_FIRST
+    pace.took(800_000, 0.6)
+    assert pace.bytes_max == 400_000
+    pace.took(390_000, 0.29)
+    assert pace.bytes_max == 500_000
+    for _ in range(30):
+        pace.took(pace.bytes_max, 0.01)
     assert pace.bytes_max == PROPOSAL_BYTES_MAX
+
+
+def test_small_quick_proposals_promise_nothing_about_large_ones() -> None:
+    pace = Pace(0.3)
+    for _ in range(1_000):
+        pace.took(400, 0.001)
+    assert pace.bytes_max == BYTES_FIRST
 
 
 def test_a_small_proposal_that_took_long_is_not_the_size_of_all_to_come() -> None:
