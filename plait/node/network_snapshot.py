@@ -129,15 +129,21 @@ def encode_open(raws: Sequence[bytes]) -> bytes:
     return encode_bytes_list(raws)
 
 
-def decode_head(data: bytes) -> tuple[bytes, LedgerState]:
-    """(sub-block header's bytes, ledger). Raises CodecError."""
+def split_head(data: bytes) -> tuple[bytes, bytes]:
+    """(sub-block header's bytes, ledger's bytes). Raises CodecError."""
     outer = Reader(data, what="snapshot head")
     reader = outer.read_list("snapshot head")
     outer.end()
     header = reader.read_bytes(size_max=NETWORK_SNAPSHOT_HEAD_BYTES_MAX)
-    ledger = decode_ledger(reader.read_bytes(size_max=NETWORK_SNAPSHOT_HEAD_BYTES_MAX))
+    ledger = reader.read_bytes(size_max=NETWORK_SNAPSHOT_HEAD_BYTES_MAX)
     reader.end()
     return header, ledger
+
+
+def decode_head(data: bytes) -> tuple[bytes, LedgerState]:
+    """(sub-block header's bytes, ledger). Raises CodecError."""
+    header, ledger = split_head(data)
+    return header, decode_ledger(ledger)
 
 
 class _Previous(msgspec.Struct, frozen=True):

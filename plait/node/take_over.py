@@ -16,11 +16,11 @@ import msgspec
 from plait.codec.rlp import Reader
 from plait.crypto.open_digest import OPEN_DIGEST_EMPTY, extend_open_digest
 from plait.errors import CodecError, InvariantBroken, SnapshotRefused
-from plait.ledger.encoding import ledger_root
+from plait.ledger.encoding import decode_ledger, ledger_root
 from plait.ledger.state import LedgerState, RollupRecord
 from plait.limits import NETWORK_SNAPSHOT_OPEN_BYTES_MAX
 from plait.native import NativeError, Rollup, Store, keccak256_many
-from plait.node.network_snapshot import decode_head, spans_of
+from plait.node.network_snapshot import spans_of, split_head
 from plait.protocol.proposal import app_hash_of, decode_header, header_hash_of
 from plait.protocol.registry import RollupSource, attributes_of
 from plait.storage.manifest import HEAD, Manifest, blocks_part, open_part, state_part
@@ -55,19 +55,26 @@ def check_head(data: bytes, height: Height, app_hash: Hash32) -> LedgerState:
         SnapshotRefused: `snapshot_head_wrong` when it is not what `app_hash` commits to at `height`.
     """
     try:
-        header_bytes, ledger = decode_head(data)
+        header_bytes, ledger_bytes = split_head(data)
         header = decode_header(header_bytes)
+        # The header first: it is small, and a made-up one ends here.
+        computed = app_hash_of(height, header_hash_of(header_bytes), header.ledger_root)
+        if computed != app_hash or header.height != height:
+            raise SnapshotRefused(
+                f"The header in the snapshot of height {height} gives app hash 0x{computed.hex()}; the network agreed "
+                f"on 0x{app_hash.hex()}.",
+                code="snapshot_head_wrong",
+                height=height,
+            )
+        ledger = decode_ledger(ledger_bytes)
     except CodecError as error:
         raise SnapshotRefused(
             f"The snapshot of height {height} does not begin with a sub-block header and a ledger: {error}.",
             code="snapshot_head_wrong",
         ) from error
-    root = ledger_root(ledger)
-    computed = app_hash_of(height, header_hash_of(header_bytes), root)
-    if computed != app_hash or ledger.height != height or header.height != height or header.ledger_root != root:
+    if ledger_root(ledger) != header.ledger_root or ledger.height != height:
         raise SnapshotRefused(
-            f"The ledger in the snapshot of height {height} gives app hash 0x{computed.hex()}; the network agreed on "
-            f"0x{app_hash.hex()}.",
+            f"The ledger in the snapshot of height {height} is not the one of its header.",
             code="snapshot_head_wrong",
             height=height,
         )
