@@ -6,6 +6,7 @@ else. Signatures are ordinary secp256k1 signatures with low s (SEC 1; EIP-2), wh
 """
 
 from collections.abc import Sequence
+from functools import cache
 from hashlib import sha256
 
 from plait.codec.rlp import encode_bytes, encode_list, encode_uint
@@ -68,6 +69,7 @@ class Wallet:
         self._inverse = pow(nonce, -1, ORDER)
 
     @classmethod
+    @cache
     def of_index(cls, index: int, domain: str = "user") -> "Wallet":
         """A wallet that any run can derive again."""
         return cls(sha256(f"plait/sim/{domain}/{index}".encode()).digest())
