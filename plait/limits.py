@@ -356,7 +356,7 @@ COMET_BATCH_BYTES_MAX: Final = 1024 * 1024
 """One entry of CometBFT's pool."""
 COMET_CHECK_S: Final = 0.05
 """How long CometBFT, and with it a commit, waits for the check of one new batch; then the check goes on without it."""
-COMET_CHECKS_BEHIND_MAX: Final = 16
+COMET_CHECKS_BEHIND_MAX: Final = 2
 """Checks that go on so; while there are as many, further new batches are refused unread."""
 COMET_LOG_BYTES_MAX: Final = 16 * 1024 * 1024
 """Of CometBFT's own log; then it is set aside as cometbft.log.1 and a new one begins."""
