@@ -6,8 +6,8 @@ Rules
     - Block n of a rollup covers the slots from start_slot + n * block_time_slots; block 0 is its genesis. Start slots
       are whole multiples of the block time, so that all blocks of equal block times begin together.
       A registration names a start slot at least the join notice ahead and the hash of the genesis block that its own
-      fields give, which the protocol compares before it applies the action. Ids of rollups that left are never used
-      again: nodes keep their blocks by id.
+      fields give, which the protocol compares before it applies the action. Ids of rollups that left, or whose
+      registration was cancelled, are never used again: nodes keep their blocks by id.
     - An update holds from the first block that begins at or after its slot; a newer update replaces a waiting one.
     - A departure is at the first block boundary at or after its slot, at least the leave notice ahead; the block before
       it is the rollup's last and is sealed there, so that no slot of it is left uncovered. What is left of the escrow
@@ -191,7 +191,7 @@ def _register(draft: Draft, ctx: SubBlockContext, sender: Address, body: Registe
         raise _refused("registry_full", f"the registry has its {ROLLUPS_MAX} rollups")
     _check_slot(ctx, body.start_slot, draft.parameters.rollup_join_notice_slots)
     _check_fees(draft, body)
-    parameters = _registered_parameters(body)
+    parameters = parameters_of(body)
     _check_parameters(draft, ctx, parameters, gas_limit_before=0)
     _check_interop(others, parameters, sender)
     accounts = [funded.account for funded in body.balances]
@@ -236,9 +236,7 @@ def _leave(draft: Draft, ctx: SubBlockContext, sender: Address, body: LeaveRollu
     if draft.mode is NetworkMode.PROTOCOL_SPECIFIC:
         raise _refused("rollup_mode_closed", "the rollups of this network are fixed; a vote may remove one")
     if entry.status is RollupStatus.PENDING:
-        draft.credit(entry.owner, entry.escrow)
-        draft.rollups.remove(rollup_key(entry.rollup_id))
-        draft.emit(RollupMoved(rollup_id=entry.rollup_id, event="cancelled", slot=ctx.slot))
+        _cancel(draft, ctx, entry, LeaveReason.OWNER)
         return
     if entry.leaves:
         raise _refused(
@@ -293,9 +291,7 @@ def schedule_leave(draft: Draft, ctx: SubBlockContext, rollup_id: RollupId, reas
     check_removal(draft, rollup_id)
     entry = entry_of(draft, rollup_id)
     if entry.status is RollupStatus.PENDING:
-        draft.credit(entry.owner, entry.escrow)
-        draft.rollups.remove(rollup_key(rollup_id))
-        draft.emit(RollupMoved(rollup_id=rollup_id, event="cancelled", slot=ctx.slot))
+        _cancel(draft, ctx, entry, reason)
         return
     slot = Slot(ctx.slot + draft.parameters.rollup_leave_notice_slots)
     if entry.leaves:
@@ -342,20 +338,7 @@ def depart(
             code="registry_departure_wrong",
             rollup_id=rollup_id,
         )
-    entry = _charged(draft, ctx, entry)
-    draft.credit(entry.owner, entry.escrow)
-    key = rollup_key(rollup_id)
-    draft.rollups.remove(key)
-    record = DepartedRollup(
-        rollup_id=rollup_id,
-        owner=entry.owner,
-        genesis_hash=entry.parameters.genesis_hash,
-        left_slot=entry.leave_slot,
-        head_number=head_number,
-        head_hash=head_hash,
-        reason=entry.leave_reason,
-    )
-    draft.departed.put(key, record)
+    _retire(draft, _charged(draft, ctx, entry), (head_number, head_hash))
     draft.emit(RollupMoved(rollup_id=rollup_id, event="left", slot=entry.leave_slot))
 
 
@@ -450,7 +433,8 @@ def _check_fees(draft: Draft, body: RegisterRollup) -> None:
         raise _refused("rollup_escrow_too_small", f"the escrow must be at least {least} base units", needed=least)
 
 
-def _registered_parameters(body: RegisterRollup) -> RollupParameters:
+def parameters_of(body: RegisterRollup) -> RollupParameters:
+    """The parameters that a registration gives its rollup."""
     values = {name: getattr(body, name) for name in _UPDATED}
     return RollupParameters(
         rollup_id=body.rollup_id,
@@ -505,6 +489,30 @@ def _another_stays(draft: Draft, rollup_id: RollupId) -> bool:
         entry.rollup_id != rollup_id and entry.status is RollupStatus.ACTIVE and not entry.leaves
         for entry in _entries(draft)
     )
+
+
+def _cancel(draft: Draft, ctx: SubBlockContext, entry: RollupEntry, reason: LeaveReason) -> None:
+    """Ends a registration before its rollup joined. Nodes have its genesis block already, so its id is used up too."""
+    ended = msgspec.structs.replace(entry, leave_slot=ctx.slot, leave_reason=reason)
+    _retire(draft, ended, (BlockNumber(0), entry.parameters.genesis_hash))
+    draft.emit(RollupMoved(rollup_id=entry.rollup_id, event="cancelled", slot=ctx.slot))
+
+
+def _retire(draft: Draft, entry: RollupEntry, head: tuple[BlockNumber, Hash32]) -> None:
+    """Pays back the escrow and leaves the record of what a rollup was."""
+    draft.credit(entry.owner, entry.escrow)
+    key = rollup_key(entry.rollup_id)
+    draft.rollups.remove(key)
+    record = DepartedRollup(
+        rollup_id=entry.rollup_id,
+        owner=entry.owner,
+        genesis_hash=entry.parameters.genesis_hash,
+        left_slot=entry.leave_slot,
+        head_number=head[0],
+        head_hash=head[1],
+        reason=entry.leave_reason,
+    )
+    draft.departed.put(key, record)
 
 
 def _schedule(draft: Draft, entry: RollupEntry, at_slot: Slot, reason: LeaveReason) -> None:

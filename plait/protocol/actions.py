@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from plait.crypto.actions import recover_action
-from plait.errors import ActionRefused, CodecError, InvariantBroken, ProposalRefused
+from plait.errors import ActionRefused, CodecError, ConfigurationError, InvariantBroken, ProposalRefused
 from plait.ledger import governance, registry, steps
 from plait.ledger.context import SubBlockContext
 from plait.ledger.draft import Draft
@@ -183,7 +183,13 @@ class LedgerWork:
         entry = self._draft.rollups.get(rollup_key(body.rollup_id))
         if entry is None:
             raise InvariantBroken("a registered rollup is not in the registry", code="ledger_input_wrong")
-        found, expected = entry.parameters.genesis_hash, self._genesis_hash(entry)
+        try:
+            expected = self._genesis_hash(entry)
+        except ConfigurationError as error:
+            raise ActionRefused(
+                f"no genesis can be made of the registration: {error.message}", code="rollup_parameters_invalid"
+            ) from error
+        found = entry.parameters.genesis_hash
         if found != expected:
             raise ActionRefused(
                 f"the registration names the genesis block 0x{found.hex()}; what it describes has 0x{expected.hex()}",
