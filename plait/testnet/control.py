@@ -36,6 +36,7 @@ async def serve_control(data_dir: Path, commands: Mapping[str, Command]) -> Asyn
     """
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One request, one answer."""
         try:
             answer = await _answer(await reader.readline(), commands)
             writer.write(msgspec.json.encode(answer) + b"\n")

@@ -116,18 +116,23 @@ async def commands_of(network: Supervisor, stop: asyncio.Event) -> AsyncIterator
     """Takes commands on the control socket within the block. `stop` is set when one asks for the end."""
 
     async def stop_all() -> None:
+        """Ends the whole network."""
         stop.set()
 
     async def add(validator: bool = False) -> dict[str, Any]:
+        """One node more; answers its addresses."""
         return await add_node(network, validator=validator)
 
     async def remove(node: str) -> None:
+        """One node less."""
         await remove_node(network, node)
 
     async def tell_status() -> dict[str, Any]:
+        """How all nodes are."""
         return await status(network)
 
     async def tell_description() -> dict[str, Any]:
+        """What was told at the start, as it is now."""
         return describe(network)
 
     commands: dict[str, Command] = {
