@@ -68,7 +68,7 @@ class SnapshotKeeper:
         self._closed = False
 
     def on_decided(self, effect: SubBlockDecided) -> None:
-        """To be called where a height ends, before the next one begins."""
+        """To be called on the event loop, where a height ends and before the next one begins."""
         self._since_heights += 1
         self._since_transactions += effect.transactions
         if (
@@ -76,6 +76,7 @@ class SnapshotKeeper:
             or self._since_transactions >= self._config.snapshot_every_transactions
         ):
             self._freeze_own()
+            self._wanted.set()
         if self.service is not None and self.service.on_decided(effect.height):
             self._wanted.set()
 
@@ -116,11 +117,11 @@ class SnapshotKeeper:
 
     # ------------------------------------------------------------ inside
     def _freeze_own(self) -> None:
+        """In any thread; wakes nobody."""
         if self._snapshots is None or not self._since_heights:
             return
         self._since_heights = self._since_transactions = 0
         self._due = freeze(self._application)
-        self._wanted.set()
 
     def _write_own(self) -> None:
         state, self._due = self._due, None
