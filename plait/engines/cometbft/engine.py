@@ -79,6 +79,8 @@ from plait.types import Hash32, Height, NetworkParameters, Slot
 from plait.types.action import SignedAction
 
 T = TypeVar("T")
+UPGRADE_REQUIRED = "upgrade_required"
+"""The one thing that stops a node while it checks a proposal (protocol/actions.py)."""
 ACCEPT, REJECT = ResponseProcessProposal.ACCEPT, ResponseProcessProposal.REJECT
 CODE_PATH_UNKNOWN = 1
 
@@ -216,6 +218,15 @@ class CometEngine:
         """Runs `work` in the engine's worker thread, where the committed state stands still. Raises what it raises."""
         return await asyncio.get_running_loop().run_in_executor(self._worker, work)
 
+    @property
+    def intake(self) -> Intake | None:
+        """Who takes CometBFT's pool; may be replaced at any time."""
+        return self._checks.intake
+
+    @intake.setter
+    def intake(self, intake: Intake | None) -> None:
+        self._checks.intake = intake
+
     def statistics(self) -> CometStatistics:
         """Counters since the start."""
         counts = self.counts
@@ -259,6 +270,8 @@ class CometEngine:
             exc_info=None if isinstance(error, PlaitError) else error,
         )
         if self._failure is not None and not self._failure.done():
+            if not isinstance(error, Exception):
+                error = InvariantBroken(f"{method} ended in {type(error).__name__}: {error}", code="native_panic")
             self._failure.set_result(error)
 
     def _say(self, level: str, line: str) -> None:
@@ -438,9 +451,10 @@ class CometEngine:
             )
         except CodecError as error:
             return error.code, error.message
-        except InvariantBroken:
-            raise
         except Exception as error:
+            # Also a broken invariant: what one proposer wrote must not stop every node. Only a decided block may.
+            if getattr(error, "code", "") == UPGRADE_REQUIRED:
+                raise
             self._logger.error("process_failed", height=asked.height, reason=repr(error), exc_info=error)
             return "process_failed", f"the check itself failed: {error!r}"
         seconds = self._phases_s["process"] = time.perf_counter() - started
