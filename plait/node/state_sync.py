@@ -276,9 +276,11 @@ class SnapshotService:
             received = ReceivedSnapshot(self._home.directory.restore, manifest, files=self._home.files)
         except SnapshotRefused as refused:
             return self._offer_refused(OfferResult.REJECT, refused.code, refused.message)
-        except (Unavailable, OSError) as error:
-            code = error.code if isinstance(error, Unavailable) else "snapshot_io"
-            return self._offer_refused(OfferResult.ABORT, code, str(error))
+        except Unavailable as full:
+            # The size is a peer's word: ABORT would let one liar end the search among all peers for good.
+            return self._offer_refused(OfferResult.REJECT, full.code, full.message)
+        except OSError as error:
+            return self._offer_refused(OfferResult.ABORT, "snapshot_io", str(error))
         self._restore = _Restore(received, Hash32(app_hash), time.perf_counter())
         self._tell("snapshot_accepted", height=manifest.height, chunks=manifest.chunks, bytes=manifest.total_bytes)
         return OfferResult.ACCEPT

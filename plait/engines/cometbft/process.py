@@ -6,8 +6,8 @@ Specification
     - What it writes goes to cometbft/cometbft.log, bounded; errors, and a few lines of progress, also to the node's
       log, a bounded number per minute.
     - When it ends without having been asked to, `wait` says so with its last words.
-    - When its consensus has failed it stays alive, silent for good (consensus/state.go, receiveRoutine): it is ended
-      then, with what it said.
+    - When its consensus or its state sync has failed it stays alive, silent for good (consensus/state.go,
+      receiveRoutine; node/setup.go, startStateSync): it is ended then, with what it said.
     - A node that was killed leaves its child for the moment until that notices the closed sockets. The next start ends
       what cometbft.pid names before it begins, because two of them cannot share the files.
 
@@ -31,7 +31,14 @@ from plait.limits import COMET_LOG_BYTES_MAX, COMET_LOG_LINES_PER_MINUTE_MAX, CO
 
 LINE_BYTES_MAX = 64 * 1024
 _LAST_WORDS = 12
-_CONSENSUS_FAILURE = "CONSENSUS FAILURE"
+_FATAL = (
+    "CONSENSUS FAILURE",
+    "State sync failed",
+    "Failed to bootstrap node with new state",
+    "Failed to store last seen commit",
+    "Failed to switch to block sync",
+)
+"""How the lines begin after which CometBFT lives on and does nothing."""
 _OLD_CHILD_S = 15.0
 
 Say = Callable[[str, str], None]
@@ -57,7 +64,7 @@ class CometProcess:
         self._log: BinaryIO | None = None
         self._log_bytes = 0
         self._last_words: deque[str] = deque(maxlen=_LAST_WORDS)
-        self._consensus_failure = ""
+        self._fatal = ""
         self._minute = 0
         self._lines = 0
         self.stopping = False
@@ -95,9 +102,9 @@ class CometProcess:
         assert self._reader is not None
         code = await self._child.wait()
         await asyncio.wait({self._reader})
-        if self._consensus_failure:
+        if self._fatal:
             raise Unavailable(
-                f"CometBFT cannot go on: {self._consensus_failure}. All of it is in {FOLDER}/cometbft.log.",
+                f"CometBFT cannot go on: {self._fatal}. All of it is in {FOLDER}/cometbft.log.",
                 code="cometbft_failed",
                 exit=code,
             )
@@ -153,8 +160,8 @@ class CometProcess:
         level, text = _told(line)
         if text:
             self._last_words.append(text)
-        if text.startswith(_CONSENSUS_FAILURE) and not self._consensus_failure:
-            self._consensus_failure = text
+        if text.startswith(_FATAL) and not self._fatal:
+            self._fatal = text
             assert self._child is not None
             with contextlib.suppress(ProcessLookupError):
                 self._child.kill()

@@ -111,7 +111,9 @@ class AbciServer:
             return await self._handler(request, method, connection), False, True
         except (DecodeError, CodecError) as error:
             return _exception(f"malformed request: {error}"), True, False
-        except Exception as error:
+        except (asyncio.CancelledError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic of native code is no Exception; unanswered, CometBFT waits for ever
             self._on_failure(error, method)
             text = f"{error.code}: {error.message}" if isinstance(error, PlaitError) else type(error).__name__
             return _exception(text), True, False
@@ -175,8 +177,7 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
         if self._task is not None:
             self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await asyncio.wait({self._task})
 
     async def _serve(self) -> None:
         assert self._transport is not None

@@ -231,6 +231,45 @@ async def test_a_check_that_breaks_rejects_and_the_node_lives_on(
         assert (await client.ask(world.process(1, [proposal]))).process_proposal.status == ACCEPT
 
 
+class NativePanic(BaseException):
+    """As PyO3's, which is no Exception."""
+
+
+@pytest.mark.parametrize("code", ["ledger_seat_wrong", "upgrade_required"])
+async def test_only_a_missing_upgrade_stops_a_node_that_checks_a_proposal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """An invariant that one proposal breaks must not stop every node that looks at it."""
+
+    def broken(_: object) -> None:
+        raise InvariantBroken("something that cannot be", code=code)
+
+    world = World(tmp_path)
+    failures: list[BaseException] = []
+    stops = code == "upgrade_required"
+    async with running(world, fails=failures.append if stops else None) as client:
+        proposal = await proposal_of(world, client, 1)
+        monkeypatch.setattr(world.application, "process", broken)
+        answer = await client.ask(world.process(1, [proposal]))
+        assert answer.WhichOneof("value") == ("exception" if stops else "process_proposal")
+        assert stops or answer.process_proposal.status == REJECT
+    assert len(failures) == stops
+
+
+async def test_a_panic_of_native_code_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def panics(_: object) -> None:
+        raise NativePanic("index out of bounds")
+
+    world = World(tmp_path)
+    failures: list[BaseException] = []
+    async with running(world, fails=failures.append) as client:
+        monkeypatch.setattr(world.application, "finalize", panics)
+        answer = await client.ask(world.finalize(1, [b"\xc0"]))
+        assert "NativePanic" in answer.exception.error
+    assert isinstance(failures[0], InvariantBroken)
+    assert failures[0].code == "native_panic"
+
+
 async def test_prepare_that_breaks_proposes_an_empty_sub_block(tmp_path: Path) -> None:
     def broken() -> Any:
         raise KeyError("the pool is confused")

@@ -303,6 +303,26 @@ def test_offers_that_are_not_what_they_say_are_refused_at_once(giver: OpenHome, 
         assert taker.service.apply_chunk(0, b"", "x").code == "snapshot_not_offered"
 
 
+def test_an_offer_larger_than_the_disk_does_not_end_the_search(giver: OpenHome, taker: OpenHome) -> None:
+    """Its size is a peer's word only; CometBFT gives up for good on ABORT."""
+    held = giver.stored.network_snapshots.newest()
+    assert held is not None
+    free = shutil.disk_usage(taker.stored.directory.path).free
+    large = [replace_state(one, free) for one in held.manifest.rollups]
+    blank = Manifest(held.manifest.network, held.height, held.manifest.head_bytes, large, b"")
+    lie = Manifest(held.manifest.network, held.height, held.manifest.head_bytes, large, bytes(32 * blank.chunks))
+    offered = SnapshotDescription(
+        height=held.height, format=FORMAT, chunks=lie.chunks, hash=sha256(lie.encoded).digest(), metadata=lie.encoded
+    )
+    assert taker.service.offer(offered, giver.application.app_hash) is OfferResult.REJECT
+    assert dict(taker.service.refusals) == {"disk_full": 1}
+    assert join(giver.service, taker.service, giver.application.app_hash).result is ApplyResult.ACCEPT
+
+
+def replace_state(parts: RollupParts, size_bytes: int) -> RollupParts:
+    return RollupParts(parts.rollup_id, parts.open_bytes, parts.spans, min(size_bytes, 30_000 * 1024 * 1024))
+
+
 def test_chunks_that_are_not_the_ones_are_fetched_again_from_others(giver: OpenHome, taker: OpenHome) -> None:
     good = giver.service.list()[0]
     assert taker.service.offer(good, giver.application.app_hash) is OfferResult.ACCEPT
