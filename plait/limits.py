@@ -393,6 +393,8 @@ PROPOSAL_CHANGES_MAX: Final = 32
 """Parameters that one proposal changes."""
 PROPOSALS_OPEN_MAX: Final = 64
 """Proposals in their vote or their timelock at once; each tally walks the votes."""
+PROPOSALS_FOR_OPERATORS: Final = 16
+"""Of these, places that only operators of bonded validators may take."""
 PROPOSALS_ENDED_KEPT: Final = 256
 """Ended proposals that stay in the ledger for readers; the oldest leave first."""
 PROPOSAL_VOTES_MAX: Final = 10_000

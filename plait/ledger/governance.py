@@ -2,7 +2,8 @@
 
 Rules
     - A proposal holds its deposit until its vote has ended. It comes back when the quorum took part; it goes into the
-      pot when not, and is burned when the proposal was vetoed.
+      pot when not, and is burned when the proposal was vetoed. Some of the places for open proposals are kept for
+      operators of the set, so that nobody can shut out a pause by filling them.
     - Votes count with the stake that is bonded when the vote is counted. An operator votes for all stake of its
       validator; a delegator's own vote counts instead for its part, in every validator it delegates to. Parts are
       rounded down. Nobody votes twice.
@@ -47,6 +48,7 @@ from plait.ledger.stake_records import Validator
 from plait.limits import (
     PROPOSAL_VOTES_MAX,
     PROPOSALS_ENDED_KEPT,
+    PROPOSALS_FOR_OPERATORS,
     PROPOSALS_OPEN_MAX,
     PROPOSALS_TALLIED_PER_SUB_BLOCK_MAX,
 )
@@ -133,10 +135,11 @@ def _propose(draft: Draft, ctx: SubBlockContext, sender: Address, body: Propose)
             f"a proposal needs a deposit of {deposit_min} base units, this one has {body.deposit}",
             needed=deposit_min,
         )
-    if not bonded_validators(draft):
+    bonded = bonded_validators(draft)
+    if not bonded:
         raise _refused("proposal_no_stake", "no stake is bonded that could vote")
     open_count = sum(record.status.is_open for _, record in draft.proposals.items())
-    if open_count >= PROPOSALS_OPEN_MAX:
+    if open_count >= PROPOSALS_OPEN_MAX - (0 if sender in bonded else PROPOSALS_FOR_OPERATORS):
         raise _refused("proposals_full", f"{open_count} proposals are open; wait until one has ended")
     _check_content(draft, ctx, body)
     draft.debit(sender, body.deposit)
@@ -272,8 +275,13 @@ def _pause_runs(pause: Pause | None, slot: Slot) -> bool:
 
 # ---------------------------------------------------------------- counting
 def bonded_validators(draft: Draft) -> dict[Address, Validator]:
-    """Validators with voting power, by operator, ascending."""
-    return {Address(operator): validator for operator, validator in draft.validators.items() if validator.power > 0}
+    """Validators with voting power, by operator, ascending. Costs what the set costs, however many wait outside."""
+    bonded: dict[Address, Validator] = {}
+    for address in draft.seats.addresses:
+        operator = draft.keys.get(address)
+        if operator is not None:
+            bonded[operator] = draft.validator(operator)
+    return dict(sorted(bonded.items()))
 
 
 def _parts_of(draft: Draft, delegator: Address, bonded: Mapping[Address, Validator]) -> list[tuple[Address, int, int]]:

@@ -16,7 +16,7 @@ Rules
       every epoch and at the departure, into the pot. Of the transaction fees a published share goes back to the
       rollup's revenue recipient. Rollups of the genesis may have terms of their own.
     - An escrow that cannot pay gives notice: the rollup leaves like at its owner's wish, unless it is funded before.
-      What it owes is paid first.
+      What it owes is paid first. One that was going to leave later leaves then, funded or not.
     - A rollup joins a set whose rollups execute each other's messages only when its owner owns all of them.
 
 `due` says what a slot changes for the rollups themselves; `begin` makes the same changes facts of the economy. Level 3,
@@ -368,9 +368,18 @@ def charge(draft: Draft, ctx: SubBlockContext) -> None:
         after = _charged(draft, ctx, entry)
         if after != entry:
             _put(draft, after)
-        if after.arrears and not after.leaves and _another_stays(draft, entry.rollup_id):
-            slot = Slot(ctx.slot + draft.parameters.rollup_leave_notice_slots)
-            _schedule(draft, after, slot, LeaveReason.ESCROW_EMPTY)
+        if after.arrears:
+            _leave_unpaid(draft, ctx, after)
+
+
+def _leave_unpaid(draft: Draft, ctx: SubBlockContext, entry: RollupEntry) -> None:
+    """Lets a rollup that owes fees leave after the notice; one that leaves later by itself goes then already."""
+    slot = Slot(ctx.slot + draft.parameters.rollup_leave_notice_slots)
+    if entry.leaves:
+        if _boundary(entry.parameters, slot) < entry.leave_slot:
+            _schedule(draft, entry, slot, entry.leave_reason)
+    elif _another_stays(draft, entry.rollup_id):
+        _schedule(draft, entry, slot, LeaveReason.ESCROW_EMPTY)
 
 
 def _charged(draft: Draft, ctx: SubBlockContext, entry: RollupEntry) -> RollupEntry:

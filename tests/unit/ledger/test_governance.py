@@ -5,7 +5,7 @@ import pytest
 from plait.ledger import governance
 from plait.ledger.parameters import PARAMETER_TABLE, TOKEN
 from plait.ledger.proposal_records import ProposalRecord, ProposalStatus, proposal_key
-from plait.limits import PROPOSALS_OPEN_MAX
+from plait.limits import PROPOSALS_FOR_OPERATORS, PROPOSALS_OPEN_MAX
 from plait.types.action import (
     Delegate,
     ParameterChange,
@@ -246,9 +246,12 @@ def test_a_network_without_stake_has_no_governance() -> None:
 
 def test_open_proposals_are_bounded_and_all_are_counted_in_turn() -> None:
     council = Council()
-    for _ in range(PROPOSALS_OPEN_MAX):
+    for _ in range(PROPOSALS_OPEN_MAX - PROPOSALS_FOR_OPERATORS):
         assert council.act(12, CHANGE) is None
     assert council.act(12, CHANGE) == "proposals_full"
+    for _ in range(PROPOSALS_FOR_OPERATORS):
+        assert council.act(1, PAUSE) is None, "operators can still ask for a pause"
+    assert council.act(1, PAUSE) == "proposals_full"
     council.pass_slots(PARAMETERS.voting_period_slots, at_once=True)
     for _ in range(PROPOSALS_OPEN_MAX):
         council.step()

@@ -139,6 +139,23 @@ def test_an_empty_escrow_that_stays_empty_ends_in_a_departure() -> None:
     assert council.rollup(7) is None
 
 
+def test_a_late_departure_is_no_way_to_go_on_without_paying() -> None:
+    council = Council()
+    joined(council, escrow=100)
+    assert council.act(OWNER, LeaveRollup(rollup_id=7, at_slot=council.slot + 100_000)) is None
+    while council.height % PARAMETERS.epoch_heights:
+        council.step()
+    council.step(usage={7: 60})
+    entry = council.rollup(7)
+    assert entry is not None
+    assert entry.arrears == 20
+    assert (entry.leave_slot, entry.leave_reason) == (council.slot + 4, LeaveReason.OWNER)
+    assert council.act(13, FundRollup(rollup_id=7, amount=1_000)) is None
+    council.pass_slots(4)
+    council.step()
+    assert council.rollup(7) is None, "its owner wanted it to leave, and it does"
+
+
 def test_the_last_rollup_stays_even_when_it_cannot_pay() -> None:
     council = Council(rollups=(registry.genesis_entry(parameters_of(100), account(OWNER), escrow=1),))
     council.pass_slots(30)
