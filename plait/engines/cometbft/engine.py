@@ -175,6 +175,8 @@ class CometEngine:
         self._server: AbciServer | None = None
         self._prepared: dict[Hash32, PreparedProposal] = {}
         """Of the height in progress: what did not go into proposals of our own."""
+        self._proposed: tuple[Hash32, int, float] | None = None
+        """The last proposal of our own that has not come back to be checked: hash, bytes, when it was handed over."""
         self._decided: _Decided | None = None
         self._phases_s: dict[str, float] = {}
         self._pace = Pace(PROPOSE_TIMEOUT_MS / 1_000 / 3)
@@ -376,6 +378,7 @@ class CometEngine:
     # ------------------------------------------------------------ proposing
     async def _on_prepare(self, asked: RequestPrepareProposal) -> ResponsePrepareProposal:
         self.counts["prepared"] += 1
+        self._give_up_proposed()
         time_ms = conversions.time_ms(asked.time)
         slot = slot_at(self._parameters, time_ms)
         request = PrepareRequest(
@@ -402,7 +405,15 @@ class CometEngine:
         if prepared.bundles_failed:
             self._failed(prepared.bundles_failed, slot)
         self._prepared[prepared.proposal_hash] = prepared
+        self._proposed = prepared.proposal_hash, len(prepared.proposal), time.perf_counter()
         return ResponsePrepareProposal(txs=[prepared.proposal])
+
+    def _give_up_proposed(self) -> None:
+        """A proposal of our own did not become whole in time: CometBFT syncs every part of it to the disk first."""
+        if self._proposed is not None:
+            _, size, handed_over = self._proposed
+            self._pace.waited(size, time.perf_counter() - handed_over)
+            self._proposed = None
 
     def _prepare(self, request: PrepareRequest) -> PreparedProposal:
         started = time.perf_counter()
@@ -460,6 +471,9 @@ class CometEngine:
         seconds = self._phases_s["process"] = time.perf_counter() - started
         if isinstance(verdict, Refused):
             return verdict.code, verdict.sentence
+        if self._proposed is not None and self._proposed[0] == verdict.proposal_hash:
+            self._pace.waited(self._proposed[1], started - self._proposed[2])
+            self._proposed = None
         if verdict.proposal_hash not in self._prepared:  # what was prepared here has been executed already
             self._pace.took(len(asked.txs[0]), seconds)
         return "", ""
@@ -498,6 +512,7 @@ class CometEngine:
         if decided is None:
             raise InvariantBroken("CometBFT commits what was not finalized.", code="nothing_finalized")
         phases = await self._work(self._commit, decided)
+        self._give_up_proposed()
         effect = decided.effect
         prepared = self._prepared.get(effect.proposal_hash)
         self._prepared.clear()

@@ -256,6 +256,26 @@ async def test_only_a_missing_upgrade_stops_a_node_that_checks_a_proposal(
     assert len(failures) == stops
 
 
+async def test_a_proposal_that_does_not_come_back_in_time_makes_the_next_ones_smaller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[tuple[int, bool]] = []
+    world = World(tmp_path)
+    monkeypatch.setattr(world.engine._pace, "waited", lambda size, seconds: waited.append((size, seconds > 0.2)))
+    async with running(world) as client:
+        proposal = await proposal_of(world, client, 1)
+        await client.ask(world.process(1, [proposal]))
+        assert waited == [(len(proposal), False)]
+        proposal = await proposal_of(world, client, 1)
+        await asyncio.sleep(0.25)
+        await proposal_of(world, client, 1)  # of a later round
+        assert waited[1:] == [(len(proposal), True)]
+        await asyncio.sleep(0.25)
+        await client.ask(world.finalize(1, [proposal]))
+        await client.ask(COMMIT)
+        assert [late for _, late in waited] == [False, True, True]
+
+
 async def test_a_panic_of_native_code_is_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def panics(_: object) -> None:
         raise NativePanic("index out of bounds")

@@ -26,10 +26,25 @@ def test_small_quick_proposals_promise_nothing_about_large_ones() -> None:
     assert pace.bytes_max == BYTES_FIRST
 
 
-def test_a_small_proposal_that_took_long_is_not_the_size_of_all_to_come() -> None:
+def test_a_small_proposal_that_took_long_costs_half_whoever_made_it_and_is_not_the_size_of_all_to_come() -> None:
     pace = Pace(0.3)
     pace.took(300, 5.0)
+    assert pace.bytes_max == BYTES_FIRST // 2
+    for _ in range(30):
+        pace.took(300, 5.0)
     assert pace.bytes_max == BYTES_MIN
+
+
+def test_what_a_slow_disk_makes_of_a_large_proposal_is_learned_and_small_ones_keep_their_room() -> None:
+    pace = Pace(0.3)
+    pace.waited(900_000, 0.4)
+    assert pace.bytes_max == 675_000
+    pace.waited(600_000, 60.0)
+    assert pace.bytes_max == 300_000
+    for _ in range(100):
+        pace.waited(400, 60.0)
+        pace.waited(pace.bytes_max, 0.01)
+    assert pace.bytes_max == BYTES_FIRST // 4
 
 
 @given(st.lists(st.tuples(st.integers(0, PROPOSAL_BYTES_MAX), st.floats(0, 100)), max_size=60))
