@@ -21,7 +21,7 @@ from plait.node.config import NodeConfig
 from plait.node.metrics import Metrics
 from plait.node.network_snapshot import FrozenState, freeze
 from plait.node.restore import write_snapshot
-from plait.node.state_sync import SnapshotService
+from plait.node.state_sync import SnapshotService, SnapshotStatistics
 from plait.protocol.application import Application
 from plait.protocol.effects import SubBlockDecided
 from plait.storage import DecidedLog, MemoryLog, Snapshots
@@ -110,9 +110,7 @@ class SnapshotKeeper:
 
     def statistics(self) -> Mapping[str, int]:
         """Numbers for metrics."""
-        if self.service is None:
-            return {}
-        counts = self.service.statistics()
+        counts = SnapshotStatistics() if self.service is None else self.service.statistics()
         return {name: getattr(counts, name) for name in counts.__struct_fields__}
 
     # ------------------------------------------------------------ inside

@@ -111,12 +111,12 @@ class ApplyAnswer(msgspec.Struct, frozen=True, kw_only=True):
 class SnapshotStatistics(msgspec.Struct, frozen=True, kw_only=True):
     """Counters since the start."""
 
-    taken: int
-    taken_ms_last: int
-    chunks_sent: int
-    chunks_received: int
-    refused: int
-    restored: int
+    taken: int = 0
+    taken_ms_last: int = 0
+    chunks_sent: int = 0
+    chunks_received: int = 0
+    refused: int = 0
+    restored: int = 0
 
 
 class Home(msgspec.Struct, frozen=True, kw_only=True):
