@@ -250,15 +250,17 @@ def _configuration(settings: CometSettings) -> dict[str, dict[str, Any]]:
             "event_bus_buffer_capacity": 1_000,
         },
         "rpc": {
-            "laddr": f"tcp://{settings.rpc_host}:{settings.rpc_port}",
+            "laddr": _listening(settings.rpc_host, settings.rpc_port),
             "max_body_bytes": 4 * COMET_BATCH_BYTES_MAX,
             "pprof_laddr": "",
         },
         "p2p": {
-            "laddr": f"tcp://{settings.p2p_host}:{settings.p2p_port}",
+            "laddr": _listening(settings.p2p_host, settings.p2p_port),
             "external_address": settings.external_address,
             "persistent_peers": ",".join(settings.persistent_peers),
             "persistent_peers_max_dial_period": "1s",
+            # Strangers that take every place must not keep out those whom the operator named.
+            "unconditional_peer_ids": ",".join(peer.partition("@")[0] for peer in settings.persistent_peers),
             "pex": settings.pex,
             "addr_book_strict": False,
             "allow_duplicate_ip": True,
@@ -309,6 +311,10 @@ def _configuration(settings: CometSettings) -> dict[str, dict[str, Any]]:
             "prometheus_listen_addr": f"127.0.0.1:{settings.prometheus_port or 0}",
         },
     }
+
+
+def _listening(host: str, port: int) -> str:
+    return f"tcp://[{host}]:{port}" if ":" in host else f"tcp://{host}:{port}"
 
 
 def _section(name: str, values: Mapping[str, Any]) -> str:

@@ -2,8 +2,9 @@
 
 CometBFT waits timeout_propose for a proposal that every validator has to make or check, send and execute; a larger one
 only costs rounds. A node that took longer than its part of that time proposes less next time, in proportion, but half
-at least after a proposal so small that its size cannot have been the reason. It proposes more, step by step, when it was quick with a proposal that came near the budget: small ones say nothing about
-large ones. Nothing here is agreed on: it only bounds what this node proposes. Level 5.
+at least after a proposal so small that its size cannot have been the reason. It proposes more, step by step, when it
+was quick with a proposal that came near the budget: small ones say nothing about large ones. Nothing here is agreed on:
+it only bounds what this node proposes. Level 5.
 """
 
 from plait.limits import PROPOSAL_BYTES_MAX
