@@ -1,30 +1,29 @@
 """An immutable sorted map from byte keys to records, with a Merkle root, that is cheap to change a little.
 
     leaf  = [key, record]                      RLP; `record` as the table's kind encodes it
-    page  = RFC 6962 tree hash over its leaves, ascending by key
-    root  = RFC 6962 tree hash over the page roots, ascending
+    root  = hash of the tree over the leaves, by the hashes of their keys (`hash_tree`)
 
-A page begins at every key whose SHA-256 starts with a byte below 4, one key of 64, and at the first key. So the pages,
-and with them the root, depend on the content alone and never on the order of changes, and a change costs the pages it
-touches and not the table. Somebody who grinds keys to make one page long pays for every entry and slows only hashing.
+The root depends on the content alone and never on the order of changes. Rows lie in pages of bounded length, ascending
+by key; where a page begins is nobody's business but this module's. A change costs the pages and the paths it touches
+and not the table, whoever chose the keys.
 
-`with_changes` shares all untouched pages with the table it starts from. Level 3, pure.
+`with_changes` shares all untouched pages and nodes with the table it starts from. Level 3, pure.
 """
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from hashlib import sha256
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from plait.codec.rlp import Reader, encode_bytes, encode_list
 from plait.errors import CodecError
+from plait.ledger.hash_tree import Node, changed, tree_hash
 from plait.limits import LEDGER_TABLE_ROWS_MAX
-from plait.native import merkle_root
 from plait.types import Hash32
 
 R = TypeVar("R")
 
-_BOUNDARY_BELOW = 4
+_PAGE_ROWS: Final = 48
+"""Rows of a new page; one that has grown to more than twice as many is split."""
 
 
 class TableKind(Generic[R]):
@@ -40,15 +39,14 @@ class TableKind(Generic[R]):
 
 
 class _Page(Generic[R]):
-    """A run of entries; its root is computed when it is asked for."""
+    """A run of entries."""
 
-    __slots__ = ("keys", "leaves", "records", "root")
+    __slots__ = ("keys", "leaves", "records")
 
     def __init__(self, entries: list[tuple[bytes, R, bytes]]) -> None:
         self.keys = [entry[0] for entry in entries]
         self.records = [entry[1] for entry in entries]
         self.leaves = [entry[2] for entry in entries]
-        self.root: bytes | None = None
 
     def entries(self) -> list[tuple[bytes, R, bytes]]:
         return list(zip(self.keys, self.records, self.leaves, strict=True))
@@ -57,22 +55,18 @@ class _Page(Generic[R]):
 class Table(Generic[R]):
     """Immutable; compare with `==`, read with `get` and `items`, change with `with_changes`."""
 
-    __slots__ = ("_count", "_firsts", "_pages", "_root", "kind")
+    __slots__ = ("_count", "_firsts", "_pages", "_tree", "kind")
 
     def __init__(self, kind: TableKind[R], rows: Iterable[tuple[bytes, R]] = ()) -> None:
         self.kind = kind
-        self._pages: list[_Page[R]] = []
-        self._firsts: list[bytes] = []
-        self._count = 0
-        self._root: Hash32 | None = None
         entries = [(key, record, self._leaf(key, record)) for key, record in sorted(rows, key=lambda row: row[0])]
-        if entries:
-            self._fill(_split(entries))
+        self._fill(_split(entries), changed(None, [(key, leaf) for key, _, leaf in entries]))
 
-    def _fill(self, pages: list[_Page[R]]) -> None:
+    def _fill(self, pages: list[_Page[R]], tree: Node | None) -> None:
         self._pages = pages
+        self._tree = tree
         self._firsts = [page.keys[0] for page in pages]
-        self._count = sum(len(page.keys) for page in pages)
+        self._count = 0 if tree is None else tree.count
 
     def _leaf(self, key: bytes, record: R) -> bytes:
         return encode_list((encode_bytes(key), self.kind.encode(record)))
@@ -116,66 +110,45 @@ class Table(Generic[R]):
             yield from page.leaves
 
     def root(self) -> Hash32:
-        """Tree hash over the page roots."""
-        if self._root is None:
-            for page in self._pages:
-                if page.root is None:
-                    page.root = merkle_root(page.leaves)
-            self._root = Hash32(merkle_root([page.root or b"" for page in self._pages]))
-        return self._root
+        """Hash of the tree over the leaves."""
+        return Hash32(tree_hash(self._tree))
 
     def with_changes(self, changes: Mapping[bytes, R | None]) -> "Table[R]":
         """This table with every record of `changes` put at its key, and every None's key removed."""
         if not changes:
             return self
+        leaves: dict[bytes, bytes | None] = {}
         by_page: dict[int, list[bytes]] = {}
         for key in sorted(changes):
+            record = changes[key]
+            leaves[key] = None if record is None else self._leaf(key, record)
             by_page.setdefault(max(0, bisect_right(self._firsts, key) - 1), []).append(key)
         pages: list[_Page[R]] = []
         done = 0
         for index in sorted(by_page):
             pages.extend(self._pages[done:index])
             done = index + 1
-            old = self._pages[index].entries() if index < len(self._pages) else []
-            entries = self._merged(old, by_page[index], changes)
-            if not entries:
-                continue
-            if pages and not _begins_page(entries[0][0]):
-                entries = pages.pop().entries() + entries
-            pages.extend(_split(entries, {*by_page[index], *(entry[0] for entry in old[:1])}))
+            merged = {entry[0]: entry for entry in self._pages[index].entries()} if index < len(self._pages) else {}
+            for key in by_page[index]:
+                record, leaf = changes[key], leaves[key]
+                if record is None or leaf is None:
+                    merged.pop(key, None)
+                else:
+                    merged[key] = (key, record, leaf)
+            pages.extend(_split([merged[key] for key in sorted(merged)]))
         pages.extend(self._pages[done:])
-        after: Table[R] = Table(self.kind)
-        after._fill(pages)
+        after: Table[R] = Table.__new__(Table)
+        after.kind = self.kind
+        after._fill(pages, changed(self._tree, leaves.items()))
         return after
 
-    def _merged(
-        self, old: list[tuple[bytes, R, bytes]], keys: list[bytes], changes: Mapping[bytes, R | None]
-    ) -> list[tuple[bytes, R, bytes]]:
-        touched = set(keys)
-        merged = [entry for entry in old if entry[0] not in touched]
-        for key in keys:
-            record = changes[key]
-            if record is not None:
-                merged.append((key, record, self._leaf(key, record)))
-        merged.sort(key=lambda entry: entry[0])
-        return merged
 
-
-def _begins_page(key: bytes) -> bool:
-    return sha256(key).digest()[0] < _BOUNDARY_BELOW
-
-
-def _split(entries: list[tuple[bytes, R, bytes]], asked: set[bytes] | None = None) -> list[_Page[R]]:
-    """Pages of a run of entries that is not empty; its first entry begins a page whatever its key.
-
-    `asked`: the only other keys that can begin one; all, when None. The rest stood within pages before.
-    """
-    starts = [
-        at
-        for at, (key, _, _) in enumerate(entries)
-        if at == 0 or ((asked is None or key in asked) and _begins_page(key))
-    ]
-    return [_Page(entries[start:stop]) for start, stop in zip(starts, [*starts[1:], len(entries)], strict=True)]
+def _split(entries: list[tuple[bytes, R, bytes]]) -> list[_Page[R]]:
+    if not entries:
+        return []
+    if len(entries) <= 2 * _PAGE_ROWS:
+        return [_Page(entries)]
+    return [_Page(entries[start : start + _PAGE_ROWS]) for start in range(0, len(entries), _PAGE_ROWS)]
 
 
 def decode_table(kind: TableKind[R], reader: Reader) -> Table[R]:
