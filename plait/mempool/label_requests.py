@@ -75,7 +75,7 @@ def label_of(request: LabelRequest, rollup_id: RollupId, transactions: tuple[byt
 def _calls_of(body: bytes) -> list[_Call]:
     try:
         found: Any = _calls.decode(body)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return []
     return found if isinstance(found, list) else [found]
 
@@ -85,7 +85,7 @@ def _object_of(call: _Call, method: str) -> _Object | None:
         return None
     try:
         parameters = _objects.decode(call.params)
-    except (msgspec.MsgspecError, RecursionError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     return parameters[0] if len(parameters) == 1 else None
 
