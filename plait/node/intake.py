@@ -165,7 +165,7 @@ class Intake:
     def _keep(self, batch_hash: Hash32) -> tuple[BatchCode, str]:
         if self._spread.is_kept(batch_hash):
             return BatchCode.KEPT, ""
-        return BatchCode.FINISHED, "batch_finished: nothing of the batch waits here any more"
+        return BatchCode.FINISHED, _told("batch_finished", "nothing of the batch waits here any more")
 
     async def _check_new(self, data: bytes) -> tuple[BatchCode, str]:
         try:
@@ -192,11 +192,12 @@ class Intake:
                 self._spread.take_in(batch_hash, [key for key, _ in found.brought] + found.waiting, len(data))
                 return BatchCode.KEPT, ""
             self._send_ourselves(found)
-            return BatchCode.REFUSED, "batch_pool_full: its entries were taken; they go on in this node's own batches"
+            text = "its entries were taken; they go on in this node's own batches"
+            return BatchCode.REFUSED, _told("batch_pool_full", text)
         self._send_ourselves(found)
         if found.reason is not None:
             return BatchCode.REFUSED, f"{found.reason.code}: {found.reason.message}"
-        return BatchCode.KNOWN, "batch_known: nothing of the batch is new here"
+        return BatchCode.KNOWN, _told("batch_known", "nothing of the batch is new here")
 
     def _send_ourselves(self, found: _Found) -> None:
         for key, size in found.brought:
@@ -408,3 +409,7 @@ class Intake:
             "entries_known": self.entries_known,
             "entries_refused": self.entries_refused,
         }
+
+
+def _told(code: str, sentence: str) -> str:
+    return f"{code}: {sentence}"
