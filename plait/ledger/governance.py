@@ -198,7 +198,7 @@ def _check_content(draft: Draft, ctx: SubBlockContext, body: Propose) -> None:
     """Raises ActionRefused when the proposal could not act as things are."""
     parameters = draft.parameters
     if isinstance(body, ProposeParameters):
-        changed_parameters(parameters, body)
+        _check_affordable(draft, changed_parameters(parameters, body))
     elif isinstance(body, ProposeRollupRemoval):
         registry.check_removal(draft, body.rollup_id)
     elif isinstance(body, ProposeRollupOwner):
@@ -238,6 +238,19 @@ def changed_parameters(parameters: LedgerParameters, body: ProposeParameters) ->
     except ConfigurationError as error:
         raise _refused("proposal_parameter_out_of_range", error.message, **error.fields) from error
     return after
+
+
+def _check_affordable(draft: Draft, after: LedgerParameters) -> None:
+    """Refuses prices that would end governance itself: nobody could pay for the proposal that lowers them again."""
+    supply = draft.supply.genesis + draft.supply.issued - draft.supply.burned
+    for name, part in (("proposal_deposit", 100), ("action_fee", 100_000)):
+        value = getattr(after, name)
+        if value > getattr(draft.parameters, name) and value * part > supply:
+            raise _refused(
+                "proposal_parameter_out_of_range",
+                f"{name} may be at most 1/{part} of all tokens, {supply // part} base units, not {value}",
+                name=name,
+            )
 
 
 def _check_upgrade(draft: Draft, ctx: SubBlockContext, body: ProposeUpgrade) -> None:
@@ -373,7 +386,7 @@ def _act_at_once(draft: Draft, ctx: SubBlockContext, record: ProposalRecord) -> 
     parameters = draft.parameters
     pausing = isinstance(record.body, ProposePause)
     needed = parameters.pause_threshold_ppm if pausing else parameters.threshold_ppm
-    if tally.yes * PPM < needed * tally.bonded:
+    if not tally.yes or tally.yes * PPM < needed * tally.bonded:
         return
     draft.credit(record.proposer, record.deposit)
     act_slot = Slot(ctx.slot + 1)

@@ -2,7 +2,8 @@
 
 `PARAMETER_TABLE` is the list; `LedgerParameters` has a field for each of its rows, in its order. Amounts are in base
 units of PLAIT (10**18 to one token), fractions in parts per million, times in milliseconds, heights or slots as the
-name says. What CometBFT is told once at genesis (evidence age) cannot be voted on here.
+name says. What CometBFT is told once at genesis (evidence age) cannot be voted on here. A quorum of everything could
+never be met: parts of stake are rounded down.
 
 Level 3, pure.
 """
@@ -61,7 +62,7 @@ _ROWS: Final = (
     Parameter("proposal_deposit", 100 * TOKEN, 0, _AMOUNT),
     Parameter("voting_period_slots", 7 * 86_400, 2, 60 * 86_400),
     Parameter("timelock_slots", 2 * 86_400, 1, 60 * 86_400),
-    Parameter("quorum_ppm", 334_000, 10_000, PPM),
+    Parameter("quorum_ppm", 334_000, 10_000, 900_000),
     Parameter("threshold_ppm", 500_000, 500_000, PPM),
     Parameter("veto_ppm", 334_000, 10_000, PPM),
     Parameter("pause_threshold_ppm", 666_667, 500_000, PPM),

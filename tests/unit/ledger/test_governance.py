@@ -265,3 +265,10 @@ def test_a_dispute_moves_a_rollup_to_another_owner() -> None:
     entry = council.rollup(100)
     assert entry is not None
     assert entry.owner == account(3)
+
+
+@pytest.mark.parametrize("name", ["action_fee", "proposal_deposit"])
+def test_no_vote_makes_governance_unaffordable(name: str) -> None:
+    council = Council()
+    dear = ProposeParameters(**ABOUT, changes=(ParameterChange(name=name, value=PARAMETER_TABLE[name].maximum),))
+    assert council.act(12, dear) == "proposal_parameter_out_of_range"
