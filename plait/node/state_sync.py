@@ -22,10 +22,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from enum import IntEnum
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 
+from plait.engines.cometbft.snapshots import Description
 from plait.errors import CodecError, PlaitError, SnapshotRefused, Unavailable
 from plait.limits import NETWORK_SNAPSHOT_SENDERS_MAX
 from plait.native import NativeError, Store
@@ -62,30 +63,6 @@ class ApplyResult(IntEnum):
     RETRY = 3
     RETRY_SNAPSHOT = 4
     REJECT_SNAPSHOT = 5
-
-
-class Described(Protocol):
-    """A snapshot as peers speak of it."""
-
-    @property
-    def height(self) -> int:
-        """At which it was taken."""
-
-    @property
-    def format(self) -> int:
-        """Of its chunks."""
-
-    @property
-    def chunks(self) -> int:
-        """How many there are."""
-
-    @property
-    def hash(self) -> bytes:
-        """SHA-256 of the manifest."""
-
-    @property
-    def metadata(self) -> bytes:
-        """The manifest."""
 
 
 class SnapshotDescription(msgspec.Struct, frozen=True, kw_only=True):
@@ -252,7 +229,7 @@ class SnapshotService:
         return SnapshotStatistics(**self._counts)
 
     # ------------------------------------------------------------ taking
-    def offer(self, description: Described, app_hash: bytes) -> OfferResult:
+    def offer(self, description: Description, app_hash: bytes) -> OfferResult:
         """Whether a snapshot of another node is wanted.
 
         Args:
@@ -319,7 +296,7 @@ class SnapshotService:
         return ApplyAnswer(result=ApplyResult.ACCEPT)
 
     # ------------------------------------------------------------ inside
-    def _manifest(self, description: Described, app_hash: bytes) -> Manifest:
+    def _manifest(self, description: Description, app_hash: bytes) -> Manifest:
         if len(app_hash) != 32:
             raise SnapshotRefused("there is no app hash to check it against", code="snapshot_app_hash_missing")
         data = description.metadata
