@@ -23,6 +23,7 @@ from plait.node.config import NetworkConfig, NodeConfig
 from plait.node.engine import comet_genesis
 from plait.node.node import open_storage
 from plait.node.node_file import NODE_FILE, NodeSettings, encode_settings, read_settings
+from plait.storage import Files
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +54,7 @@ def make_home(home: Path, changes: Mapping[str, Any]) -> Identity:
         settings = msgspec.structs.replace(settings, **changes)
         settings.config(home)
         if changes or not path.exists():
-            path.write_text(encode_settings(settings))
+            Files().write_whole(path, encode_settings(settings).encode())
     except OSError as error:
         raise ConfigurationError(
             f"The home {home} cannot be used: {error.strerror or error}.", code="data_directory_unusable"
