@@ -210,6 +210,9 @@ SPREAD_PROBE_ENTRIES: Final = 4
 are refused than admitted is not looked at further."""
 SPREAD_REFUSED_PER_S_MAX: Final = 2_000
 """Refused entries of batches per second after which every batch has to show a good entry first: 50 ms of recoveries."""
+SPREAD_WASTED_BYTES_PER_S_MAX: Final = 8 * 1024 * 1024
+"""Bytes of others' batches that brought nothing, per second, before further ones are refused unread: such a batch of
+512 KiB, of old transactions in a new order, costs its sender nothing and the event loop 15 ms."""
 SPREAD_DECODE_INLINE_MAX: Final = 16
 """Transactions of a batch that are decoded on the event loop; more go to a thread."""
 SPREAD_RETRY_S: Final = 0.25

@@ -10,6 +10,8 @@ are bounded by what they cost:
  4. once refused entries of one second exceed SPREAD_REFUSED_PER_S_MAX, the first part is a single entry, and has to
     be good
  5. a batch without news is not passed on: each waiting entry can be carried once in SPREAD_CARRIED_HEIGHTS
+ 6. once batches of one second that brought nothing exceed SPREAD_WASTED_BYTES_PER_S_MAX, further ones are refused
+    unread; agreement goes on meanwhile, and what clients hand in here reaches a block when this node leads
 What a batch brought that is not kept, this node sends itself.
 
 Decoding of more than a few transactions runs in a thread; everything else on the event loop. Level 6.
@@ -38,6 +40,7 @@ from plait.limits import (
     SPREAD_DECODE_INLINE_MAX,
     SPREAD_PROBE_ENTRIES,
     SPREAD_REFUSED_PER_S_MAX,
+    SPREAD_WASTED_BYTES_PER_S_MAX,
 )
 from plait.mempool import Admitted
 from plait.mempool.bundle_records import Label
@@ -127,6 +130,7 @@ class Intake:
         now_ms: Callable[[], Milliseconds],
         slot: Callable[[], Slot],
         budget: RefusalBudget | None = None,
+        waste: RefusalBudget | None = None,
     ) -> None:
         self._spread = spread
         self._pools = pools
@@ -134,6 +138,7 @@ class Intake:
         self._now_ms = now_ms
         self._slot = slot
         self._budget = budget or RefusalBudget()
+        self._waste = waste or RefusalBudget(SPREAD_WASTED_BYTES_PER_S_MAX)
         self._requests = SeenRequests()
         self._early: dict[Hash32, bytes] = {}
         """Signatures of cancellations whose bundle has not come."""
@@ -158,8 +163,14 @@ class Intake:
         if recheck:
             self.rechecks += 1
             return self._keep(batch_hash_of(data))
+        if self._waste.is_spent and not self._spread.holds(batch_hash_of(data)):
+            self.verdicts[BatchCode.REFUSED] += 1
+            return BatchCode.REFUSED, "batch_unread: too much that brought nothing came lately; it is sent again"
+        brought = self.entries_brought
         code, sentence = await self._check_new(data)
         self.verdicts[code] += 1
+        if code is not BatchCode.KEPT and brought == self.entries_brought:
+            self._waste.spend(len(data))
         return int(code), sentence
 
     def _keep(self, batch_hash: Hash32) -> tuple[BatchCode, str]:

@@ -215,6 +215,37 @@ def test_when_much_was_wasted_a_batch_shows_one_good_entry_first_and_honest_batc
     asyncio.run(main())
 
 
+def test_old_entries_in_ever_new_batches_are_read_up_to_a_bound_and_news_passes_again_after_a_second() -> None:
+    """They cost their sender nothing, and CometBFT takes each for a new one."""
+    now = 0.0
+
+    async def main() -> None:
+        nonlocal now
+        exchange = Exchange(Random(7), USERS, nodes=1)
+        await exchange.decide(0, after_ms=1_000)
+        node = exchange.nodes[0]
+        raws = [transfer(2, nonce) for nonce in range(20)]
+        held = batch_of(*raws, height=1)
+        assert await node.offer(held) == BatchCode.KEPT
+        read = 10 * len(held)
+        node.intake._waste = RefusalBudget(per_s=read, clock=lambda: now)
+        known = node.intake.entries_known
+        codes = [await node.offer(batch_of(*raws, height=2 + again)) for again in range(200)]
+        assert codes[:9] == [BatchCode.KNOWN] * 9
+        assert codes[11:] == [BatchCode.REFUSED] * 189
+        assert node.intake.entries_known - known <= 11 * len(raws), "the rest was not read"
+        news = batch_of(*[transfer(3, nonce) for nonce in range(20)])
+        assert await node.offer(news) == BatchCode.REFUSED
+        assert (await node.intake.check(held, False))[0] == BatchCode.KEPT, "what is held is known unread"
+        now = 1.0
+        assert (await node.intake.check(news, False))[0] == BatchCode.KEPT
+        for start in range(0, 200, 20):  # what brings something costs nothing of it
+            assert await node.offer(batch_of(*[transfer(4, start + at) for at in range(20)])) == BatchCode.KEPT
+        assert not node.intake._waste.is_spent
+
+    asyncio.run(main())
+
+
 def test_the_budget_comes_back_with_time_and_owes_at_most_a_second() -> None:
     now = 0.0
     budget = RefusalBudget(clock=lambda: now)
