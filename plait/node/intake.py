@@ -165,7 +165,7 @@ class Intake:
             return self._keep(batch_hash_of(data))
         if self._waste.is_spent and not self._spread.holds(batch_hash_of(data)):
             self.verdicts[BatchCode.REFUSED] += 1
-            return BatchCode.REFUSED, "batch_unread: too much that brought nothing came lately; it is sent again"
+            return BatchCode.REFUSED, _told("batch_unread", "too much came that brought nothing; it is sent again")
         brought = self.entries_brought
         code, sentence = await self._check_new(data)
         self.verdicts[code] += 1
