@@ -10,6 +10,9 @@ import msgspec
 import pytest
 import rlp
 
+from plait.ledger.stake_records import ACCOUNTS, Account
+from plait.ledger.table import Table
+
 HERE = Path(__file__).parent
 
 
@@ -51,14 +54,20 @@ def test_merkle_roots_follow_the_rfcs_recursion() -> None:
         assert tree_hash([bytes.fromhex(leaf) for leaf in vector["leaves"]]).hex() == vector["root"]
 
 
-def table_root(rows: list[list[bytes]]) -> bytes:
-    """A page begins at the first row and wherever the SHA-256 of a key begins with a byte below 4."""
-    pages: list[list[bytes]] = []
+def table_root(rows: list[list[bytes]], digits: int = 0) -> bytes:
+    """At most 32 rows are a tree of their own; more are divided by the next hex digit of the SHA-256 of their keys."""
+    if len(rows) <= 32:
+        return tree_hash([rlp.encode(row) for row in rows])
+    children: list[list[list[bytes]]] = [[] for _ in range(16)]
     for row in rows:
-        if not pages or sha256(row[0]).digest()[0] < 4:
-            pages.append([])
-        pages[-1].append(rlp.encode(row))
-    return tree_hash([tree_hash(page) for page in pages])
+        children[int(sha256(row[0]).hexdigest()[digits], 16)].append(row)
+    return tree_hash([b"branch", *(table_root(child, digits + 1) if child else b"" for child in children)])
+
+
+def test_a_large_table_follows_the_rule_for_branches() -> None:
+    rows = [(index.to_bytes(20, "big"), Account(index, 1)) for index in range(1_500)]
+    parts = [[key, rlp.decode(ACCOUNTS.encode(account))] for key, account in rows]
+    assert table_root(parts) == Table(ACCOUNTS, rows).root()
 
 
 def test_ledger_roots_follow_the_specification() -> None:
