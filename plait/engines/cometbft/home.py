@@ -17,6 +17,7 @@ import json
 import subprocess
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -237,6 +238,13 @@ def write_config(home: Path, settings: CometSettings) -> None:
     _write(path, "# Written by Plait at every start from the node's own settings.\n" + "\n".join(sections))
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def _configuration(settings: CometSettings) -> dict[str, dict[str, Any]]:
     """Everything that differs from CometBFT's defaults, by section."""
     sync = settings.state_sync
@@ -263,7 +271,8 @@ def _configuration(settings: CometSettings) -> dict[str, dict[str, Any]]:
             "unconditional_peer_ids": ",".join(peer.partition("@")[0] for peer in settings.persistent_peers),
             "pex": settings.pex,
             "addr_book_strict": False,
-            "allow_duplicate_ip": True,
+            # On one machine all peers share an address; elsewhere nobody takes all places from one.
+            "allow_duplicate_ip": _is_loopback(settings.p2p_host),
             "flush_throttle_timeout": "1ms",
             "send_rate": 52_428_800,
             "recv_rate": 52_428_800,

@@ -33,3 +33,13 @@ def test_nothing_listens_beyond_this_machine_by_default_and_no_web_page_may_ask(
     found = configuration(tmp_path, CometSettings(moniker='a"\n[rpc]\nunsafe = true'))
     assert all(str(found[name]["laddr"]).startswith("tcp://127.0.0.1:") for name in ("p2p", "rpc"))
     assert not found["rpc"].keys() & {"unsafe", "cors_allowed_origins", "grpc_laddr"}
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed"),
+    [("127.0.0.1", True), ("::1", True), ("localhost", True), ("0.0.0.0", False), ("10.0.0.1", False)],
+)
+def test_only_on_one_machine_may_peers_share_an_address(tmp_path: Path, host: str, allowed: bool) -> None:
+    """Elsewhere one machine must not take every inbound place."""
+    found = configuration(tmp_path, CometSettings(p2p_host=host))
+    assert found["p2p"]["allow_duplicate_ip"] is allowed
