@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs every test of the repository; `make test` calls it after set-up. Rust first, then Python on all cores, then the networks of
-# real processes one after the other: what they measure (how long a fault costs) is theirs only when nothing else runs.
+# real processes by themselves: what they bound (how long a fault costs) should not depend on what computes beside them.
 # Arguments are passed to pytest (for example: tools/test.sh -k merkle).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -14,4 +14,4 @@ echo "== Rust core"
 echo "== Python"
 .venv/bin/pytest -q -n "$workers" --dist loadfile --timeout 900 --ignore=tests/e2e/network
 echo "== Networks of real processes"
-.venv/bin/pytest -q --timeout 900 tests/e2e/network
+.venv/bin/pytest -q -n "$workers" --dist loadfile --timeout 900 tests/e2e/network
