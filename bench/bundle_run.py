@@ -17,6 +17,7 @@ from bench.bundle_load import BundleLoad
 from bench.scaling import cpu_s
 from plait.errors import BundleRefused
 from plait.execution.bundles import DecodedBundle
+from plait.native import recovery_forget
 from plait.node.config import NodeConfig
 from plait.node.node import Node
 from plait.protocol.grid import slot_at
@@ -114,7 +115,8 @@ async def _measure(load: BundleLoad, folder: Path, as_bundles: bool) -> Run:
 
 
 def measure(load: BundleLoad, *, as_bundles: bool = True) -> Run:
-    """One run on a fresh node with its log in a temporary folder. What earlier runs left is collected first."""
+    """One run on a fresh node with its log in a temporary folder. What earlier runs left is collected or forgotten."""
     gc.collect()
+    recovery_forget()
     with tempfile.TemporaryDirectory() as folder:
         return asyncio.run(_measure(load, Path(folder) / "data", as_bundles))

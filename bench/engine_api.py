@@ -14,7 +14,7 @@ from pathlib import Path
 from bench import floor, workload
 from bench.report import Result, median
 from plait.l1.synthetic import SyntheticL1
-from plait.native import Rollup, Store
+from plait.native import Rollup, Store, recovery_forget
 from plait.rollups.embedded.attributes import NO_BATCHER, l1_attributes_deposit
 from plait.rollups.embedded.genesis import SEQUENCER_FEE_VAULT
 from plait.types import BlockNumber, NetworkId, RollupParameters, Seconds
@@ -56,6 +56,7 @@ def run(quick: bool = False) -> Result:
     ours: list[float] = []
     build: list[float] = []
     imported: list[float] = []
+    recovery_forget()
     with tempfile.TemporaryDirectory() as folder, OpGeth(genesis, Path(folder)) as peer:
         head = "0x" + rollup.genesis_hash.hex()
         for number, raws in enumerate(transfers.rounds(floor.BLOCK_TRANSACTIONS)[: blocks + 1], 1):

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from bench import workload
 from bench.report import Result, median
 from plait.l1.synthetic import SyntheticL1
-from plait.native import Attributes, Rollup, Store, Transaction, decode_transactions
+from plait.native import Attributes, Rollup, Store, Transaction, decode_transactions, recovery_forget
 from plait.rollups.embedded.attributes import block_attributes
 from plait.types import BlockNumber, Hash32, NetworkId, RollupParameters, Seconds
 
@@ -75,6 +75,7 @@ def one_block(rollup: Rollup, rules: RollupParameters, number: int, raws: list[b
 
 
 def measure(accounts: int = 100_000, blocks: int = 10) -> list[Stages]:
+    recovery_forget()
     transfers = workload.make(CHAIN_ID, BLOCK_TRANSACTIONS * 2, blocks // 2 + 1)
     rollup = rollup_with(transfers, accounts=accounts)
     rules = parameters()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from bench import floor, solo, workload
 from bench.report import Result
+from plait.native import recovery_forget
 from plait.node.config import NodeConfig
 from plait.node.node import Node
 from plait.types import RollupId
@@ -44,6 +45,7 @@ async def node_cpu_us(rollups: int, folder: Path, count: int) -> float:
         await asyncio.sleep(1.5)
         total = sum(len(load.raws) for load in loads)
         watcher = asyncio.create_task(solo.watch_sealed(node, total))
+        recovery_forget()
         before = cpu_s()
         await asyncio.gather(*(solo.feed(node, RollupId(load.chain_id), load.raws) for load in loads))
         await watcher
@@ -56,6 +58,7 @@ def core_cpu_us(accounts: int, blocks: int) -> float:
     rollup = floor.rollup_with(transfers, accounts=accounts)
     rules = floor.parameters()
     spent = 0.0
+    recovery_forget()
     for number, raws in enumerate(transfers.rounds(floor.BLOCK_TRANSACTIONS)[: blocks + 1], 1):
         before = cpu_s()
         floor.one_block(rollup, rules, number, raws)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bench import floor, workload
 from bench.report import Result, median
-from plait.native import Refusal, Transaction
+from plait.native import Refusal, Transaction, recovery_forget
 from plait.node.config import NetworkConfig, NodeConfig, RollupConfig
 from plait.node.node import Node
 from plait.types import RollupId
@@ -83,6 +83,7 @@ async def measure(transfers: workload.Workload, accounts: int, folder: Path) -> 
     async with Node.start(network(genesis_time_s), config, genesis={rollup_id: genesis}) as node:
         await asyncio.sleep(1.5)
         watcher = asyncio.create_task(watch_sealed(node, len(transfers.raws)))
+        recovery_forget()
         started = time.perf_counter()
         await feed(node, rollup_id, transfers.raws)
         sealed_at = (await watcher)["sealed_at"]

@@ -79,6 +79,7 @@ def decode_transactions(
     bytes again gives the same, without a recovery.
     """
 
+def recovery_forget() -> None: ...  # empties the memory of senders; for measurements, which have to begin alike
 def recovery_statistics() -> dict[str, int]:
     """`recovered` and `remembered` senders since the start of the process; `entries` and `entries_max` of the memory of them."""
 

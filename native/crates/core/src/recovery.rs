@@ -80,6 +80,13 @@ impl Senders {
         Some(sender)
     }
 
+    /// Forgets every sender; the counters go on. For measurements, which have to begin alike.
+    pub fn forget(&self) {
+        for place in 0..SHARDS {
+            *self.lock(place) = Generations::default();
+        }
+    }
+
     /// Counters; the entries are counted shard by shard.
     pub fn statistics(&self) -> Statistics {
         let held = |place| {
@@ -121,6 +128,17 @@ impl Generations {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_forgotten_is_recovered_again() {
+        let senders = Senders::new(1024);
+        for _ in 0..2 {
+            assert_eq!(senders.sender_of(hash(1), || Some(sender(1))), Some(sender(1)));
+            senders.forget();
+        }
+        let found = senders.statistics();
+        assert_eq!((found.recovered, found.remembered, found.entries), (2, 0, 0));
+    }
 
     fn hash(number: u64) -> B256 {
         alloy_primitives::keccak256(number.to_be_bytes())

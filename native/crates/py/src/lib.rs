@@ -34,6 +34,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<rollup::FrozenRollup>()?;
     module.add_function(wrap_pyfunction!(transactions::decode_transactions, module)?)?;
     module.add_function(wrap_pyfunction!(transactions::recovery_statistics, module)?)?;
+    module.add_function(wrap_pyfunction!(transactions::recovery_forget, module)?)?;
     module.add_function(wrap_pyfunction!(transactions::ed25519_sign, module)?)?;
     module.add_function(wrap_pyfunction!(transactions::ed25519_public_key, module)?)?;
     module.add_function(wrap_pyfunction!(transactions::recover_signer, module)?)?;

@@ -144,6 +144,12 @@ pub fn decode_transactions<'py>(
     Ok(list)
 }
 
+/// Forgets every remembered sender; for measurements, which have to begin alike.
+#[pyfunction]
+pub fn recovery_forget() {
+    plait_core::recovery::SENDERS.forget();
+}
+
 /// Counters of the memory of recovered senders.
 #[pyfunction]
 pub fn recovery_statistics(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
