@@ -107,25 +107,46 @@ def build_op_geth() -> Path:
     Raises:
         ToolMissingError: Go is missing, the build failed, or the module's checksum is not the pinned one.
     """
-    target = op_geth_path()
+    return _build_program(
+        op_geth_path(),
+        f"{GETH_MODULE}/cmd/geth",
+        f"go {GO_VERSION}\n\nrequire {GETH_MODULE} {GETH_VERSION}\n\n"
+        f"replace {GETH_MODULE} => {OP_GETH_MODULE} {OP_GETH_VERSION}\n",
+        f"{OP_GETH_MODULE} {OP_GETH_VERSION} {OP_GETH_CHECKSUM}\n",
+        cgo=True,
+    )
+
+
+def _build_program(target: Path, package: str, requirements: str, checksums: str, *, cgo: bool) -> Path:
+    """Builds a program of a published Go module when the cache has none of the pinned version.
+
+    Args:
+        target: the executable, in a folder of its own that names the version.
+        package: of the program.
+        requirements: the rest of a go.mod after its module line.
+        checksums: the go.sum that the module must match.
+        cgo: whether it is linked with C.
+    """
+    name = target.name
     with exclusive(target.parent):
         if target.exists():
             return target
-        with tempfile.TemporaryDirectory(dir=cache_directory(), prefix=".op-geth-") as scratch:
+        with tempfile.TemporaryDirectory(dir=cache_directory(), prefix=f".{name}-") as scratch:
             work = Path(scratch)
-            (work / "go.mod").write_text(
-                f"module plait.build/op-geth\n\ngo {GO_VERSION}\n\nrequire {GETH_MODULE} {GETH_VERSION}\n\n"
-                f"replace {GETH_MODULE} => {OP_GETH_MODULE} {OP_GETH_VERSION}\n"
-            )
-            (work / "go.sum").write_text(f"{OP_GETH_MODULE} {OP_GETH_VERSION} {OP_GETH_CHECKSUM}\n")
+            (work / "go.mod").write_text(f"module plait.build/{name}\n\n{requirements}")
+            (work / "go.sum").write_text(checksums)
             run(
-                ["go", "build", "-mod=mod", "-trimpath", "-o", "geth", f"{GETH_MODULE}/cmd/geth"],
+                ["go", "build", "-mod=mod", "-trimpath", "-o", name, package],
                 work,
-                {"GOTOOLCHAIN": os.environ.get("GOTOOLCHAIN", "local"), "CGO_ENABLED": "1", "GOFLAGS": ""},
+                {
+                    "GOTOOLCHAIN": os.environ.get("GOTOOLCHAIN", "local"),
+                    "CGO_ENABLED": str(int(cgo)),
+                    "GOFLAGS": "",
+                },
             )
             target.parent.mkdir(parents=True, exist_ok=True)
-            for name in ("go.mod", "go.sum", "geth"):  # the executable last: its presence says that all is there
-                os.replace(work / name, target.parent / name)
+            for file in ("go.mod", "go.sum", name):  # the executable last: its presence says that all is there
+                os.replace(work / file, target.parent / file)
     return target
 
 
@@ -169,25 +190,13 @@ def build_cometbft() -> Path:
     Raises:
         ToolMissingError: Go is missing, the build failed, or the module's checksum is not the pinned one.
     """
-    target = cometbft_path()
-    with exclusive(target.parent):
-        if target.exists():
-            return target
-        with tempfile.TemporaryDirectory(dir=cache_directory(), prefix=".cometbft-") as scratch:
-            work = Path(scratch)
-            (work / "go.mod").write_text(
-                f"module plait.build/cometbft\n\ngo {COMET_GO_VERSION}\n\nrequire {COMET_MODULE} {COMET_VERSION}\n"
-            )
-            (work / "go.sum").write_text(f"{COMET_MODULE} {COMET_VERSION} {COMET_CHECKSUM}\n")
-            run(
-                ["go", "build", "-mod=mod", "-trimpath", "-o", "cometbft", f"{COMET_MODULE}/cmd/cometbft"],
-                work,
-                {"GOTOOLCHAIN": os.environ.get("GOTOOLCHAIN", "local"), "CGO_ENABLED": "0", "GOFLAGS": ""},
-            )
-            target.parent.mkdir(parents=True, exist_ok=True)
-            for name in ("go.mod", "go.sum", "cometbft"):  # the executable last: its presence says that all is there
-                os.replace(work / name, target.parent / name)
-    return target
+    return _build_program(
+        cometbft_path(),
+        f"{COMET_MODULE}/cmd/cometbft",
+        f"go {COMET_GO_VERSION}\n\nrequire {COMET_MODULE} {COMET_VERSION}\n",
+        f"{COMET_MODULE} {COMET_VERSION} {COMET_CHECKSUM}\n",
+        cgo=False,
+    )
 
 
 def install_packages(folder: Path) -> Path:
