@@ -18,7 +18,8 @@ from bench import processes
 from bench.report import Result
 from plait.engines.cometbft.home import create_keys, node_id_of, write_genesis
 from plait.engines.cometbft.rpc_client import CometRpc
-from plait.node.config import STAKE_UNIT, NetworkConfig, NodeConfig, RollupConfig, ValidatorConfig
+from plait.ledger.parameters import TOKEN
+from plait.node.config import NetworkConfig, NodeConfig, RollupConfig, ValidatorConfig
 from plait.node.engine import comet_genesis
 from plait.node.node import Node, open_storage
 
@@ -46,7 +47,7 @@ def homes(folder: Path, every: int) -> tuple[NodeConfig, NodeConfig]:
         sub_blocks_per_slot=50,
         rollups=(RollupConfig(chain_id=901), RollupConfig(chain_id=902)),
         validators=(
-            ValidatorConfig(operator=f"0x{1:040x}", public_key="0x" + public_key.hex(), stake=STAKE_UNIT, name="bench"),
+            ValidatorConfig(operator=f"0x{1:040x}", public_key="0x" + public_key.hex(), stake=TOKEN, name="bench"),
         ),
     )
     make_home(validator, network)

@@ -26,7 +26,8 @@ from plait.engines.cometbft.home import (
     write_config,
     write_genesis,
 )
-from plait.node.config import STAKE_UNIT, NetworkConfig, NodeConfig, RollupConfig, ValidatorConfig
+from plait.ledger.parameters import TOKEN
+from plait.node.config import NetworkConfig, NodeConfig, RollupConfig, ValidatorConfig
 from plait.node.engine import comet_genesis
 from plait.node.home import make_home
 from plait.node.node import open_storage
@@ -83,7 +84,7 @@ def plait_network(geneses: Mapping[int, bytes], genesis_time_s: int) -> Iterator
                 ValidatorConfig(
                     operator=f"0x{index + 1:040x}",
                     public_key="0x" + identity.public_key.hex(),
-                    stake=10 * STAKE_UNIT,
+                    stake=10 * TOKEN,
                     name=f"node{index}",
                 )
                 for index, identity in enumerate(identities)

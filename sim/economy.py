@@ -13,9 +13,10 @@ from Crypto.Signature import eddsa
 
 from plait.ledger.economy import Economy
 from plait.ledger.genesis import GenesisEconomy, GenesisValidator, genesis_economy
-from plait.ledger.parameters import PPM, TOKEN, LedgerParameters
+from plait.ledger.parameters import TOKEN, LedgerParameters
 from plait.ledger.rotation import ProposerSet
 from plait.types import Address
+from plait.types.action import PPM
 from sim.agreement.validators import ValidatorSet
 from sim.wallet import Wallet
 

@@ -9,7 +9,7 @@ users' pending transactions.
 from collections.abc import Iterable, Sequence
 from random import Random
 
-from plait.engines.simulated import Candidates
+from plait.engines.decision import Candidates
 from plait.native import PENDING, Transaction, decode_transactions
 from plait.ordering.queues import Ready, SenderQueue
 from plait.protocol.application import Application

@@ -16,10 +16,10 @@ from plait.cli.output import json_option, out, print_json, url_option
 from plait.client import Client
 from plait.client.ledger import ACTION_WAIT_S, act, address_of
 from plait.errors import InvalidInput
+from plait.ledger.parameters import TOKEN
 from plait.types import Address, Amount
 from plait.types.action import Body
 
-TOKEN: Final = 10**18
 _AMOUNT: Final = re.compile(r"([0-9]+)(?:\.([0-9]{1,18}))?\Z").match
 _BASE: Final = re.compile(r"([0-9]+)base\Z").match
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}\Z").match

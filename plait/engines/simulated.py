@@ -12,23 +12,21 @@ independent checkers, which see every step through `observe`.
 All choices come from the `random.Random` passed in. Level 5.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import NamedTuple
 
 import msgspec
 
+from plait.engines.decision import Candidates
 from plait.errors import InvariantBroken
 from plait.execution.bundles import BundleCandidate
 from plait.execution.relaying import Relayer
 from plait.interop.relays import Relay
-from plait.ordering.queues import SenderQueue
 from plait.protocol.application import Application
 from plait.protocol.effects import SubBlockDecided
 from plait.protocol.requests import Accepted, Dropped, FinalizeRequest, PrepareRequest, ProcessRequest, Refused, Verdict
-from plait.types import Hash32, Height, Milliseconds, RollupId
-
-Candidates = Mapping[RollupId, Sequence[SenderQueue]]
+from plait.types import Hash32, Height, Milliseconds
 
 
 class Decided(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,9 +15,10 @@ from plait.ledger.economy import Seats
 from plait.ledger.happenings import LeadMissed
 from plait.ledger.membership import is_last
 from plait.ledger.slashing import Fault, punish
-from plait.ledger.stake_records import PPM, uint64_key
+from plait.ledger.stake_records import uint64_key
 from plait.limits import ABSENCES_EXPIRED_PER_SUB_BLOCK_MAX
 from plait.types import Agreed, BlockIdFlag, ConsensusAddress
+from plait.types.action import PPM
 
 
 def count_participation(draft: Draft, ctx: SubBlockContext, agreed: Agreed) -> None:

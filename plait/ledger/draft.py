@@ -33,6 +33,8 @@ from plait.types import Address
 R = TypeVar("R")
 _EMPTY: Final = Account()
 _UNCHANGED: Final = object()
+_PARTS: Final = ("parameters", "supply", "clock", "rotation", "seats", "pause", "upgrade", "power_changes")
+"""Attributes of a draft that a rollback sets back."""
 
 
 class TableDraft(Generic[R]):
@@ -186,28 +188,11 @@ class Draft:
             table, key, before = journal.pop()
             table.undo(key, before)
         del self.effects[checkpoint.effects :]
-        (
-            self.parameters,
-            self.supply,
-            self.clock,
-            self.rotation,
-            self.seats,
-            self.pause,
-            self.upgrade,
-            self.power_changes,
-        ) = checkpoint.parts
+        for name, value in zip(_PARTS, checkpoint.parts, strict=True):
+            setattr(self, name, value)
 
     def _parts(self) -> tuple[Any, ...]:
-        return (
-            self.parameters,
-            self.supply,
-            self.clock,
-            self.rotation,
-            self.seats,
-            self.pause,
-            self.upgrade,
-            self.power_changes,
-        )
+        return tuple(getattr(self, name) for name in _PARTS)
 
     # ------------------------------------------------------------ tokens
     def balance(self, address: Address) -> int:

@@ -18,6 +18,7 @@ CodecError.
 from plait.codec.rlp import Reader, encode_bytes, encode_list, encode_uint
 from plait.errors import CodecError, ConfigurationError
 from plait.ledger.economy import decode_economy, economy_root, encode_economy
+from plait.ledger.rollup_records import ORDERINGS
 from plait.ledger.state import LedgerState, OpenBlockRecord, RollupRecord, check_interop_sets
 from plait.limits import ROLLUPS_MAX
 from plait.native import merkle_root
@@ -29,7 +30,6 @@ from plait.types import (
     Milliseconds,
     NetworkId,
     NetworkParameters,
-    OrderingPolicy,
     RollupId,
     RollupParameters,
     Seconds,
@@ -39,7 +39,6 @@ from plait.types import (
 )
 
 LEDGER_VERSION = 2
-_ORDERINGS = (OrderingPolicy.PRIORITY_FEE, OrderingPolicy.ARRIVAL)
 
 
 def encode_core(state: LedgerState) -> bytes:
@@ -85,7 +84,7 @@ def encode_record(record: RollupRecord) -> bytes:
             encode_bytes(parameters.genesis_hash),
             encode_uint(parameters.block_time_slots),
             encode_uint(parameters.gas_limit),
-            encode_uint(_ORDERINGS.index(parameters.ordering)),
+            encode_uint(ORDERINGS.index(parameters.ordering)),
             *map(encode_uint, numbers_after),
             encode_bytes(record.head_hash),
             encode_list(opened),
@@ -171,7 +170,7 @@ def _decode_record(reader: Reader) -> RollupRecord:
     genesis_hash = Hash32(reader.read_bytes(size=32))
     block_time_slots = reader.read_uint()
     gas_limit = Gas(reader.read_uint())
-    ordering = _ORDERINGS[reader.read_uint(len(_ORDERINGS) - 1)]
+    ordering = ORDERINGS[reader.read_uint(len(ORDERINGS) - 1)]
     parameters = RollupParameters(
         rollup_id=rollup_id,
         genesis_hash=genesis_hash,

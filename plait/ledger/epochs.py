@@ -14,10 +14,11 @@ from plait.ledger import rewards
 from plait.ledger.context import SubBlockContext
 from plait.ledger.draft import Draft
 from plait.ledger.happenings import EpochEnded, UnbondingsPaid
-from plait.ledger.membership import begin_epoch_for_seats, choose, consensus_address
+from plait.ledger.membership import begin_epoch_for_seats, choose
 from plait.ledger.stake_records import Release, Validator, uint64_key
 from plait.limits import UNBONDINGS_PER_SUB_BLOCK_MAX
 from plait.types import Address
+from plait.types.consensus import consensus_address
 
 
 def is_last_height(draft: Draft, ctx: SubBlockContext) -> bool:

@@ -91,25 +91,25 @@ def read_sign_bytes(data: bytes) -> SignedProposal:
     Raises:
         CodecError: they are not those of a proposal for a block.
     """
-    length, at = _varint(data, 0)
+    length, at = read_varint(data, 0)
     if at + length != len(data):
         raise CodecError("the length before the proposal is wrong")
     numbers: dict[int, int] = {}
     strings: dict[int, bytes] = {}
     before = 0
     while at < len(data):
-        tag, at = _varint(data, at)
+        tag, at = read_varint(data, at)
         field, wire_type = tag >> 3, tag & 7
         if field <= before:
             raise CodecError("the fields of the proposal are not in order")
         before = field
         if wire_type == 0:
-            numbers[field], at = _varint(data, at)
+            numbers[field], at = read_varint(data, at)
         elif wire_type == 1 and at + 8 <= len(data):
             numbers[field] = int.from_bytes(data[at : at + 8], "little", signed=True)
             at += 8
         elif wire_type == 2:
-            size, at = _varint(data, at)
+            size, at = read_varint(data, at)
             if at + size > len(data):
                 raise CodecError("a field of the proposal is cut off")
             strings[field] = data[at : at + size]
@@ -128,7 +128,8 @@ def read_sign_bytes(data: bytes) -> SignedProposal:
     return SignedProposal(height=height, round_number=round_number, block_id=strings[5], chain_id=chain_id)
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def read_varint(data: bytes, at: int) -> tuple[int, int]:
+    """The unsigned LEB128 number at `at`, and where the next byte is. Raises CodecError when it is cut off."""
     value = shift = 0
     while at < len(data) and shift < 70:
         byte = data[at]
@@ -137,4 +138,4 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
         shift += 7
         if byte < 0x80:
             return value, at
-    raise CodecError("a number of the proposal is cut off")
+    raise CodecError("a number is cut off")

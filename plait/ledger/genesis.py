@@ -8,13 +8,14 @@ from msgspec import Struct
 
 from plait.errors import ConfigurationError
 from plait.ledger.economy import Clock, Economy, Seats, Supply, empty_economy, holdings
-from plait.ledger.membership import consensus_address
-from plait.ledger.parameters import PPM, TOKEN, LedgerParameters
+from plait.ledger.parameters import TOKEN, LedgerParameters
 from plait.ledger.rollup_records import NetworkMode, RollupEntry, rollup_key
 from plait.ledger.rotation import new_rotation
 from plait.ledger.stake_records import Account, Delegation, Validator, delegation_key
 from plait.limits import ACTION_NAME_BYTES_MAX, SUPPLY_MAX
 from plait.types import Address, ValidatorUpdate
+from plait.types.action import PPM
+from plait.types.consensus import consensus_address
 
 
 class GenesisValidator(Struct, frozen=True, kw_only=True):

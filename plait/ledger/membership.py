@@ -5,8 +5,6 @@ the end of the sub-block, where `announce` turns all changes into updates for th
 The set never becomes empty: its last member keeps its power whatever it did. Level 3, pure.
 """
 
-from hashlib import sha256
-
 from msgspec.structs import astuple, replace
 
 from plait.errors import InvariantBroken
@@ -16,11 +14,7 @@ from plait.ledger.happenings import PowerChanged
 from plait.ledger.parameters import TOKEN
 from plait.ledger.stake_records import Validator, delegation_key
 from plait.types import Address, ConsensusAddress, ValidatorUpdate
-
-
-def consensus_address(public_key: bytes) -> ConsensusAddress:
-    """CometBFT's address of an Ed25519 key of 32 bytes."""
-    return ConsensusAddress(sha256(public_key).digest()[:20])
+from plait.types.consensus import consensus_address
 
 
 def set_power(draft: Draft, height: int, operator: Address, power: int) -> None:

@@ -17,8 +17,8 @@ import msgspec
 from plait.codec.rlp import Reader, encode_list, encode_uint
 from plait.errors import ConfigurationError
 from plait.limits import SUPPLY_MAX, VALIDATORS_MAX
+from plait.types.action import PPM
 
-PPM: Final = 1_000_000
 TOKEN: Final = 10**18
 """Base units of one PLAIT, and the stake of one unit of voting power."""
 _DAY_MS: Final = 86_400_000

@@ -19,10 +19,10 @@ from msgspec.structs import replace
 from plait.errors import ActionRefused, InvariantBroken
 from plait.ledger.context import SubBlockContext
 from plait.ledger.draft import Draft
-from plait.ledger.stake_records import INDEX_SCALE, PPM, Delegation, Mark, Validator, delegation_key, mark_key
+from plait.ledger.stake_records import INDEX_SCALE, Delegation, Mark, Validator, delegation_key, mark_key
 from plait.limits import ISSUANCE_ELAPSED_MS_MAX, SUPPLY_MAX
 from plait.types import Address
-from plait.types.action import SignedAction, WithdrawCommission, WithdrawRewards
+from plait.types.action import PPM, SignedAction, WithdrawCommission, WithdrawRewards
 
 YEAR_MS: Final = 365 * 86_400_000
 

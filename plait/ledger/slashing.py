@@ -26,12 +26,12 @@ from plait.ledger import equivocation
 from plait.ledger.context import SubBlockContext
 from plait.ledger.draft import Draft
 from plait.ledger.happenings import EvidenceIgnored, ValidatorPunished
-from plait.ledger.membership import consensus_address, is_last, set_power
-from plait.ledger.stake_records import PPM, EvidenceSeen, evidence_key, uint64_key
+from plait.ledger.membership import is_last, set_power
+from plait.ledger.stake_records import EvidenceSeen, evidence_key, uint64_key
 from plait.limits import EVIDENCE_ROWS_EXPIRED_PER_SUB_BLOCK_MAX
 from plait.types import Address, Misbehavior, MisbehaviorKind
-from plait.types.action import SignedAction, SubmitEvidence
-from plait.types.consensus import comet_chain_id
+from plait.types.action import PPM, SignedAction, SubmitEvidence
+from plait.types.consensus import comet_chain_id, consensus_address
 
 
 class EvidenceKind(IntEnum):

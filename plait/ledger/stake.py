@@ -16,7 +16,6 @@ from msgspec.structs import replace
 from plait.errors import ActionRefused
 from plait.ledger.context import SubBlockContext
 from plait.ledger.draft import Draft
-from plait.ledger.membership import consensus_address
 from plait.ledger.rewards import await_mark, release_mark, require_delegation, settle
 from plait.ledger.rollup_records import NetworkMode
 from plait.ledger.stake_records import Delegation, Validator, delegation_key, unbonding_key
@@ -32,6 +31,7 @@ from plait.types.action import (
     Undelegate,
     Unjail,
 )
+from plait.types.consensus import consensus_address
 
 POSSESSION_DOMAIN: Final = b"plait/possession/1"
 

@@ -22,8 +22,8 @@ from plait.errors import CodecError
 from plait.ledger.table import TableKind
 from plait.limits import ACTION_NAME_BYTES_MAX, SUPPLY_MAX
 from plait.types import Address, ConsensusAddress
+from plait.types.action import PPM
 
-PPM: Final = 1_000_000
 INDEX_SCALE: Final = 10**36
 """Rewards per share are kept times this, rounded down."""
 INDEX_MAX: Final = 2**256 - 1

@@ -9,7 +9,6 @@ nothing here looks at them. Source: CometBFT v0.38 types/validator_set.go (Hash)
 
 from collections.abc import Mapping
 from functools import cached_property
-from hashlib import sha256
 
 import msgspec
 
@@ -17,7 +16,7 @@ from plait.errors import LightRefused
 from plait.light.protobuf import bytes_field, message_field, uint_field
 from plait.limits import LIGHT_VALIDATORS_MAX
 from plait.native import merkle_root
-from plait.types.consensus import ConsensusAddress
+from plait.types.consensus import ConsensusAddress, consensus_address
 from plait.types.identifiers import Hash32
 
 PUBLIC_KEY_BYTES = 32
@@ -35,7 +34,7 @@ class Validator(msgspec.Struct, frozen=True, dict=True):
     @cached_property
     def address(self) -> ConsensusAddress:
         """By which commits name it."""
-        return ConsensusAddress(sha256(self.public_key).digest()[:20])
+        return consensus_address(self.public_key)
 
     def encode(self) -> bytes:
         """tendermint.types.SimpleValidator: a leaf of the set's hash."""

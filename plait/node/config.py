@@ -15,7 +15,7 @@ import msgspec
 
 from plait.errors import ConfigurationError
 from plait.interop.messages import CROSS_L2_INBOX
-from plait.ledger.parameters import PARAMETER_TABLE, LedgerParameters
+from plait.ledger.parameters import PARAMETER_TABLE, TOKEN, LedgerParameters
 from plait.ledger.rollup_records import RollupTerms
 from plait.ledger.state import check_interop_sets
 from plait.limits import (
@@ -56,8 +56,6 @@ DEFAULT_ROLLUP_PORT_BASE = 9545
 DEVNET_NETWORK_ID = 7_901
 DEFAULT_P2P_PORT = 26_656
 DEFAULT_COMET_RPC_PORT = 26_657
-STAKE_UNIT = 10**18
-"""Base units of stake that make one unit of voting power."""
 VOTING_POWER_MAX = (2**63 - 1) // 8
 """Of all validators together; CometBFT's bound (types/validator_set.go, MaxTotalVotingPower)."""
 
@@ -256,15 +254,15 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         if len(set(accounts)) != len(accounts):
             raise ConfigurationError("One account is named twice.", code="account_duplicate")
         for validator in self.validators:
-            if validator.stake < STAKE_UNIT:
+            if validator.stake < TOKEN:
                 raise ConfigurationError(
-                    f"Validator {validator.name!r} stakes {validator.stake}; {STAKE_UNIT} base units are the least, "
+                    f"Validator {validator.name!r} stakes {validator.stake}; {TOKEN} base units are the least, "
                     "they make one unit of voting power.",
                     code="stake_too_small",
                 )
         if any(account.balance < 0 for account in self.accounts):
             raise ConfigurationError("The balance of an account is below 0.", code="balance_negative")
-        if sum(validator.stake // STAKE_UNIT for validator in self.validators) > VOTING_POWER_MAX:
+        if sum(validator.stake // TOKEN for validator in self.validators) > VOTING_POWER_MAX:
             raise ConfigurationError(
                 f"The validators' voting power is above {VOTING_POWER_MAX} in all.", code="stake_too_large"
             )

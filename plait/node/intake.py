@@ -368,22 +368,19 @@ class Intake:
                 if len(self._early) > SPREAD_CANCELS_EARLY_MAX:
                     del self._early[next(iter(self._early))]
             return
-        self.is_taking = True
-        try:
-            pool.cancel(entry.bundle_hash, entry.signature)
-        except BundleRefused as refused:
-            found.refuse(refused)
-            return
-        finally:
-            self.is_taking = False
-        found.brought.append((key_of_cancellation(entry), 0))
-        found.cancellations.append(entry)
+        self._cancel(entry, found, lambda: pool.cancel(entry.bundle_hash, entry.signature))
 
     def _take_label_cancellation(self, entry: LabelCancellation, found: _Found) -> None:
-        self.is_taking = True
-        try:
+        def cancel() -> None:
             label = label_of(entry.request, entry.rollup_id, None)
             self._pools.bundles.cancel_labelled(label, entry.request)
+
+        self._cancel(entry, found, cancel)
+
+    def _cancel(self, entry: Cancellation | LabelCancellation, found: _Found, cancel: Callable[[], object]) -> None:
+        self.is_taking = True
+        try:
+            cancel()
         except BundleRefused as refused:
             found.refuse(refused)
             return

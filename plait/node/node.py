@@ -115,11 +115,7 @@ class Node:
         self.relayer = relayer_of(config, stored.network)
         self._application = restored.application
         self.rollups: dict[RollupId, RollupHandle] = {}
-        for record in restored.application.ledger.rollups:
-            native = restored.application.rollups[record.rollup_id]
-            self.rollups[record.rollup_id] = RollupHandle(record.rollup_id, native, record.parameters)
-            self.pool.add_rollup(native, record.parameters)
-            self.bundles.add_rollup(native, record.parameters)
+        self._follow_registry(restored.application.ledger)
         self.clock = NodeClock(not_before_ms=restored.application.info().time_ms)
         self.comet = CometRpc(config.comet_rpc_url()) if config.engine == "cometbft" else None
         """CometBFT's own RPC; None where one process orders."""

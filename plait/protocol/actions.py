@@ -113,7 +113,7 @@ class LedgerWork:
                     reason=error.code,
                 ) from error
 
-    def attempt(self, actions: Sequence[SignedAction], bytes_max: int) -> tuple[list[bytes], list[ActionFailed]]:
+    def attempt(self, actions: Sequence[SignedAction], bytes_max: int) -> tuple[int, list[ActionFailed]]:
         """Applies those actions that can be applied, as many as a sub-block has room for.
 
         Args:
@@ -121,15 +121,15 @@ class LedgerWork:
             bytes_max: room for them in the proposal.
 
         Returns:
-            The bytes of those that were applied, and why others were not. What found no room is in neither; so is a
-            registration beyond the bound, tried or not.
+            How many bytes of the proposal those take that were applied, and why others were not. What found no room, or
+            is a registration beyond the bound, waits.
         """
-        taken: list[bytes] = []
         registrations = 0
         failed: list[ActionFailed] = []
+        taken = used = 0
         for action in actions:
             size = len(action.raw) + 4
-            if len(taken) == ACTIONS_PER_SUB_BLOCK_MAX or size > bytes_max:
+            if taken == ACTIONS_PER_SUB_BLOCK_MAX or used + size > bytes_max:
                 continue
             if isinstance(action.body, RegisterRollup):
                 if registrations == REGISTRATIONS_PER_SUB_BLOCK_MAX:
@@ -140,9 +140,9 @@ class LedgerWork:
             except ActionRefused as error:
                 failed.append(ActionFailed(hash=action.hash, code=error.code, sentence=error.message))
                 continue
-            taken.append(action.raw)
-            bytes_max -= size
-        return taken, failed
+            taken += 1
+            used += size
+        return used, failed
 
     def end(self, usage: Mapping[RollupId, int]) -> LedgerDone:
         """Closes the sub-block.

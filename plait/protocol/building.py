@@ -96,8 +96,8 @@ def build(base: Base, advanced: Advanced, work: LedgerWork, request: PrepareRequ
     sets = sets_of(ledger)
     candidate = advanced.candidate
     bytes_left = _bytes_left(ledger, advanced, request.bytes_max)
-    actions, actions_failed = work.attempt(request.actions, bytes_left)
-    bytes_left -= sum(len(raw) + 4 for raw in actions)
+    actions_bytes, actions_failed = work.attempt(request.actions, bytes_left)
+    bytes_left -= actions_bytes
     deliver = no_deliveries if request.relayer is None else deliver_by(request.relayer, sets)
     registered = set(ledger.rollup_ids)
     offered = [one for one in request.bundles if one.bundle.terms.rollup_ids <= registered]

@@ -14,7 +14,6 @@ from plait.ledger import registry
 from plait.ledger.draft import Draft
 from plait.ledger.economy import Economy, holdings
 from plait.ledger.governance import count
-from plait.ledger.membership import consensus_address
 from plait.ledger.parameters import PARAMETER_TABLE
 from plait.ledger.proposal_records import ProposalRecord, ProposalStatus, proposal_key
 from plait.ledger.rewards import earned_by
@@ -23,6 +22,7 @@ from plait.ledger.stake_records import Delegation, Validator, uint64_key
 from plait.rpc.encoding import checksummed, hex_of
 from plait.types import Address
 from plait.types.action import VoteOption
+from plait.types.consensus import consensus_address
 
 _DELEGATED_AMOUNT: Final = "amount"
 

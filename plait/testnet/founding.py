@@ -14,10 +14,10 @@ from typing import Final
 import msgspec
 
 from plait.errors import ConfigurationError
+from plait.ledger.parameters import TOKEN
 from plait.limits import INTEROP_CHAINS_MAX
 from plait.node.config import (
     FIRST_CHAIN_ID,
-    STAKE_UNIT,
     AccountConfig,
     NetworkConfig,
     RollupConfig,
@@ -31,8 +31,8 @@ from plait.storage import NETWORK_FILE
 from plait.testnet.layout import CONTROL_FILE, TESTNET_FILE, Layout, NodeEntry, PortPlan
 
 NETWORK_ID: Final = 7_904
-STAKE: Final = 1_000_000 * STAKE_UNIT
-BALANCE: Final = 1_000_000 * STAKE_UNIT
+STAKE: Final = 1_000_000 * TOKEN
+BALANCE: Final = 1_000_000 * TOKEN
 
 LEDGER: Final = {
     "epoch_heights": 40,

@@ -18,7 +18,6 @@ import msgspec
 
 from plait.client import Client, NodeUnreachable, RpcError
 from plait.client.ledger import act
-from plait.engines.cometbft.home import consensus_address
 from plait.errors import Unavailable
 from plait.ledger.stake import possession_message
 from plait.limits import TESTNET_MEMBERSHIP_S
@@ -28,6 +27,7 @@ from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
 from plait.testnet.layout import NodeEntry
 from plait.types import Amount
 from plait.types.action import CreateValidator, LeaveValidator
+from plait.types.consensus import consensus_address
 
 if TYPE_CHECKING:
     from plait.testnet.supervisor import Supervisor

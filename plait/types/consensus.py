@@ -8,6 +8,7 @@ Level 0.
 """
 
 from enum import IntEnum
+from hashlib import sha256
 from typing import NewType
 
 import msgspec
@@ -17,6 +18,11 @@ from plait.types.quantities import Milliseconds
 
 ConsensusAddress = NewType("ConsensusAddress", bytes)
 """20 bytes: the first 20 of SHA-256 of a validator's Ed25519 public key, as in CometBFT."""
+
+
+def consensus_address(public_key: bytes) -> ConsensusAddress:
+    """Address of an ed25519 public key of 32 bytes."""
+    return ConsensusAddress(sha256(public_key).digest()[:20])
 
 
 def comet_chain_id(network_id: NetworkId) -> str:

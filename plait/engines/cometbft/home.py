@@ -12,7 +12,6 @@ CometBFT runs in HOME, so that the socket's name is short and nothing here depen
 """
 
 import base64
-import hashlib
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -32,7 +31,7 @@ from plait.limits import (
     COMET_POOL_BYTES_MAX,
 )
 from plait.types import Hash32, NetworkId, NetworkParameters, Seconds, ValidatorUpdate
-from plait.types.consensus import comet_chain_id
+from plait.types.consensus import comet_chain_id, consensus_address
 
 SOCKET_NAME = "abci.sock"
 FOLDER = "cometbft"
@@ -107,11 +106,6 @@ class CometGenesis(msgspec.Struct, frozen=True, kw_only=True):
 def commit_timeout_ms(parameters: NetworkParameters) -> int:
     """How long CometBFT rests after a commit so that heights come at the pace of the grid."""
     return max(parameters.slot_ms // parameters.sub_blocks_per_slot - CONSENSUS_COST_MS, 0)
-
-
-def consensus_address(public_key: bytes) -> bytes:
-    """CometBFT's address of an ed25519 key (32 bytes): the first 20 bytes of its SHA-256."""
-    return hashlib.sha256(public_key).digest()[:20]
 
 
 # ---------------------------------------------------------------- keys
@@ -401,7 +395,6 @@ __all__ = [
     "CometSettings",
     "StateSyncSettings",
     "commit_timeout_ms",
-    "consensus_address",
     "create_keys",
     "genesis_document",
     "node_id_of",

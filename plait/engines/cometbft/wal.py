@@ -17,8 +17,10 @@ from typing import Final, NamedTuple
 import msgspec
 
 from plait.errors import CodecError
-from plait.ledger.equivocation import PROPOSAL_TYPE, Equivocation
-from plait.light.protobuf import bytes_field, delimited, message_field, sfixed64_field, uint_field
+from plait.ledger.equivocation import Equivocation, read_varint
+from plait.light.commits import proposal_sign_bytes
+from plait.light.headers import BlockId
+from plait.light.protobuf import NANOSECONDS
 from plait.native import ed25519_verify
 
 RECORD_BYTES_MAX: Final = 2 * 1024 * 1024
@@ -133,19 +135,27 @@ def _proposal(record: bytes, chain_id: str) -> LoggedProposal | None:
         or not block_id
     ):
         return None
-    # CanonicalProposal: block id and timestamp are encoded as in the message itself.
-    canonical = b"".join(
-        (
-            uint_field(1, PROPOSAL_TYPE),
-            sfixed64_field(2, height),
-            sfixed64_field(3, round_number),
-            uint_field(4, pol_round),
-            message_field(5, block_id),
-            message_field(6, timestamp),
-            bytes_field(7, chain_id.encode()),
-        )
+    try:
+        named, parts, seconds = _fields(block_id), _fields(_bytes(_fields(block_id).get(2))), _fields(timestamp)
+    except CodecError:
+        return None
+    signed = proposal_sign_bytes(
+        chain_id,
+        height=height,
+        round_=round_number,
+        pol_round=pol_round,
+        block_id=BlockId(_bytes(named.get(1)), _number(parts.get(1)), _bytes(parts.get(2))),
+        time_ns=_number(seconds.get(1)) * NANOSECONDS + _number(seconds.get(2)),
     )
-    return LoggedProposal(height, round_number, block_id, delimited(canonical), signature)
+    return LoggedProposal(height, round_number, block_id, signed, signature)
+
+
+def _bytes(value: int | bytes | None) -> bytes:
+    return value if isinstance(value, bytes) else b""
+
+
+def _number(value: int | bytes | None) -> int:
+    return value if isinstance(value, int) else 0
 
 
 def _fields(data: bytes) -> dict[int, int | bytes]:
@@ -157,13 +167,13 @@ def _fields(data: bytes) -> dict[int, int | bytes]:
     found: dict[int, int | bytes] = {}
     at = 0
     while at < len(data):
-        tag, at = _varint(data, at)
+        tag, at = read_varint(data, at)
         number, kind = tag >> 3, tag & 7
         if kind == 0:
-            found[number], at = _varint(data, at)
+            found[number], at = read_varint(data, at)
             continue
         if kind == 2:
-            length, at = _varint(data, at)
+            length, at = read_varint(data, at)
         elif kind in {1, 5}:
             length = 8 if kind == 1 else 4
         else:
@@ -173,16 +183,3 @@ def _fields(data: bytes) -> dict[int, int | bytes]:
         found[number] = data[at : at + length]
         at += length
     return found
-
-
-def _varint(data: bytes, at: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 70, 7):
-        if at >= len(data):
-            break
-        byte = data[at]
-        at += 1
-        value |= (byte & 0x7F) << shift
-        if byte < 0x80:
-            return value, at
-    raise CodecError("a number is cut off")

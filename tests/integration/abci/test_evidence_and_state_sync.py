@@ -15,7 +15,7 @@ import pytest
 from comet_network import add_node, make_network, require_cometbft
 from comet_nodes import engine_of, equal, network, submit, until_height
 
-from plait.engines.cometbft.home import consensus_address, public_key_of
+from plait.engines.cometbft.home import public_key_of
 from plait.engines.cometbft.rpc_client import CometRpc, CometRpcError
 from plait.light.blocks import format_time, parse_time
 from plait.light.commits import vote_sign_bytes
@@ -24,6 +24,7 @@ from plait.native import ed25519_sign
 from plait.node.config import NodeConfig
 from plait.node.home import consensus_seed
 from plait.types import Height, MisbehaviorKind
+from plait.types.consensus import consensus_address
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "conformance" / "abci"))
 from grammar import check_directory

@@ -21,6 +21,7 @@ from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
 from plait.types import Gas, Hash32, OrderingPolicy, RollupId, RollupParameters, Slot, Wei
 from plait.types.action import Body, FundedAccount, LeaveRollup, RegisterRollup, UpdateRollup
 from sim.listening import WALLETS
+from tests.unit.protocol.cadences import rollup
 
 OWNER = WALLETS[3]
 NEW = RollupId(950)
@@ -39,22 +40,7 @@ def network() -> NetworkConfig:
 def registration(config: NetworkConfig, start_slot: int) -> RegisterRollup:
     """A rollup like those of the genesis, with one funded account."""
     funded = (FundedAccount(account=OWNER.address, balance=Wei(10**18)),)
-    parameters = RollupParameters(
-        rollup_id=NEW,
-        genesis_hash=Hash32(bytes(32)),
-        block_time_slots=1,
-        gas_limit=Gas(30_000_000),
-        ordering=OrderingPolicy.PRIORITY_FEE,
-        da_footprint_gas_scalar=0,
-        eip1559_denominator=250,
-        eip1559_elasticity=6,
-        min_base_fee=Wei(0),
-        operator_fee_scalar=0,
-        operator_fee_constant=0,
-        base_fee_scalar=0,
-        blob_base_fee_scalar=0,
-        start_slot=Slot(start_slot),
-    )
+    parameters = msgspec.structs.replace(rollup(1, start_slot), rollup_id=NEW, ordering=OrderingPolicy.PRIORITY_FEE)
     genesis = RollupGenesis(fork="jovian", base_fee=Wei(10**9), fee_recipient=OWNER.address, balances=funded)
     entry = RollupEntry(
         rollup_id=NEW,

@@ -17,7 +17,6 @@ from plait.ledger.draft import Draft
 from plait.ledger.economy import TABLES, Economy, decode_economy, economy_root, encode_economy, holdings
 from plait.ledger.equivocation import Equivocation, encode_equivocation
 from plait.ledger.genesis import GenesisEconomy, GenesisValidator, genesis_economy
-from plait.ledger.membership import consensus_address
 from plait.ledger.parameters import TOKEN, LedgerParameters
 from plait.ledger.rewards import earned_by
 from plait.ledger.rotation import ProposerSet
@@ -40,6 +39,7 @@ from plait.types import (
     Slot,
 )
 from plait.types.action import Body, SignedAction
+from plait.types.consensus import consensus_address
 from plait.types.quantities import Amount
 
 NETWORK = NetworkParameters(

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from plait.cli.main import main
 from plait.engines.cometbft.binary import find_cometbft
 from plait.errors import ConfigurationError
-from plait.node.config import STAKE_UNIT, NetworkConfig, RollupConfig, ValidatorConfig
+from plait.ledger.parameters import TOKEN
+from plait.node.config import NetworkConfig, RollupConfig, ValidatorConfig
 from plait.node.node_file import read_settings
 
 PEER = "0a4f4ba16144c46c8c47f3955640ac51b452acf1@10.0.0.7:26656"
@@ -40,9 +41,7 @@ def network(public_key: str, *, genesis_time_s: int = 1_700_000_000) -> bytes:
         genesis_time_s=genesis_time_s,
         network_id=77,
         rollups=(RollupConfig(chain_id=901),),
-        validators=(
-            ValidatorConfig(operator=f"0x{1:040x}", public_key=public_key, stake=5 * STAKE_UNIT, name="alice"),
-        ),
+        validators=(ValidatorConfig(operator=f"0x{1:040x}", public_key=public_key, stake=5 * TOKEN, name="alice"),),
     ).encode()
 
 

@@ -3,10 +3,10 @@
 import msgspec
 
 from plait.ledger.happenings import EpochEnded
-from plait.ledger.parameters import PPM, TOKEN
+from plait.ledger.parameters import TOKEN
 from plait.ledger.rewards import YEAR_MS
 from plait.limits import SUPPLY_MAX
-from plait.types.action import Delegate, Transfer, Undelegate, WithdrawCommission, WithdrawRewards
+from plait.types.action import PPM, Delegate, Transfer, Undelegate, WithdrawCommission, WithdrawRewards
 from plait.types.quantities import Amount
 from tests.property.ledger.stake_world import ACCOUNTS, QUICK, World, first_economy
 

@@ -6,9 +6,8 @@ import pytest
 from plait.ledger.equivocation import Equivocation, encode_equivocation
 from plait.ledger.happenings import EvidenceIgnored, LeadMissed, ValidatorPunished
 from plait.ledger.parameters import TOKEN
-from plait.ledger.stake_records import PPM
 from plait.types import MisbehaviorKind
-from plait.types.action import Delegate, SubmitEvidence, Undelegate, Unjail
+from plait.types.action import PPM, Delegate, SubmitEvidence, Undelegate, Unjail
 from plait.types.quantities import Amount
 from tests.property.ledger.stake_world import (
     ACCOUNTS,

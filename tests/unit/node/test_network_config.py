@@ -6,8 +6,8 @@ import msgspec
 import pytest
 
 from plait.errors import ConfigurationError
+from plait.ledger.parameters import TOKEN
 from plait.node.config import (
-    STAKE_UNIT,
     AccountConfig,
     NetworkConfig,
     RollupConfig,
@@ -17,7 +17,7 @@ from plait.node.config import (
 
 
 def validator(at: int, **changes: Any) -> ValidatorConfig:
-    fields: dict[str, Any] = {"operator": f"0x{at:040x}", "public_key": f"0x{at:064x}", "stake": 10 * STAKE_UNIT}
+    fields: dict[str, Any] = {"operator": f"0x{at:040x}", "public_key": f"0x{at:064x}", "stake": 10 * TOKEN}
     return ValidatorConfig(**(fields | changes))
 
 
@@ -55,8 +55,8 @@ def test_a_network_without_validators_is_a_devnet_as_before() -> None:
         ({"validators": (validator(1), validator(2, public_key=f"0x{1:064x}"))}, "public_key_duplicate"),
         ({"validators": (validator(1, operator="0x12"),)}, "address_malformed"),
         ({"validators": (validator(1, public_key="12" * 32),)}, "public_key_malformed"),
-        ({"validators": (validator(1, stake=STAKE_UNIT - 1),)}, "stake_too_small"),
-        ({"validators": (validator(1, stake=2**61 * STAKE_UNIT),)}, "stake_too_large"),
+        ({"validators": (validator(1, stake=TOKEN - 1),)}, "stake_too_small"),
+        ({"validators": (validator(1, stake=2**61 * TOKEN),)}, "stake_too_large"),
         ({"accounts": (AccountConfig(address=f"0x{7:040x}", balance=-1),)}, "balance_negative"),
         ({"accounts": (AccountConfig(address=f"0x{7:040x}", balance=1),) * 2}, "account_duplicate"),
         ({"mode": "single_operator"}, "validator_count"),
