@@ -9,6 +9,7 @@ from plait.cli.acting import acting_options, run, send
 from plait.cli.output import EXIT_NO, json_option, out, print_json, url_option
 from plait.client import Client
 from plait.engines.cometbft.wal import DoubleProposal, double_proposals
+from plait.errors import ConfigurationError
 from plait.ledger.equivocation import encode_equivocation
 from plait.ledger.slashing import EvidenceKind
 from plait.types import Address, NetworkId
@@ -32,7 +33,8 @@ def evidence() -> None:
 @json_option
 def find(home: Path, url: str, *, as_json: bool) -> None:
     """Search a node's consensus log. Exits 1 when nothing is found."""
-    found = run(url, lambda client: _search(client, home))
+    log = _log_of(home)
+    found = run(url, lambda client: _search(client, log))
     if as_json:
         print_json([_shown(operator, one) for operator, one in found])
     else:
@@ -54,8 +56,10 @@ def find(home: Path, url: str, *, as_json: bool) -> None:
 def submit(home: Path, height: int | None, **options: Any) -> None:
     """Report what `plait evidence find` found; a share of what is slashed goes to the reporter."""
 
+    log = _log_of(home)
+
     async def body(client: Client, _: Address) -> SubmitEvidence:
-        found = [entry for entry in await _search(client, home) if height in {None, entry[1].height}]
+        found = [entry for entry in await _search(client, log) if height in {None, entry[1].height}]
         if not found:
             out.print("Nothing to report was found.")
             raise SystemExit(EXIT_NO)
@@ -67,13 +71,23 @@ def submit(home: Path, height: int | None, **options: Any) -> None:
     send(body, "reported", options)
 
 
-async def _search(client: Client, home: Path) -> list[tuple[Address, DoubleProposal]]:
+def _log_of(home: Path) -> Path:
+    """CometBFT's consensus log in a home. Raises ConfigurationError (`comet_home_missing`)."""
+    log = home / "cometbft" / "data" / "cs.wal"
+    if not log.is_dir():
+        raise ConfigurationError(
+            f"{home} has no consensus log: name the home of a node that has taken part.", code="comet_home_missing"
+        )
+    return log
+
+
+async def _search(client: Client, log: Path) -> list[tuple[Address, DoubleProposal]]:
     """What the log holds, with the operators; ascending by height."""
     network = await client.call("plait_networkInfo")
     validators = await client.call("plait_getValidators")
     operators = {bytes.fromhex(one["publicKey"][2:]): Address(bytes.fromhex(one["operator"][2:])) for one in validators}
     chain_id = comet_chain_id(NetworkId(network["networkId"]))
-    found = double_proposals(home / "cometbft" / "data" / "cs.wal", chain_id, list(operators))
+    found = double_proposals(log, chain_id, list(operators))
     return [(operators[one.public_key], one) for one in found]
 
 
