@@ -13,10 +13,10 @@ from pathlib import Path
 
 from bench import floor, workload
 from bench.report import Result, median
+from plait.derivation.attributes import SEQUENCER_FEE_VAULT, l1_attributes_deposit
+from plait.derivation.system_config import system_of
 from plait.l1.synthetic import SyntheticL1
 from plait.native import Rollup, Store, recovery_forget
-from plait.rollups.embedded.attributes import NO_BATCHER, l1_attributes_deposit
-from plait.rollups.embedded.genesis import SEQUENCER_FEE_VAULT
 from plait.types import BlockNumber, NetworkId, RollupParameters, Seconds
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "conformance" / "opgeth"))
@@ -28,7 +28,7 @@ def payload_attributes(rules: RollupParameters, number: int, raws: list[bytes]) 
     origin, sequence_number = SyntheticL1(Seconds(floor.GENESIS_TIME_S), NetworkId(1)).origin(
         BlockNumber(number), Seconds(1)
     )
-    deposit = l1_attributes_deposit(origin, sequence_number, rules, "jovian", NO_BATCHER)
+    deposit = l1_attributes_deposit(origin, sequence_number, system_of(rules), "jovian")
     fees = rules.eip1559_denominator.to_bytes(4, "big") + rules.eip1559_elasticity.to_bytes(4, "big")
     return {
         "timestamp": hex(floor.GENESIS_TIME_S + number),

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from bench import workload
 from bench.report import Result, median
+from plait.derivation.attributes import block_attributes
+from plait.derivation.system_config import system_of
 from plait.l1.synthetic import SyntheticL1
 from plait.native import Attributes, Rollup, Store, Transaction, decode_transactions, recovery_forget
-from plait.rollups.embedded.attributes import block_attributes
 from plait.types import BlockNumber, Hash32, NetworkId, RollupParameters, Seconds
 
 CHAIN_ID = 901
@@ -31,7 +32,7 @@ def parameters(chain_id: int = CHAIN_ID, gas_limit: int = workload.GAS_LIMIT_BLO
 def attributes_of(rollup: RollupParameters, number: int) -> Attributes:
     l1 = SyntheticL1(Seconds(GENESIS_TIME_S), NetworkId(1))
     origin, sequence_number = l1.origin(BlockNumber(number), Seconds(1))
-    return block_attributes(Seconds(GENESIS_TIME_S + number), origin, sequence_number, rollup)
+    return block_attributes(Seconds(GENESIS_TIME_S + number), origin, sequence_number, system_of(rollup))
 
 
 def rollup_with(transfers: workload.Workload, chain_id: int = CHAIN_ID, accounts: int = 100_000) -> Rollup:

@@ -470,3 +470,23 @@ TESTNET_STATUS_TIMEOUT_S: Final = 2
 """One question of the status line to one node; a busy or hung one must not hold up the others'."""
 TESTNET_MEMBERSHIP_S: Final = 90
 """For a node to catch up, and for the validator set to change at an epoch's end."""
+L1_FACTS_BYTES_MAX: Final = 1024 * 1024
+"""Facts of one L1 block. Deposits pay for L1 calldata (at least 10 gas per zero byte since EIP-7623) and at most 20
+million gas of deposits fit into an L1 block, so that more has never been seen; beyond it the origin stands still and an
+alarm says so."""
+L1_FACTS_ENTRIES_MAX: Final = 1_000
+"""Deposits, or updates, of one rollup in one L1 block: 20 million gas of deposits at 21,000 each."""
+L1_BLOCK_ROLLUPS_MAX: Final = 256
+"""Rollups that facts of an L1 block name; ROLLUPS_MAX."""
+L1_REPORT_BLOCKS_MAX: Final = 64
+"""L1 blocks of one report."""
+L1_BLOCKS_KEPT_MAX: Final = 256
+"""Agreed L1 blocks in the ledger: those that may still be an origin, and those that a reorg may take back."""
+L1_REORG_BLOCKS_MAX: Final = 64
+"""How far an L1 reorg may reach behind the agreed head; two epochs of Ethereum, after which blocks are final."""
+L1_EPOCHS_KEPT: Final = 128
+"""Epochs of a rollup that the ledger remembers for going back; above L1_REORG_BLOCKS_MAX."""
+UNWIND_BLOCKS_MAX: Final = 128
+"""Blocks of a rollup that one unwinding takes back: the states that the native core keeps."""
+ROLLUP_CONFIG_BYTES_MAX: Final = 64 * 1024
+"""A rollup.json."""

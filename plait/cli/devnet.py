@@ -37,7 +37,7 @@ from plait.node.config import (
 from plait.node.logging import configure_logging
 from plait.node.node import Node, reset
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS, DEVELOPMENT_MNEMONIC
-from plait.rollups.embedded.genesis import FORKS, Fork
+from plait.derivation.attributes import FORKS, Fork
 from plait.types import OrderingPolicy, RollupId, Seconds
 
 if TYPE_CHECKING:

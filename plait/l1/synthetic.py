@@ -16,7 +16,7 @@ from typing import Final
 import msgspec
 
 from plait.native import keccak256
-from plait.rollups.embedded.attributes import L1BlockInfo
+from plait.derivation.attributes import L1BlockInfo
 from plait.types import BlockNumber, Hash32, Seconds, Wei
 
 SYNTHETIC_BLOCK_TIME_S: Final = 12

@@ -26,13 +26,8 @@ from plait.limits import (
 )
 from plait.node.logging import LogFormat, LogLevel
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS, DEVELOPMENT_RELAYER
-from plait.rollups.embedded.genesis import (
-    DEVELOPMENT_BALANCE_WEI,
-    FORKS,
-    Fork,
-    GenesisSpecification,
-    genesis_json,
-)
+from plait.derivation.attributes import FORKS, Fork
+from plait.rollups.embedded.genesis import DEVELOPMENT_BALANCE_WEI, GenesisSpecification, genesis_json
 from plait.types import (
     Address,
     Amount,

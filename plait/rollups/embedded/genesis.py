@@ -16,10 +16,11 @@ Imports: plait.types, plait.errors, plait.interop (addresses), plait.rollups.con
 """
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
+from plait.derivation.attributes import FORKS, L1_BLOCK, SEQUENCER_FEE_VAULT, Fork
 from plait.errors import ConfigurationError
 from plait.interop.messages import (
     CROSS_L2_INBOX,
@@ -34,19 +35,12 @@ from plait.rollups.contracts import artifact
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
 from plait.types import Address, ChainId, Gas, Seconds, Wei
 
-Fork = Literal["holocene", "isthmus", "jovian"]
-"""OP Stack fork at genesis. Embedded rollups change no fork later."""
-
-FORKS: Final[tuple[Fork, ...]] = ("holocene", "isthmus", "jovian")
-
 DEVELOPMENT_BALANCE_WEI: Final = Wei(10_000 * 10**18)
 """What Anvil and supersim give each development account."""
 
 # OP Stack specs, predeploys: the last two bytes of 0x4200..00XX.
 WRAPPED_ETHER: Final = "4200000000000000000000000000000000000006"
 GAS_PRICE_ORACLE: Final = "420000000000000000000000000000000000000f"
-SEQUENCER_FEE_VAULT: Final = "4200000000000000000000000000000000000011"
-L1_BLOCK: Final = "4200000000000000000000000000000000000015"
 MESSAGE_PASSER: Final = "4200000000000000000000000000000000000016"
 PROXY_ADMIN: Final = "4200000000000000000000000000000000000018"
 BASE_FEE_VAULT: Final = "4200000000000000000000000000000000000019"

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 
 import msgspec
 
+from plait.derivation.attributes import FORKS, Fork, block_attributes
+from plait.derivation.system_config import system_of
 from plait.errors import InvariantBroken
 from plait.l1.synthetic import SYNTHETIC_BLOCK_TIME_S, SyntheticL1
 from plait.ledger.rollup_records import RollupEntry
 from plait.native import Attributes
-from plait.rollups.embedded.attributes import block_attributes
-from plait.rollups.embedded.genesis import FORKS, Fork, GenesisSpecification, genesis_json
+from plait.rollups.embedded.genesis import GenesisSpecification, genesis_json
 from plait.types import BlockNumber, ChainId, L1Origin, NetworkParameters, RollupId, RollupParameters, Seconds
 
 
@@ -39,7 +40,7 @@ class EmbeddedSource(msgspec.Struct, frozen=True):
         origin, sequence_number = self.l1.origin(number, block_time_s, start_s)
         named = next((one for one in FORKS if one == fork), None)
         started = named if named is not None else self.forks.get(rollup.rollup_id, "jovian")
-        return block_attributes(timestamp_s, origin, sequence_number, rollup, fork=started)
+        return block_attributes(timestamp_s, origin, sequence_number, system_of(rollup), fork=started)
 
     def genesis_json(self, entry: RollupEntry) -> bytes:
         """op-geth's genesis JSON of a rollup that was registered.

@@ -10,7 +10,8 @@ from opgeth_node import OpGeth, RpcError
 from random_blocks import Block
 
 from plait.native import Rollup, Transaction
-from plait.rollups.embedded.genesis import L1_BLOCK, MESSAGE_PASSER, Fork
+from plait.derivation.attributes import L1_BLOCK, Fork
+from plait.rollups.embedded.genesis import MESSAGE_PASSER
 
 DIFFERENCES_MAX = 12
 

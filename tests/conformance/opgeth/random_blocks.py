@@ -10,14 +10,15 @@ import msgspec
 from random_transactions import Generator
 
 from plait.native import Attributes
-from plait.rollups.embedded.attributes import (
+from plait.derivation.attributes import (
     Deposit,
     L1BlockInfo,
     block_attributes,
     l1_attributes_deposit,
     user_deposit_source_hash,
 )
-from plait.rollups.embedded.genesis import SEQUENCER_FEE_VAULT, Fork
+from plait.derivation.system_config import system_of
+from plait.derivation.attributes import SEQUENCER_FEE_VAULT, Fork
 from plait.types import (
     Address,
     BlockNumber,
@@ -120,11 +121,14 @@ class BlockSource:
         return Block(
             kind=kind,
             timestamp=timestamp,
-            deposits=[l1_attributes_deposit(self.origin, self.sequence_number, parameters, self.fork), *users],
+            deposits=[
+                l1_attributes_deposit(self.origin, self.sequence_number, system_of(parameters), self.fork),
+                *users,
+            ],
             origin=self.origin,
             parameters=parameters,
             attributes=block_attributes(
-                timestamp, self.origin, self.sequence_number, parameters, deposits=users, fork=self.fork
+                timestamp, self.origin, self.sequence_number, system_of(parameters), deposits=users, fork=self.fork
             ),
         )
 

@@ -23,7 +23,8 @@ from comparison import DIFFERENCES_MAX, differences
 from opgeth_node import OpGeth, RpcError, can_build, free_ports
 from random_transactions import Generator
 
-from plait.rollups.embedded.genesis import L1_BLOCK, MESSAGE_PASSER
+from plait.derivation.attributes import L1_BLOCK
+from plait.rollups.embedded.genesis import MESSAGE_PASSER
 
 pytestmark = [pytest.mark.opgeth, pytest.mark.slow]
 

@@ -21,7 +21,8 @@ from random_blocks import Block, BlockSource
 from random_transactions import Generator, Made
 
 from plait.native import Rollup, Session, Store, Transaction, decode_transactions
-from plait.rollups.embedded.genesis import Fork, GenesisSpecification, development_balances, genesis_json
+from plait.derivation.attributes import Fork
+from plait.rollups.embedded.genesis import GenesisSpecification, development_balances, genesis_json
 from plait.types import Address, ChainId, Seconds, Wei
 
 pytestmark = [pytest.mark.opgeth, pytest.mark.slow]

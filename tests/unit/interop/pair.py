@@ -28,7 +28,8 @@ from plait.l1.synthetic import SyntheticL1
 from plait.native import PENDING, Outcomes, Rollup, Store, Transaction, decode_transactions, keccak256
 from plait.rollups.contracts import artifact
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
-from plait.rollups.embedded.attributes import block_attributes
+from plait.derivation.attributes import block_attributes
+from plait.derivation.system_config import system_of
 from plait.rollups.embedded.genesis import DETERMINISTIC_DEPLOYER, GenesisSpecification, genesis_document, genesis_json
 from plait.types import (
     Address,
@@ -116,7 +117,7 @@ class Side:
         if self.session.open_block is not None:
             self.session.seal()
         origin, sequence = SyntheticL1(GENESIS_S, 1).origin(BlockNumber(1), Seconds(self.block_time_s))
-        opened = self.session.open(block_attributes(timestamp, origin, sequence, parameters))
+        opened = self.session.open(block_attributes(timestamp, origin, sequence, system_of(parameters)))
         self.next_log = 0
         self._take_logs(opened, 0)
 

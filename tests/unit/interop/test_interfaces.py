@@ -19,14 +19,8 @@ from plait.interop.messages import (
 )
 from plait.native import Rollup, Store, keccak256
 from plait.rollups.contracts import artifact
-from plait.rollups.embedded.genesis import (
-    ETH_LIQUIDITY_BALANCE,
-    FORKS,
-    Fork,
-    GenesisSpecification,
-    genesis_document,
-    genesis_json,
-)
+from plait.derivation.attributes import FORKS, Fork
+from plait.rollups.embedded.genesis import ETH_LIQUIDITY_BALANCE, GenesisSpecification, genesis_document, genesis_json
 from plait.types import ChainId, Seconds
 
 ID = "(address,uint256,uint256,uint256,uint256)"

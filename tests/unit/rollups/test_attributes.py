@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from plait.errors import ConfigurationError
-from plait.rollups.embedded.attributes import (
+from plait.derivation.attributes import (
     L1BlockInfo,
     block_attributes,
     l1_attributes_data,
@@ -19,6 +18,8 @@ from plait.rollups.embedded.attributes import (
     upgrade_source_hash,
     user_deposit_source_hash,
 )
+from plait.derivation.system_config import system_of
+from plait.errors import ConfigurationError
 from plait.types import Address, BlockNumber, Hash32, OrderingPolicy, RollupId, RollupParameters, Seconds, Wei
 
 ECOTONE_TRANSACTION = (
@@ -105,7 +106,7 @@ def test_ecotone_transaction_is_reproduced() -> None:
     )
     batcher = Address(bytes.fromhex("5050f69a9786f081509234f1a7f4684b5e5b76c9"))
     raw = l1_attributes_deposit(
-        origin, 4, parameters(base_fee_scalar=0x8DD, blob_base_fee_scalar=0x101C12), "holocene", batcher
+        origin, 4, system_of(parameters(base_fee_scalar=0x8DD, blob_base_fee_scalar=0x101C12), batcher), "holocene"
     )
     assert raw.hex() == ECOTONE_TRANSACTION
 
@@ -128,14 +129,14 @@ def test_jovian_data_is_reproduced() -> None:
             da_footprint_gas_scalar=scalar,
         )
         batcher = Address(bytes.fromhex("08f9f14ff43e112b18c96f0986f28cb1878f1d11"))
-        assert l1_attributes_data(origin, 4, configured, "jovian", batcher) == data
+        assert l1_attributes_data(origin, 4, system_of(configured, batcher), "jovian") == data
 
 
 def test_isthmus_data_is_jovian_without_footprint_scalar() -> None:
     """Isthmus data is 176 bytes with its own selector and otherwise Jovian's prefix."""
     origin = l1_block(5, "ab" * 32, 1000, 7, 1)
-    jovian = l1_attributes_data(origin, 0, parameters(operator_fee_scalar=9), "jovian", Address(bytes(20)))
-    isthmus = l1_attributes_data(origin, 0, parameters(operator_fee_scalar=9), "isthmus", Address(bytes(20)))
+    jovian = l1_attributes_data(origin, 0, system_of(parameters(operator_fee_scalar=9)), "jovian")
+    isthmus = l1_attributes_data(origin, 0, system_of(parameters(operator_fee_scalar=9)), "isthmus")
     assert isthmus == bytes.fromhex("098999be") + jovian[4:-2]
     assert (len(isthmus), len(jovian)) == (176, 178)
 
@@ -143,6 +144,6 @@ def test_isthmus_data_is_jovian_without_footprint_scalar() -> None:
 def test_user_deposits_only_open_an_epoch() -> None:
     """A block with sequence number above 0 cannot carry user deposits."""
     origin = l1_block(5, "ab" * 32, 1000, 7, 1)
-    block_attributes(Seconds(1000), origin, 0, parameters(), deposits=[b"\x7e\xc0"])
+    block_attributes(Seconds(1000), origin, 0, system_of(parameters()), deposits=[b"\x7e\xc0"])
     with pytest.raises(ConfigurationError, match="first block of their L1 origin"):
-        block_attributes(Seconds(1002), origin, 1, parameters(), deposits=[b"\x7e\xc0"])
+        block_attributes(Seconds(1002), origin, 1, system_of(parameters()), deposits=[b"\x7e\xc0"])

@@ -8,16 +8,14 @@ import msgspec
 import pytest
 from eth_account import Account
 
+from plait.derivation.attributes import FORKS, L1_BLOCK, Fork
 from plait.errors import ConfigurationError
 from plait.native import Rollup, Store, keccak256
 from plait.rollups.contracts import artifact
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS, DEVELOPMENT_MNEMONIC, DEVELOPMENT_RELAYER
 from plait.rollups.embedded.genesis import (
-    FORKS,
-    L1_BLOCK,
     MESSAGE_PASSER,
     OPERATOR_FEE_VAULT,
-    Fork,
     GenesisSpecification,
     genesis_document,
     genesis_json,

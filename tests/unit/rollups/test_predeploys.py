@@ -9,16 +9,15 @@ import pytest
 from eth_abi import decode, encode
 from eth_account import Account
 
+from plait.derivation.attributes import L1_BLOCK, SEQUENCER_FEE_VAULT, block_attributes
+from plait.derivation.system_config import system_of
 from plait.l1.synthetic import SyntheticL1
 from plait.native import PENDING, Rollup, Store, Transaction, decode_transactions, keccak256
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
-from plait.rollups.embedded.attributes import block_attributes
 from plait.rollups.embedded.genesis import (
     DETERMINISTIC_DEPLOYER,
     GAS_PRICE_ORACLE,
-    L1_BLOCK,
     MULTICALL,
-    SEQUENCER_FEE_VAULT,
     GenesisSpecification,
     genesis_json,
 )
@@ -52,7 +51,7 @@ def rollup() -> Rollup:
     )
     session = made.session()
     origin, sequence = SyntheticL1(GENESIS_S, 1).origin(BlockNumber(1), Seconds(2))
-    session.open(block_attributes(Seconds(GENESIS_S + 2), origin, sequence, PARAMETERS))
+    session.open(block_attributes(Seconds(GENESIS_S + 2), origin, sequence, system_of(PARAMETERS)))
     made.commit(session)
     return made
 

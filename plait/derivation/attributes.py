@@ -12,15 +12,24 @@ Imports: plait.types, plait.errors, plait.codec, plait.native (Keccak-256 and th
 """
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from plait.codec.rlp import encode_bytes, encode_list, encode_uint
+from plait.derivation.system_config import SystemConfig
 from plait.errors import ConfigurationError
 from plait.native import Attributes, keccak256
-from plait.rollups.embedded.genesis import L1_BLOCK, SEQUENCER_FEE_VAULT, Fork
-from plait.types import Address, BlockNumber, Gas, Hash32, RollupParameters, Seconds, Wei
+from plait.types import Address, BlockNumber, Gas, Hash32, Seconds, Wei
+
+Fork = Literal["holocene", "isthmus", "jovian"]
+"""OP Stack fork of a rollup's genesis; none changes its fork later."""
+
+FORKS: Final[tuple[Fork, ...]] = ("holocene", "isthmus", "jovian")
+
+# OP Stack specs, predeploys
+L1_BLOCK: Final = "4200000000000000000000000000000000000015"
+SEQUENCER_FEE_VAULT: Final = "4200000000000000000000000000000000000011"
 
 DEPOSIT_TYPE: Final = b"\x7e"
 
@@ -35,9 +44,6 @@ L1_ATTRIBUTES_GAS: Final = Gas(1_000_000)
 
 DA_FOOTPRINT_GAS_SCALAR_DEFAULT: Final = 400
 """What op-node writes when the system configuration says 0 (OP Stack specs, Jovian)."""
-
-NO_BATCHER: Final = Address(bytes(20))
-"""An embedded rollup posts no batches."""
 
 # First four bytes of keccak256 of setL1BlockValuesEcotone(), ...Isthmus(), ...Jovian()
 _SELECTORS: Final[dict[Fork, bytes]] = {
@@ -105,29 +111,27 @@ def upgrade_source_hash(intent: str) -> Hash32:
     return _source_hash(_DOMAIN_UPGRADE, intent.encode())
 
 
-def l1_attributes_data(
-    origin: L1BlockInfo, sequence_number: int, parameters: RollupParameters, fork: Fork, batcher: Address
-) -> bytes:
+def l1_attributes_data(origin: L1BlockInfo, sequence_number: int, system: SystemConfig, fork: Fork) -> bytes:
     """Calldata of the L1-attributes deposit: 164 bytes (Holocene), 176 (Isthmus) or 178 (Jovian)."""
     parts = [
         _SELECTORS[fork],
-        parameters.base_fee_scalar.to_bytes(4, "big"),
-        parameters.blob_base_fee_scalar.to_bytes(4, "big"),
+        system.base_fee_scalar.to_bytes(4, "big"),
+        system.blob_base_fee_scalar.to_bytes(4, "big"),
         sequence_number.to_bytes(8, "big"),
         origin.timestamp.to_bytes(8, "big"),
         origin.number.to_bytes(8, "big"),
         _word(origin.base_fee),
         _word(origin.blob_base_fee),
         origin.hash,
-        batcher.rjust(32, b"\0"),
+        system.batcher.rjust(32, b"\0"),
     ]
     if fork != "holocene":
         parts += [
-            parameters.operator_fee_scalar.to_bytes(4, "big"),
-            parameters.operator_fee_constant.to_bytes(8, "big"),
+            system.operator_fee_scalar.to_bytes(4, "big"),
+            system.operator_fee_constant.to_bytes(8, "big"),
         ]
     if fork == "jovian":
-        scalar = parameters.da_footprint_gas_scalar or DA_FOOTPRINT_GAS_SCALAR_DEFAULT
+        scalar = system.da_footprint_gas_scalar or DA_FOOTPRINT_GAS_SCALAR_DEFAULT
         parts.append(scalar.to_bytes(2, "big"))
     return b"".join(parts)
 
@@ -135,9 +139,8 @@ def l1_attributes_data(
 def l1_attributes_deposit(
     origin: L1BlockInfo,
     sequence_number: int,
-    parameters: RollupParameters,
+    system: SystemConfig,
     fork: Fork = "jovian",
-    batcher: Address = NO_BATCHER,
 ) -> bytes:
     """The raw first transaction of a block."""
     return Deposit(
@@ -145,7 +148,7 @@ def l1_attributes_deposit(
         sender=L1_ATTRIBUTES_DEPOSITOR,
         to=_L1_BLOCK_ADDRESS,
         gas_limit=L1_ATTRIBUTES_GAS,
-        data=l1_attributes_data(origin, sequence_number, parameters, fork, batcher),
+        data=l1_attributes_data(origin, sequence_number, system, fork),
     ).encode()
 
 
@@ -153,11 +156,10 @@ def block_attributes(
     timestamp: Seconds,
     origin: L1BlockInfo,
     sequence_number: int,
-    parameters: RollupParameters,
+    system: SystemConfig,
     *,
     deposits: Sequence[bytes] = (),
     fork: Fork = "jovian",
-    batcher: Address = NO_BATCHER,
 ) -> Attributes:
     """What opens the block at `timestamp`.
 
@@ -165,10 +167,9 @@ def block_attributes(
         timestamp: genesis time + number * block time.
         origin: its L1 origin.
         sequence_number: blocks of this rollup since the first one with this origin; 0 for that first one.
-        parameters: the rollup's parameters now, in range (`RollupParameters.check`).
+        system: the rollup's system configuration at that origin.
         deposits: raw user deposits of the origin in log order.
         fork: the rollup's fork; minimum base fee, operator fee and DA footprint exist only from theirs on.
-        batcher: account that posts the rollup's batches to L1.
 
     Raises:
         ConfigurationError: user deposits beside a sequence number other than 0 (they belong to an origin's first
@@ -181,11 +182,11 @@ def block_attributes(
         prev_randao=origin.prev_randao,
         fee_recipient=_FEE_RECIPIENT,
         parent_beacon_block_root=origin.parent_beacon_block_root,
-        gas_limit=parameters.gas_limit,
-        deposits=[l1_attributes_deposit(origin, sequence_number, parameters, fork, batcher), *deposits],
-        eip1559_denominator=parameters.eip1559_denominator,
-        eip1559_elasticity=parameters.eip1559_elasticity,
-        min_base_fee=parameters.min_base_fee,
+        gas_limit=system.gas_limit,
+        deposits=[l1_attributes_deposit(origin, sequence_number, system, fork), *deposits],
+        eip1559_denominator=system.eip1559_denominator,
+        eip1559_elasticity=system.eip1559_elasticity,
+        min_base_fee=system.min_base_fee,
     )
 
 

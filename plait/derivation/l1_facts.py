@@ -1,0 +1,170 @@
+"""What a network agrees on about one L1 block: the header fields that rollups restate, and what it says to each rollup.
+
+    facts  = [number, hash, parent_hash, timestamp, base_fee, blob_base_fee, prev_randao, parent_beacon_block_root,
+              [[rollup_id, [deposit, ...], [update, ...]], ...]]
+    digest = keccak256("plait/l1-facts/1" || RLP(facts))
+
+`deposits` are raw 0x7E transactions in the order of their logs. An update is the type of a ConfigUpdate log as 32 bytes
+and its ABI-decoded `data`. Rollups are ascending by id; one of which the block says nothing is left out. Pure.
+"""
+
+from typing import Final
+
+import msgspec
+
+from plait.codec.rlp import Reader, encode_bytes, encode_list, encode_uint
+from plait.derivation.attributes import L1BlockInfo
+from plait.errors import CodecError
+from plait.limits import L1_BLOCK_ROLLUPS_MAX, L1_FACTS_BYTES_MAX, L1_FACTS_ENTRIES_MAX
+from plait.native import keccak256
+from plait.types import BlockNumber, Hash32, RollupId, Seconds, Wei
+
+_DOMAIN: Final = b"plait/l1-facts/1"
+_UINT256_MAX: Final = 2**256 - 1
+
+
+class RollupL1Facts(msgspec.Struct, frozen=True, kw_only=True):
+    """What one L1 block says to one rollup."""
+
+    rollup_id: RollupId
+    deposits: tuple[bytes, ...] = ()
+    """Raw transactions, in the order of their logs."""
+    updates: tuple[bytes, ...] = ()
+    """Of the system configuration, in the order of their logs: type as 32 bytes, then its data."""
+
+
+class L1BlockFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """One L1 block, as far as rollups are concerned."""
+
+    number: BlockNumber
+    hash: Hash32
+    parent_hash: Hash32
+    timestamp: Seconds
+    base_fee: Wei
+    blob_base_fee: Wei
+    prev_randao: Hash32
+    parent_beacon_block_root: Hash32
+    rollups: tuple[RollupL1Facts, ...] = ()
+
+    @property
+    def info(self) -> L1BlockInfo:
+        """What a rollup's block restates of it."""
+        return L1BlockInfo(
+            number=self.number,
+            hash=self.hash,
+            timestamp=self.timestamp,
+            base_fee=self.base_fee,
+            blob_base_fee=self.blob_base_fee,
+            prev_randao=self.prev_randao,
+            parent_beacon_block_root=self.parent_beacon_block_root,
+        )
+
+    def of(self, rollup_id: RollupId) -> RollupL1Facts:
+        """What it says to one rollup."""
+        for facts in self.rollups:
+            if facts.rollup_id == rollup_id:
+                return facts
+        return RollupL1Facts(rollup_id=rollup_id)
+
+
+def encode_l1_facts(facts: L1BlockFacts) -> bytes:
+    """Canonical bytes."""
+    rollups = (
+        encode_list((encode_uint(one.rollup_id), encode_list(map(encode_bytes, one.deposits)), _encode_updates(one)))
+        for one in facts.rollups
+    )
+    return encode_list(
+        (
+            encode_uint(facts.number),
+            encode_bytes(facts.hash),
+            encode_bytes(facts.parent_hash),
+            encode_uint(facts.timestamp),
+            encode_uint(facts.base_fee),
+            encode_uint(facts.blob_base_fee),
+            encode_bytes(facts.prev_randao),
+            encode_bytes(facts.parent_beacon_block_root),
+            encode_list(rollups),
+        )
+    )
+
+
+def decode_l1_facts(data: bytes) -> L1BlockFacts:
+    """Reads canonical bytes.
+
+    Raises:
+        CodecError: not canonical, out of range, or more than L1_FACTS_BYTES_MAX bytes.
+    """
+    if len(data) > L1_FACTS_BYTES_MAX:
+        raise CodecError(f"facts of an L1 block have at most {L1_FACTS_BYTES_MAX} bytes, not {len(data)}")
+    outer = Reader(data, what="L1 block facts")
+    reader = outer.read_list("L1 block facts")
+    outer.end()
+    facts = read_l1_facts(reader)
+    reader.end()
+    return facts
+
+
+def read_l1_facts(reader: Reader) -> L1BlockFacts:
+    """Reads the fields of one block's facts.
+
+    Raises:
+        CodecError: as `decode_l1_facts`.
+    """
+    number = BlockNumber(reader.read_uint())
+    block_hash, parent_hash = _read_hash(reader), _read_hash(reader)
+    timestamp = Seconds(reader.read_uint())
+    base_fee, blob_base_fee = Wei(reader.read_uint(_UINT256_MAX)), Wei(reader.read_uint(_UINT256_MAX))
+    prev_randao, beacon_root = _read_hash(reader), _read_hash(reader)
+    listed = reader.read_list("rollups")
+    rollups: list[RollupL1Facts] = []
+    while listed.more:
+        one = _read_rollup(listed.read_list("rollup"))
+        if rollups and one.rollup_id <= rollups[-1].rollup_id:
+            raise CodecError("rollups of L1 block facts are not strictly ascending", rollup_id=one.rollup_id)
+        if len(rollups) == L1_BLOCK_ROLLUPS_MAX:
+            raise CodecError(f"L1 block facts name more than {L1_BLOCK_ROLLUPS_MAX} rollups")
+        rollups.append(one)
+    return L1BlockFacts(
+        number=number,
+        hash=block_hash,
+        parent_hash=parent_hash,
+        timestamp=timestamp,
+        base_fee=base_fee,
+        blob_base_fee=blob_base_fee,
+        prev_randao=prev_randao,
+        parent_beacon_block_root=beacon_root,
+        rollups=tuple(rollups),
+    )
+
+
+def l1_facts_digest(facts: L1BlockFacts) -> Hash32:
+    """What validators report of a block, 32 bytes."""
+    return Hash32(keccak256(_DOMAIN + encode_l1_facts(facts)))
+
+
+def _encode_updates(one: RollupL1Facts) -> bytes:
+    return encode_list(map(encode_bytes, one.updates))
+
+
+def _read_rollup(reader: Reader) -> RollupL1Facts:
+    rollup_id = RollupId(reader.read_uint())
+    deposits = _read_entries(reader.read_list("deposits"))
+    updates = _read_entries(reader.read_list("updates"))
+    reader.end()
+    if not deposits and not updates:
+        raise CodecError("L1 block facts name a rollup of which the block says nothing", rollup_id=rollup_id)
+    return RollupL1Facts(rollup_id=rollup_id, deposits=deposits, updates=updates)
+
+
+def _read_entries(reader: Reader) -> tuple[bytes, ...]:
+    entries: list[bytes] = []
+    while reader.more:
+        if len(entries) == L1_FACTS_ENTRIES_MAX:
+            raise CodecError(f"L1 block facts have more than {L1_FACTS_ENTRIES_MAX} deposits or updates of one rollup")
+        entries.append(reader.read_bytes(size_max=L1_FACTS_BYTES_MAX))
+    reader.end()
+    return tuple(entries)
+
+
+def _read_hash(reader: Reader) -> Hash32:
+    return Hash32(reader.read_bytes(size=32))
