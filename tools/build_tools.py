@@ -1,15 +1,19 @@
-"""Provides the foreign programs that tests compare Plait with: op-geth (from its Go module), anvil and cast (from npm).
+"""Provides the foreign programs that Plait runs beside: OP Stack programs and CometBFT (Go), anvil and cast (npm).
 
 Specification
     op-geth   built once per version into $PLAIT_CACHE/op-geth-<version>/geth. Its module calls itself
               github.com/ethereum/go-ethereum, so a wrapper module with a `replace` is written beside the result and
               built. The module's checksum is pinned below; a proxy that serves other bytes fails the build.
+    op-node, op-batcher
+              the same way from the OP Stack's monorepo, with the op-geth that this release of it is linked with.
     foundry   `npm ci` in tests/e2e/clients (versions and integrity hashes pinned by its package-lock.json); the
     programs are
               the native binaries inside the platform packages, run directly so that a process id is the program's own.
 Every step is atomic (build aside, rename) and keyed by version: an interrupted or concurrent run leaves no half result.
 
     python tools/build_tools.py op-geth     prints the path of geth, building it when it is missing
+    python tools/build_tools.py op-node     the same for op-node, which derives a rollup's blocks from L1 alone
+    python tools/build_tools.py op-batcher  the same for op-batcher, which Plait's batches are measured against
     python tools/build_tools.py foundry     prints the paths of anvil and cast
     python tools/build_tools.py cometbft    the same for CometBFT, the engine of a network
     python tools/build_tools.py comet-oracle
@@ -47,6 +51,14 @@ GETH_VERSION = "v1.17.2"
 GO_VERSION = "1.24.0"
 # go.sum line of the module above: `h1:` is the hash of its file tree (golang.org/ref/mod, section go.sum).
 OP_GETH_CHECKSUM = "h1:IIcYQxDh2Qo1j0hjogiE7pMInt60yKXPHgRA/gpG2fM="
+OPTIMISM_VERSION = "v1.16.11"
+OPTIMISM_MODULE = "github.com/ethereum-optimism/optimism"
+OPTIMISM_CHECKSUM = "h1:FCuIlh0qsss0rWdgVufrTtgFcjvTKuRyPxV0MDRHwZ4="
+# op-node v1.16.11 does not compile with the op-geth above; the two processes fit together all the same.
+OPTIMISM_GETH_VERSION = "v1.101701.0"
+OPTIMISM_GETH_CHECKSUM = "h1:wr2vsitEzZN6mUmAVruEPmznGuD+hiZn3ge1qLrWzeo="
+# Versions of a module that an indirect dependency names and that no longer exist as they were published.
+OPTIMISM_EXCLUDED = {"github.com/kataras/iris/v12": ("v12.2.0-beta5", "v12.2.0", "v12.2.11")}
 BUILD_SECONDS_MAX = 1800
 COMET_VERSION = "v0.38.25"
 COMET_MODULE = "github.com/cometbft/cometbft"
@@ -113,6 +125,41 @@ def build_op_geth() -> Path:
         f"go {GO_VERSION}\n\nrequire {GETH_MODULE} {GETH_VERSION}\n\n"
         f"replace {GETH_MODULE} => {OP_GETH_MODULE} {OP_GETH_VERSION}\n",
         f"{OP_GETH_MODULE} {OP_GETH_VERSION} {OP_GETH_CHECKSUM}\n",
+        cgo=True,
+    )
+
+
+def op_stack_path(name: str) -> Path:
+    """Where a built program of the OP Stack's monorepo is, or will be.
+
+    Args:
+        name: "op-node" or "op-batcher".
+    """
+    return cache_directory() / f"{name}-{OPTIMISM_VERSION}" / name
+
+
+def build_op_stack(name: str) -> Path:
+    """Builds a program of the OP Stack's monorepo, unmodified, when the cache has none of the pinned version.
+
+    Args:
+        name: "op-node" or "op-batcher".
+
+    Returns:
+        The path of the executable.
+
+    Raises:
+        ToolMissingError: Go is missing, the build failed, or a module's checksum is not the pinned one.
+    """
+    excluded = "".join(
+        f"exclude {module} {version}\n" for module, versions in OPTIMISM_EXCLUDED.items() for version in versions
+    )
+    return _build_program(
+        op_stack_path(name),
+        f"{OPTIMISM_MODULE}/{name}/cmd",
+        f"go {GO_VERSION}\n\nrequire {OPTIMISM_MODULE} {OPTIMISM_VERSION}\n\n"
+        f"replace {GETH_MODULE} => {OP_GETH_MODULE} {OPTIMISM_GETH_VERSION}\n\n{excluded}",
+        f"{OPTIMISM_MODULE} {OPTIMISM_VERSION} {OPTIMISM_CHECKSUM}\n"
+        f"{OP_GETH_MODULE} {OPTIMISM_GETH_VERSION} {OPTIMISM_GETH_CHECKSUM}\n",
         cgo=True,
     )
 
@@ -246,6 +293,8 @@ def build_all() -> int:
     code = 0
     for build in (
         build_op_geth,
+        lambda: build_op_stack("op-node"),
+        lambda: build_op_stack("op-batcher"),
         build_cometbft,
         build_comet_oracle,
         lambda: install_packages(CLIENTS),
@@ -263,13 +312,26 @@ def main() -> int:
     """Command line: builds what is named and prints its path."""
     parser = argparse.ArgumentParser(description="Build or install the programs that tests compare Plait with.")
     parser.add_argument(
-        "tool", choices=["op-geth", "cometbft", "comet-oracle", "foundry", "clients", "contracts", "all"]
+        "tool",
+        choices=[
+            "op-geth",
+            "op-node",
+            "op-batcher",
+            "cometbft",
+            "comet-oracle",
+            "foundry",
+            "clients",
+            "contracts",
+            "all",
+        ],
     )
     arguments = parser.parse_args()
     try:
         match arguments.tool:
             case "op-geth":
                 print(build_op_geth())
+            case "op-node" | "op-batcher":
+                print(build_op_stack(arguments.tool))
             case "cometbft":
                 print(build_cometbft())
             case "comet-oracle":
