@@ -216,6 +216,9 @@ class Session:
     @property
     def open_block(self) -> OpenBlock | None: ...
     @property
+    def unwound_to(self) -> int | None:
+        """The block this session of `Rollup.session_at` goes on from; None for others, and once it was committed."""
+    @property
     def head_number(self) -> int: ...  # last sealed block, blocks sealed in this session included
     @property
     def head_hash(self) -> bytes: ...
@@ -244,7 +247,8 @@ class Session:
 
         Looks in the open block, the blocks sealed in this session and the rollup's sealed blocks, of which receipts are read
         from the store and kept (1,024 blocks, 16 MiB). None above the session's tip, beyond the block's logs, and for numbers that are
-        negative or beyond 64 bits. Code: store_corrupt (also when the store lacks a sealed block).
+        negative or beyond 64 bits. Codes: store_corrupt (also when the store lacks a sealed block); session_stale (the session began
+        before an unwinding, and the block is older than the 384 that every session knows by hash).
         """
     def call(self, sender: bytes, to: bytes, data: bytes, gas: int) -> CallResult:
         """A call without value in the open block as it stands, the session's changes included; nothing is kept.
@@ -340,6 +344,18 @@ class Rollup:
     @property
     def open_block(self) -> OpenBlock | None: ...
     def session(self) -> Session: ...
+    def session_at(self, number: int) -> Session:
+        """A session that goes on from the sealed block `number` as if neither later blocks nor the open block had ever been.
+
+        `number`: `lowest_unwind` to the head's, both included; the head's drops the open block alone. Committing the session
+        replaces the chain above `number` by what it sealed and opened, in one step that a crash leaves undone or done; a session
+        without blocks only unwinds. Numbers and transactions then lead to the new chain; the blocks replaced stay readable with
+        `replaced_block`. Codes: block_unknown (above the head, negative), state_unavailable (below `lowest_unwind`).
+        """
+    @property
+    def lowest_unwind(self) -> int: ...  # the oldest block that `session_at` accepts now
+    def replaced_block(self, block_hash: bytes) -> tuple[int, bytes, list[bytes]] | None:
+        """(number, block RLP, consensus receipts) of a block that an unwinding replaced; None for every other."""
     def commit(self, session: Session) -> None:
         """The session becomes the rollup's decided state; its sealed blocks are written to the store first.
 
