@@ -490,3 +490,40 @@ UNWIND_BLOCKS_MAX: Final = 128
 """Blocks of a rollup that one unwinding takes back: the states that the native core keeps."""
 ROLLUP_CONFIG_BYTES_MAX: Final = 64 * 1024
 """A rollup.json."""
+
+# ---------------------------------------------------------------- execution payloads and gossip of the OP Stack
+PAYLOAD_TRANSACTIONS_MAX: Final = 2**20
+"""Transactions of one execution payload; the consensus specification's MAX_TRANSACTIONS_PER_PAYLOAD."""
+PAYLOAD_WITHDRAWALS_MAX: Final = 16
+"""The consensus specification's bound; blocks of the OP Stack have none at all."""
+GOSSIP_MESSAGE_BYTES_MAX: Final = 10 * 1024 * 1024
+"""A signed block, decompressed; op-node's maxGossipSize."""
+
+# ---------------------------------------------------------------- execution engines of OP Stack rollups
+ENGINE_SECRET_FILE_BYTES_MAX: Final = 256
+"""64 digits, a prefix and white space."""
+ENGINE_TIMEOUT_S: Final = 8.0
+"""One call; execution-apis gives newPayload and forkchoiceUpdated 8 s."""
+ENGINE_ATTEMPTS_MAX: Final = 2
+"""Times that one call is sent when the connection breaks: an engine closes idle connections. Every call may be repeated."""
+ENGINE_ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
+"""One answer; a block of 30 Mgas is below 4 MiB as JSON."""
+ENGINE_RETRY_MS_MIN: Final = 100
+ENGINE_RETRY_MS_MAX: Final = 5_000
+"""Pauses between attempts to reach an engine; each is twice the one before."""
+ENGINE_RECHECK_S: Final = 10.0
+"""After a refusal (secret, chain, genesis, fork) the engine is asked again so often: its operator may have put it right."""
+ENGINE_IDLE_CHECK_S: Final = 2.0
+"""Without new blocks the engine's head is compared so often, to notice one that was restarted or lost its data."""
+ENGINE_BACKFILL_BLOCKS: Final = 32
+"""Blocks handed over between two forkchoice updates while an engine catches up; what it forgets when it is killed."""
+ENGINE_INVALID_RETRIES_MAX: Final = 2
+"""Times that a block is handed over again which the engine refused and yet builds itself, hash for hash."""
+ENGINE_AHEAD_GRACE_S: Final = 10.0
+"""How long blocks that an engine has above our head are left alone: this node may still be on its way to them."""
+ENGINE_BODIES_PER_CALL: Final = 128
+"""Block bodies of one request while a chain is copied; engines give 1,024 at most, full blocks have 4 MiB."""
+ENGINE_ERROR_TEXT_MAX: Final = 2_000
+"""Characters of an engine's own words that are kept."""
+HANDOVER_TIMEOUT_S: Final = 60.0
+"""From the stop of the stock sequencer until its last block is held here."""
