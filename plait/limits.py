@@ -527,3 +527,5 @@ ENGINE_ERROR_TEXT_MAX: Final = 2_000
 """Characters of an engine's own words that are kept."""
 HANDOVER_TIMEOUT_S: Final = 60.0
 """From the stop of the stock sequencer until its last block is held here."""
+SUPER_ROOT_CHAINS_MAX: Final = 256
+"""Chains of one super root; as many as a network has rollups."""
