@@ -11,6 +11,7 @@ PlaitError
 │   ├── LightRefused        a light client does not accept what it was shown (codes light_* in docs/errors.md)
 │   │   └── LightConflict   two providers show different blocks of one height, both signed: somebody is under attack
 │   ├── SnapshotRefused     a snapshot of another node is not what the network agreed on (codes in docs/errors.md)
+│   ├── L1Refused           what an L1 node answers cannot be true, or it is another chain's node (codes l1_*)
 │   ├── ConfigurationError  a parameter or file is not usable
 │   └── RequestRefused      an RPC request is not acceptable
 ├── Unavailable             right request, not now or not here (state pruned, still starting, limit reached)
@@ -93,6 +94,12 @@ class SnapshotRefused(InvalidInput):
     """A snapshot of another node, or a piece of one, that is not what the network agreed on."""
 
     default_code = "snapshot_refused"
+
+
+class L1Refused(InvalidInput):
+    """An answer of an L1 node that its own hashes refute, or a refusal that it gave; `code` says which."""
+
+    default_code = "l1_refused"
 
 
 class ConfigurationError(InvalidInput):

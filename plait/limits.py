@@ -529,3 +529,32 @@ HANDOVER_TIMEOUT_S: Final = 60.0
 """From the stop of the stock sequencer until its last block is held here."""
 SUPER_ROOT_CHAINS_MAX: Final = 256
 """Chains of one super root; as many as a network has rollups."""
+
+# ---------------------------------------------------------------- reading L1
+L1_TIMEOUT_S: Final = 10.0
+"""One HTTP request to an L1 node."""
+L1_ATTEMPTS_MAX: Final = 3
+"""Times that a read is sent when the connection breaks or the node asks for patience (429, 5xx)."""
+L1_RETRY_S: Final = 0.2
+"""Pause before the second attempt; each later one is twice as long."""
+L1_ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
+"""One answer: a full block of L1 with blobs inline, as development nodes give it, is 21 blobs of 256 KiB as JSON."""
+L1_BATCH_CALLS_MAX: Final = 50
+"""Calls of one JSON-RPC batch; public nodes refuse 100 and more."""
+L1_EXTRA_DATA_BYTES_MAX: Final = 32
+"""Of a header since Frontier; proof-of-authority chains are not L1s of an OP Stack rollup."""
+L1_BLOBS_PER_BLOCK_MAX: Final = 72
+"""Blobs of one block; above every scheduled maximum (BPO2: 21)."""
+L1_CACHE_BLOCKS_MAX: Final = 512
+"""Blocks that a watcher keeps: what the ledger keeps (L1_BLOCKS_KEPT_MAX), and as many again."""
+L1_POLL_S: Final = 1.0
+"""Pause between two looks at the head of L1; blocks come every 12 s, on development chains every 1 or 2 s."""
+L1_POLL_S_MIN: Final = 0.05
+L1_STEP_BLOCKS_MAX: Final = 32
+"""Blocks that a watcher reads before it publishes what it has."""
+L1_SILENCE_S: Final = 60.0
+"""Without a new block for so long L1 counts as lagging: five slots of Ethereum."""
+BEACON_FACE_BLOCKS_MAX: Final = 20_000
+"""Blocks whose time and number the development beacon remembers; at 2 s a block half a day."""
+BEACON_FACE_BLOB_BLOCKS_MAX: Final = 4_096
+"""Blocks whose blobs it keeps on disk."""
