@@ -558,3 +558,27 @@ BEACON_FACE_BLOCKS_MAX: Final = 20_000
 """Blocks whose time and number the development beacon remembers; at 2 s a block half a day."""
 BEACON_FACE_BLOB_BLOCKS_MAX: Final = 4_096
 """Blocks whose blobs it keeps on disk."""
+
+# ---------------------------------------------------------------- batches, channels and derivation of the OP Stack
+FRAME_DATA_BYTES_MAX: Final = 1_000_000
+"""Data of one frame; op-node's MaxFrameLen, part of the protocol."""
+FRAMES_PER_CHANNEL_MAX: Final = 2**16
+"""Frame numbers have two bytes."""
+CHANNEL_RLP_BYTES_MAX: Final = 100_000_000
+"""Decompressed bytes that are read of one channel, and the compressed bytes it may have; MAX_RLP_BYTES_PER_CHANNEL since
+Fjord, part of the protocol."""
+SPAN_BATCH_ELEMENTS_MAX: Final = 10_000_000
+"""Blocks of a span batch, transactions of it, and bytes of one transaction's data in it; part of the protocol."""
+CHANNEL_READ_BYTES: Final = 64 * 1024
+"""Decompressed bytes that one step makes: a channel's memory grows with what is read of it, not with what it claims."""
+DERIVATION_RUN_BLOCKS_MAX: Final = 512
+"""Blocks that derivation hands over at once to be executed together; their transactions are in memory."""
+
+# ---------------------------------------------------------------- batcher
+BATCHER_IN_FLIGHT_MAX: Final = 16
+"""Transactions of the batcher that L1 is asked to take before the first of them is included; go-ethereum's pool keeps
+16 blob transactions of one account, and 64 others."""
+BATCHER_OFFERS_MAX: Final = 64
+"""Times that one transaction is signed, each time with higher fees: +10 % 64 times is a factor of 445."""
+BATCHER_WAITING_MAX: Final = 64
+"""Transactions in the batcher's journal that are not on L1; beyond it nothing new is posted."""

@@ -3,7 +3,8 @@
 Specification
     type 2   0x02 ++ rlp[chain_id, nonce, tip, fee_cap, gas, to, value, data, access_list, y, r, s]
     type 3   0x03 ++ rlp[chain_id, nonce, tip, fee_cap, gas, to, value, data, access_list, blob_fee_cap,
-             versioned_hashes, y, r, s]; on the network 0x03 ++ rlp[those fields, (wrapper_version,) blobs, commitments, proofs]
+             versioned_hashes, y, r, s]
+    on the network the latter is 0x03 ++ rlp[those fields, (wrapper_version,) blobs, commitments, proofs]
     The hash is Keccak-256 of the form without the blobs.
 Sources: EIP-2718, EIP-1559, EIP-4844, EIP-7594 (wrapper version 1 with cell proofs), EIP-7623 (floor of calldata gas).
 Imports: plait.codec, plait.native (Keccak-256, signatures), plait.types.
