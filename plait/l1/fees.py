@@ -1,11 +1,11 @@
 """The price of blobs on L1: the blob base fee of a header's excess blob gas, by the chain's blob schedule. Pure.
 
 Specification (EIP-4844 with EIP-7691 and EIP-7892)
-    fee = fake_exponential(1, excess blob gas, update fraction) in wei. The update fraction is that of the
-    schedule's entry that is active at the block's time. A header without excess blob gas (before Cancun) has the minimum, 1 wei.
-    op-node restates this fee in every rollup block, so a wrong schedule gives blocks that derivation does not give. The
-    schedule is the L1 chain configuration's: known for Ethereum, Sepolia and Hoodi; of another chain (a development L1)
-    the one of Osaka at genesis, as op-node is told by its L1 chain configuration file.
+    fee = fake_exponential(1, excess blob gas, update fraction) in wei. The update fraction is that of the schedule's
+    entry that is active at the block's time. A header without excess blob gas (before Cancun) has the minimum, 1 wei.
+    op-node restates this fee in every rollup block, so a wrong schedule gives blocks that derivation does not give.
+    The schedule is the L1 chain configuration's: known for Ethereum, Sepolia and Hoodi; another chain (a development
+    L1) has Osaka from genesis on, which is what op-node must be told by its L1 chain configuration file.
 Source: op-geth params/config.go (schedules and times of the public chains), consensus/misc/eip4844.
 """
 
