@@ -582,3 +582,13 @@ BATCHER_OFFERS_MAX: Final = 64
 """Times that one transaction is signed, each time with higher fees: +10 % 64 times is a factor of 445."""
 BATCHER_WAITING_MAX: Final = 64
 """Transactions in the batcher's journal that are not on L1; beyond it nothing new is posted."""
+
+# ---------------------------------------------------------------- local network of OP Stack rollups
+OPSTACK_READY_S: Final = 60
+"""For op-geth, op-node or anvil to answer after its start; anvil reads its whole state before."""
+OPSTACK_STOP_S: Final = 20
+"""For one of them to end after it was asked to; anvil writes its whole state then."""
+OPSTACK_ASK_TIMEOUT_S: Final = 2
+"""One question of the table of heads to one program; a hung one must not hold up the others'."""
+TOOL_BUILD_S_MAX: Final = 1_800
+"""To fetch and build a program of the OP Stack; op-node takes two minutes on two cores."""
