@@ -7,16 +7,10 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from plait.types import Address, BlockNumber, Gas, Hash32, Wei
+from plait.derivation.rollup_config import BlockId
+from plait.types import Address, Gas, Hash32, Wei
 
 Tag = Literal["latest", "safe", "finalized"]
-
-
-class L1Block(msgspec.Struct, frozen=True):
-    """An L1 block's identity."""
-
-    number: BlockNumber
-    hash: Hash32
 
 
 class L1Prices(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,7 +26,7 @@ class L1Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """Where a transaction is and what it cost."""
 
     hash: Hash32
-    block: L1Block
+    block: BlockId
     gas_used: Gas
     gas_price: Wei
     blob_gas_used: Gas = Gas(0)
@@ -47,7 +41,7 @@ class L1Receipt(msgspec.Struct, frozen=True, kw_only=True):
 class L1Access(Protocol):
     """A view of L1 and a way to send to it."""
 
-    async def block(self, at: Tag | int) -> L1Block | None:
+    async def block(self, at: Tag | int) -> BlockId | None:
         """The canonical block at a tag or number; None when there is none. Raises Unavailable."""
 
     async def nonce(self, address: Address) -> int:

@@ -20,10 +20,11 @@ from typing import Final
 
 import msgspec
 
+from plait.derivation.rollup_config import BlockId
 from plait.errors import InvariantBroken
 from plait.limits import BATCHER_IN_FLIGHT_MAX, BATCHER_OFFERS_MAX
 from plait.rollups.batcher.journal import Entry, Journal, Posting, Range
-from plait.rollups.batcher.l1_access import L1Access, L1Block, L1Prices, L1Receipt
+from plait.rollups.batcher.l1_access import L1Access, L1Prices, L1Receipt
 from plait.rollups.batcher.l1_transactions import Content, Fees, address_of_key, calldata_gas, sign
 from plait.rollups.batcher.sidecars import Sidecar, SidecarVersion, make_sidecar
 from plait.types import Hash32, Wei
@@ -178,7 +179,7 @@ class L1Sender:
         return [*events, *self._newly_included(), *await self._finalize(head)]
 
     async def _drop_reorganised(self, nonce: int) -> None:
-        canonical: dict[int, L1Block | None] = {}
+        canonical: dict[int, BlockId | None] = {}
         for one in self._journal.entries:
             progress = self._known(one)
             if progress.receipt is None:
@@ -329,7 +330,7 @@ class L1Sender:
                 included.append(Included(posting=posting, receipts=receipts))
         return included
 
-    async def _finalize(self, head: L1Block) -> list[Finalized]:
+    async def _finalize(self, head: BlockId) -> list[Finalized]:
         if not self._journal.entries:
             return []
         final = await self._l1.block("finalized")

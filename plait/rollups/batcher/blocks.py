@@ -1,0 +1,91 @@
+"""What a sealed block puts into a batch: its users' transactions and where it belongs. Pure.
+
+A block as it is hashed is rlp[header, transactions, uncles, withdrawals] (Yellow Paper, EIP-4895); its L1 origin stands
+in its first transaction, the L1-attributes deposit. Deposits go into no batch: they follow from L1.
+"""
+
+from typing import Final
+
+import msgspec
+
+from plait.derivation.batches import SingularBatch
+from plait.derivation.l1_info import decode_l1_attributes
+from plait.derivation.span_transactions import read_item
+from plait.errors import CodecError
+from plait.types import BlockNumber, Hash32, Seconds
+
+_DEPOSIT: Final = 0x7E
+_TIMESTAMP_FIELD: Final = 11
+"""Place of the timestamp in a header; the parent's hash is the first field, the number the ninth."""
+_NUMBER_FIELD: Final = 8
+_BLOCK_OVERHEAD_BYTES: Final = 70
+"""What an empty block takes in a batch, about."""
+
+
+class BatchBlock(msgspec.Struct, frozen=True, kw_only=True):
+    """A sealed block as the batcher sees it."""
+
+    number: BlockNumber
+    hash: Hash32
+    sequence_number: int
+    """Of its L1 origin's blocks, from 0."""
+    batch: SingularBatch
+
+    @property
+    def data_bytes(self) -> int:
+        """What it puts into a batch before compression."""
+        return _BLOCK_OVERHEAD_BYTES + sum(map(len, self.batch.transactions))
+
+
+def batch_block(raw: bytes, hash_: Hash32) -> BatchBlock:
+    """Reads a sealed block.
+
+    Args:
+        raw: as `Rollup.raw_block` gives it.
+        hash_: of the block.
+
+    Raises:
+        CodecError: `batch_malformed`: it is no block of an OP Stack rollup.
+    """
+    _, start, stop = read_item(raw, 0, len(raw))
+    _, header_start, header_stop = read_item(raw, start, stop)
+    header = _header_fields(raw, header_start, header_stop)
+    is_list, position, end = read_item(raw, header_stop, stop)
+    if not is_list:
+        raise CodecError("a block's transactions are a list", code="batch_malformed")
+    users: list[bytes] = []
+    first: bytes | None = None
+    while position < end:
+        legacy, payload, after = read_item(raw, position, end)
+        transaction = raw[position:after] if legacy else raw[payload:after]
+        if first is None:
+            first = transaction
+        if legacy or transaction[0] != _DEPOSIT:
+            users.append(transaction)
+        position = after
+    if first is None:
+        raise CodecError("a block without the L1-attributes deposit is of no OP Stack rollup", code="batch_malformed")
+    origin = decode_l1_attributes(first)
+    return BatchBlock(
+        number=BlockNumber(int.from_bytes(header[_NUMBER_FIELD], "big")),
+        hash=hash_,
+        sequence_number=origin.sequence_number,
+        batch=SingularBatch(
+            parent_hash=Hash32(header[0]),
+            epoch_number=origin.number,
+            epoch_hash=origin.hash,
+            timestamp=Seconds(int.from_bytes(header[_TIMESTAMP_FIELD], "big")),
+            transactions=tuple(users),
+        ),
+    )
+
+
+def _header_fields(raw: bytes, position: int, end: int) -> list[bytes]:
+    fields: list[bytes] = []
+    while position < end and len(fields) <= _TIMESTAMP_FIELD:
+        _, start, stop = read_item(raw, position, end)
+        fields.append(raw[start:stop])
+        position = stop
+    if len(fields) <= _TIMESTAMP_FIELD:
+        raise CodecError("a header is cut off", code="batch_malformed")
+    return fields
