@@ -592,3 +592,6 @@ OPSTACK_ASK_TIMEOUT_S: Final = 2
 """One question of the table of heads to one program; a hung one must not hold up the others'."""
 TOOL_BUILD_S_MAX: Final = 1_800
 """To fetch and build a program of the OP Stack; op-node takes two minutes on two cores."""
+L1_FACTS_DUE_SLOTS: Final = 4
+"""Slots after which the facts of an L1 block that validators agreed on must be in a proposal that carries items; long
+enough for a proposer whose L1 node answers late."""
