@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from plait.codec.rlp import encode_bytes, encode_list, encode_uint
+from plait.codec.rlp import Reader, encode_bytes, encode_list, encode_uint
 from plait.derivation.system_config import SystemConfig
 from plait.errors import ConfigurationError
 from plait.native import Attributes, keccak256
@@ -46,7 +46,7 @@ DA_FOOTPRINT_GAS_SCALAR_DEFAULT: Final = 400
 """What op-node writes when the system configuration says 0 (OP Stack specs, Jovian)."""
 
 # First four bytes of keccak256 of setL1BlockValuesEcotone(), ...Isthmus(), ...Jovian()
-_SELECTORS: Final[dict[Fork, bytes]] = {
+L1_ATTRIBUTES_SELECTORS: Final[dict[Fork, bytes]] = {
     "holocene": bytes.fromhex("440a5e20"),
     "isthmus": bytes.fromhex("098999be"),
     "jovian": bytes.fromhex("3db6be2b"),
@@ -91,6 +91,20 @@ class Deposit(msgspec.Struct, frozen=True, kw_only=True):
         return DEPOSIT_TYPE + encode_list(fields)
 
 
+def deposit_gas(raw: bytes) -> Gas:
+    """Gas limit of a raw deposit.
+
+    Raises:
+        CodecError: it is none.
+    """
+    reader = Reader(raw, start=1, what="deposit").read_list("deposit")
+    for _ in range(3):
+        reader.read_bytes()
+    for _ in range(2):
+        reader.read_uint(2**256 - 1)
+    return Gas(reader.read_uint())
+
+
 def user_deposit_source_hash(l1_block_hash: Hash32, log_index: int) -> Hash32:
     """Source hash of a deposit that a user made on L1.
 
@@ -114,7 +128,7 @@ def upgrade_source_hash(intent: str) -> Hash32:
 def l1_attributes_data(origin: L1BlockInfo, sequence_number: int, system: SystemConfig, fork: Fork) -> bytes:
     """Calldata of the L1-attributes deposit: 164 bytes (Holocene), 176 (Isthmus) or 178 (Jovian)."""
     parts = [
-        _SELECTORS[fork],
+        L1_ATTRIBUTES_SELECTORS[fork],
         system.base_fee_scalar.to_bytes(4, "big"),
         system.blob_base_fee_scalar.to_bytes(4, "big"),
         sequence_number.to_bytes(8, "big"),
