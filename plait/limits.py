@@ -511,6 +511,8 @@ ENGINE_ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 ENGINE_RETRY_MS_MIN: Final = 100
 ENGINE_RETRY_MS_MAX: Final = 5_000
 """Pauses between attempts to reach an engine; each is twice the one before."""
+ENGINE_LAG_RETRY_MS_MAX: Final = 1_000
+"""Pauses between looking where a lagging engine stands; a shorter one ends them when we have a new block."""
 ENGINE_RECHECK_S: Final = 10.0
 """After a refusal (secret, chain, genesis, fork) the engine is asked again so often: its operator may have put it right."""
 ENGINE_IDLE_CHECK_S: Final = 2.0
@@ -595,3 +597,15 @@ TOOL_BUILD_S_MAX: Final = 1_800
 L1_FACTS_DUE_SLOTS: Final = 4
 """Slots after which the facts of an L1 block that validators agreed on must be in a proposal that carries items; long
 enough for a proposer whose L1 node answers late."""
+L1_ITEMS_PER_SUB_BLOCK_MAX: Final = 192
+"""Reports and facts that one proposal carries, before the actions of accounts: VALIDATORS_MAX reports and as many L1
+blocks as a long pause needs."""
+
+# ---------------------------------------------------------------- faces of the OP Stack
+FACE_BODY_BYTES_MAX: Final = 32 * 1024 * 1024
+"""A request to a face: an execution payload as JSON is twice its bytes; op-node's own RPC client takes as much."""
+FLASHBLOCKS_QUEUE_MAX: Final = 256
+"""Flashblocks waiting for one slow follower: about a minute at four per second."""
+FLASHBLOCKS_QUEUE_BYTES_MAX: Final = 64 * 1024 * 1024
+FLASHBLOCKS_SEND_TIMEOUT_S: Final = 10
+"""For a follower to take one flashblock."""
