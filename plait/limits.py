@@ -556,8 +556,6 @@ L1_STEP_BLOCKS_MAX: Final = 32
 """Blocks that a watcher reads before it publishes what it has."""
 L1_SILENCE_S: Final = 60.0
 """Without a new block for so long L1 counts as lagging: five slots of Ethereum."""
-BEACON_FACE_BLOCKS_MAX: Final = 20_000
-"""Blocks whose time and number the development beacon remembers; at 2 s a block half a day."""
 BEACON_FACE_BLOB_BLOCKS_MAX: Final = 4_096
 """Blocks whose blobs it keeps on disk."""
 
@@ -584,6 +582,8 @@ BATCHER_OFFERS_MAX: Final = 64
 """Times that one transaction is signed, each time with higher fees: +10 % 64 times is a factor of 445."""
 BATCHER_WAITING_MAX: Final = 64
 """Transactions in the batcher's journal that are not on L1; beyond it nothing new is posted."""
+BATCHER_BACKLOG_BLOCKS_PER_STEP_MAX: Final = 5_000
+"""Sealed blocks of one rollup that one step of the batcher reads; the next step reads on."""
 
 # ---------------------------------------------------------------- local network of OP Stack rollups
 OPSTACK_READY_S: Final = 60

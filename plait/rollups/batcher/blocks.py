@@ -12,6 +12,7 @@ from plait.derivation.batches import SingularBatch
 from plait.derivation.l1_info import decode_l1_attributes
 from plait.derivation.span_transactions import read_item
 from plait.errors import CodecError
+from plait.native import keccak256
 from plait.types import BlockNumber, Hash32, Seconds
 
 _DEPOSIT: Final = 0x7E
@@ -37,18 +38,18 @@ class BatchBlock(msgspec.Struct, frozen=True, kw_only=True):
         return _BLOCK_OVERHEAD_BYTES + sum(map(len, self.batch.transactions))
 
 
-def batch_block(raw: bytes, hash_: Hash32) -> BatchBlock:
+def batch_block(raw: bytes) -> BatchBlock:
     """Reads a sealed block.
 
     Args:
         raw: as `Rollup.raw_block` gives it.
-        hash_: of the block.
 
     Raises:
         CodecError: `batch_malformed`: it is no block of an OP Stack rollup.
     """
     _, start, stop = read_item(raw, 0, len(raw))
-    _, header_start, header_stop = read_item(raw, start, stop)
+    header_item = start
+    _, header_start, header_stop = read_item(raw, header_item, stop)
     header = _header_fields(raw, header_start, header_stop)
     is_list, position, end = read_item(raw, header_stop, stop)
     if not is_list:
@@ -68,7 +69,7 @@ def batch_block(raw: bytes, hash_: Hash32) -> BatchBlock:
     origin = decode_l1_attributes(first)
     return BatchBlock(
         number=BlockNumber(int.from_bytes(header[_NUMBER_FIELD], "big")),
-        hash=hash_,
+        hash=Hash32(keccak256(raw[header_item:header_stop])),
         sequence_number=origin.sequence_number,
         batch=SingularBatch(
             parent_hash=Hash32(header[0]),
