@@ -556,8 +556,8 @@ L1_STEP_BLOCKS_MAX: Final = 32
 """Blocks that a watcher reads before it publishes what it has."""
 L1_SILENCE_S: Final = 60.0
 """Without a new block for so long L1 counts as lagging: five slots of Ethereum."""
-BEACON_FACE_BLOB_BLOCKS_MAX: Final = 4_096
-"""Blocks whose blobs it keeps on disk."""
+BEACON_FACE_BLOBS_MAX: Final = 4_096
+"""Blobs that the development beacon keeps on disk: 512 MiB."""
 
 # ---------------------------------------------------------------- batches, channels and derivation of the OP Stack
 FRAME_DATA_BYTES_MAX: Final = 1_000_000
