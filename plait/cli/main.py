@@ -16,6 +16,7 @@ Exit codes: 0 done · 1 the answer is no (not found, a difference) · 2 command 
 _COMMANDS = {
     "devnet": ("plait.cli.devnet", "Start a local network of rollups and keep it running."),
     "testnet": ("plait.cli.testnet", "Run a local network of validators, change it, break it."),
+    "opstack": ("plait.cli.opstack", "Run real OP Stack rollups: L1, op-geth, op-node, and Plait as sequencer."),
     "init": ("plait.cli.init", "Create the home of a node: keys, settings, genesis."),
     "node": ("plait.cli.node", "Run a node of a network, its CometBFT included."),
     "keys": ("plait.cli.keys", "Create, import and list the keys of ledger accounts."),

@@ -89,7 +89,7 @@ async def run(data_dir: Path, *, as_json: bool, **options: Any) -> None:
     from plait.testnet.supervisor import Supervisor
 
     ports = PortPlan(rpc=options["port"], rollups=options["rollup_port_base"], comet=options["comet_port_base"])
-    with DataDirectory(data_dir), _stopping() as stop:
+    with DataDirectory(data_dir), stopping() as stop:
         if options["do_reset"]:
             reset(data_dir)
         layout = read_layout(data_dir)
@@ -135,7 +135,7 @@ async def _until(stop: asyncio.Event, network: Any, *, as_json: bool) -> None:
 
 
 @contextlib.contextmanager
-def _stopping() -> Iterator[asyncio.Event]:
+def stopping() -> Iterator[asyncio.Event]:
     """Set by the first Ctrl-C or SIGTERM; the second ends the process at once, and with it the nodes."""
     import os
 
