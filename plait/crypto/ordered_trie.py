@@ -25,6 +25,34 @@ def ordered_root(values: Sequence[bytes]) -> bytes:
     return keccak256(_node(entries, 0))
 
 
+def ordered_proof(values: Sequence[bytes], position: int) -> list[bytes]:
+    """Nodes from the root down to the value at `position`, without those that lie within their parent.
+
+    Raises:
+        IndexError: there is no value at `position`.
+    """
+    if not 0 <= position < len(values):
+        raise IndexError(f"value {position} of {len(values)}")
+    entries = sorted((_nibbles(encode_uint(at)), value) for at, value in enumerate(values))
+    key = _nibbles(encode_uint(position))
+    nodes: list[bytes] = []
+    depth = 0
+    while True:
+        node = _node(entries, depth)
+        if not nodes or len(node) >= 32:
+            nodes.append(node)
+        if len(entries) == 1:
+            return nodes
+        first, last = entries[0][0], entries[-1][0]
+        shared = depth
+        while shared < min(len(first), len(last)) and first[shared] == last[shared]:
+            shared += 1
+        if shared == depth:
+            entries = [entry for entry in entries if entry[0][depth] == key[depth]]
+            shared += 1
+        depth = shared
+
+
 def _nibbles(key: bytes) -> tuple[int, ...]:
     return tuple(half for byte in key for half in (byte >> 4, byte & 15))
 
