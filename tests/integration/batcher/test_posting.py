@@ -1,0 +1,106 @@
+"""What the batcher posts to a real anvil decodes to the rollups' blocks, in every format."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from world import BATCHER, INBOX, Anvil, Chain, facts_at, make_batcher
+
+from plait.derivation.batches import SingularBatch, decode_singular
+from plait.derivation.blobs import decode_blob
+from plait.derivation.channels import ChannelAssembler, read_batches
+from plait.derivation.frames import decode as decode_frames
+from plait.derivation.span_batches import decode_span
+from plait.l1.client import L1Client
+from plait.rollups.batcher.assembly import Format
+from plait.rollups.batcher.blocks import batch_block
+from plait.rollups.batcher.client_access import ClientAccess
+from plait.rollups.batcher.service import BatcherTerms
+
+pytestmark = pytest.mark.node_js
+
+
+def posted_channels(anvil: Anvil) -> list[bytes]:
+    """Complete channels in the inbox, as a verifier that reads all of them sees them."""
+    assembler, channels = ChannelAssembler(), []
+    for number in range(anvil.number() + 1):
+        for found in anvil.block_transactions(number):
+            if found["to"] != "0x" + INBOX.hex() or found["from"] != "0x" + BATCHER.address.hex():
+                continue
+            datas = [bytes.fromhex(found["input"][2:])]
+            if found["type"] == "0x3":
+                datas = [decode_blob(bytes.fromhex(blob[2:])) for blob in blobs_of(anvil, found)]
+            for frame in itertools.chain.from_iterable(map(decode_frames, datas)):
+                complete = assembler.add(frame, number)  # type: ignore[arg-type]
+                if complete is not None:
+                    channels.append(complete)
+    return channels
+
+
+def blobs_of(anvil: Anvil, transaction: dict) -> list[str]:
+    blobs: list[str] = anvil.call("anvil_getBlobsByTransactionHash", transaction["hash"])
+    return blobs
+
+
+def expected(chain: Chain) -> list[SingularBatch]:
+    raws = [chain.rollup.raw_block(number) for number in range(1, chain.rollup.head.number + 1)]
+    return [batch_block(raw).batch for raw in raws if raw is not None]
+
+
+async def two_chains(anvil: Anvil, client: L1Client, blocks: int, transactions: int) -> list[Chain]:
+    anvil.mine(3)
+    origin = await facts_at(client, 1)
+    assert origin is not None
+    chains = [Chain(901, origin), Chain(902, origin)]
+    for chain in chains:
+        await chain.grow(client, blocks, transactions)
+    return chains
+
+
+@pytest.mark.parametrize("carrier", ["calldata", "blob"])
+@pytest.mark.parametrize("compression", ["zlib", "brotli"])
+async def test_singular_batches_decode_to_the_blocks(
+    anvil: Anvil, client: L1Client, compression: str, carrier: str
+) -> None:
+    chains = await two_chains(anvil, client, 6, 3)
+    terms = BatcherTerms(
+        format=Format(carrier=carrier, batch="singular", compression=compression),  # type: ignore[arg-type]
+    )
+    batcher = make_batcher(ClientAccess(client), chains, terms)
+    batcher.flush()
+    await batcher.step()
+    anvil.mine()
+    await batcher.step()
+    channels = posted_channels(anvil)
+    assert len(channels) == 2, "one complete channel of each rollup"
+    assert anvil.nonce() == 1, "one transaction for both"
+    for chain, channel in zip(chains, channels, strict=True):
+        assert [decode_singular(batch) for batch in read_batches(channel)] == expected(chain)
+    status = batcher.status()
+    assert [one["postedTo"] for one in status["rollups"].values()] == [6, 6]
+    receipt = anvil.call("eth_getTransactionReceipt", anvil.block_transactions(anvil.number())[0]["hash"])
+    paid = int(receipt["gasUsed"], 16) * int(receipt["effectiveGasPrice"], 16)
+    paid += int(receipt.get("blobGasUsed") or "0x0", 16) * int(receipt.get("blobGasPrice") or "0x0", 16)
+    assert sum(costs.wei for costs in batcher.costs.values()) == paid, "the shares add up to what was paid"
+
+
+@pytest.mark.parametrize("carrier", ["calldata", "blob"])
+async def test_span_batches_in_many_frames_decode_to_the_blocks(anvil: Anvil, client: L1Client, carrier: str) -> None:
+    chains = await two_chains(anvil, client, 20, 8)
+    terms = BatcherTerms(
+        format=Format(carrier=carrier, batch="span", transaction_bytes_max=3_000),  # type: ignore[arg-type]
+    )
+    batcher = make_batcher(ClientAccess(client), chains, terms)
+    batcher.flush()
+    await batcher.step()
+    anvil.mine()
+    await batcher.step()
+    assert anvil.nonce() == 1 if carrier == "blob" else anvil.nonce() > 5, "calldata needs several transactions"
+    for chain, channel in zip(chains, posted_channels(anvil), strict=True):
+        (batch,) = read_batches(channel)
+        span = decode_span(batch, genesis_time_s=chain.config.genesis_time_s, block_time_s=1, chain_id=chain.chain_id)
+        blocks = expected(chain)
+        assert [(one.epoch_number, one.timestamp, one.transactions) for one in span.blocks] == [
+            (one.epoch_number, one.timestamp, one.transactions) for one in blocks
+        ]
