@@ -556,6 +556,10 @@ L1_STEP_BLOCKS_MAX: Final = 32
 """Blocks that a watcher reads before it publishes what it has."""
 L1_SILENCE_S: Final = 60.0
 """Without a new block for so long L1 counts as lagging: five slots of Ethereum."""
+L1_REPORT_PAUSE_S: Final = 0.5
+"""Least time between two L1 reports of a node; they are free, but each takes room in a proposal."""
+L1_REPORT_AGAIN_S: Final = 5.0
+"""After so long without it in the ledger, a report is handed in again."""
 BEACON_FACE_BLOBS_MAX: Final = 4_096
 """Blobs that the development beacon keeps on disk: 512 MiB."""
 
@@ -573,6 +577,8 @@ CHANNEL_READ_BYTES: Final = 64 * 1024
 """Decompressed bytes that one step makes: a channel's memory grows with what is read of it, not with what it claims."""
 DERIVATION_RUN_BLOCKS_MAX: Final = 512
 """Blocks that derivation hands over at once to be executed together; their transactions are in memory."""
+DERIVATION_NOTICES_MAX: Final = 1_000
+"""Notices of derivation that wait to be read; whoever floods the inbox floods nothing else."""
 
 # ---------------------------------------------------------------- batcher
 BATCHER_IN_FLIGHT_MAX: Final = 16
