@@ -615,3 +615,9 @@ FLASHBLOCKS_QUEUE_MAX: Final = 256
 FLASHBLOCKS_QUEUE_BYTES_MAX: Final = 64 * 1024 * 1024
 FLASHBLOCKS_SEND_TIMEOUT_S: Final = 10
 """For a follower to take one flashblock."""
+FACE_BATCH_CALLS_MAX: Final = 100
+"""Calls of one batch; op-node's clients send 20."""
+CONDUCTOR_WAIT_S: Final = 0.8
+"""For a block to be decided while op-node asks; its own patience is one second."""
+CONDUCTOR_BLOCKS_KEPT: Final = 1_024
+"""Hashes of committed blocks that are kept, to recognise one that comes again."""

@@ -10,7 +10,7 @@ begins with a version byte (0) and the data's length (u24), so that it carries 2
 What is not used is zero, and a decoder refuses everything else, but for the two highest bits of the first element: the
 specification's text asks for zeros there too, op-node does not look, and a chain is what op-node derives.
 
-Source: OP Stack specs, Ecotone derivation (blob encoding), EIP-4844; op-service's eth/blob.go for which byte goes where.
+Source: OP Stack specs, Ecotone derivation (blob encoding), EIP-4844; op-node v1.16 for the order of bytes.
 """
 
 from typing import Final
