@@ -114,6 +114,17 @@ class Reader:
         self._position = stop
         return self._data[start:stop]
 
+    def read_item(self) -> bytes:
+        """Next value as it stands: a string's content, or a list with its prefix (a block's transactions are both).
+
+        Raises:
+            CodecError: not canonical or cut off.
+        """
+        before = self._position
+        is_list, start, stop = self._header()
+        self._position = stop
+        return self._data[before if is_list else start : stop]
+
     def read_uint(self, maximum: int = 2**64 - 1) -> int:
         """Next value as an integer from 0 to `maximum` without leading zeros.
 

@@ -15,8 +15,8 @@ from typing import Final
 
 import msgspec
 
-from plait.native import keccak256
 from plait.derivation.attributes import L1BlockInfo
+from plait.native import keccak256
 from plait.types import BlockNumber, Hash32, Seconds, Wei
 
 SYNTHETIC_BLOCK_TIME_S: Final = 12

@@ -1,23 +1,26 @@
 """Canonical bytes and root of the ledger.
 
-    ledger    = [version = 2, core, economy, [record, ...]]  records strictly ascending by rollup id; the economy as a
-                                                             string, `plait.ledger.economy`
+    ledger    = [version = 3, core, economy, [record, ...], l1]  records strictly ascending by rollup id; the economy as
+                                                             a string, `plait.ledger.economy`
+    l1        = [] | `plait.ledger.l1_encoding`
     core      = [network_id, genesis_time_s, slot_ms, sub_blocks_per_slot, height, slot, sub_index, time_ms]
     record    = [rollup_id, genesis_hash, block_time_slots, gas_limit, ordering, da_footprint_gas_scalar,
     eip1559_denominator,
                  eip1559_elasticity, min_base_fee, operator_fee_scalar, operator_fee_constant, base_fee_scalar,
-                 blob_base_fee_scalar, interop_set, start_slot, head_number, head_hash, open]
+                 blob_base_fee_scalar, interop_set, start_slot, anchor_number, head_number, head_hash, open,
+                 [epoch, ...]]
     open      = [] | [number, gas_used, da_footprint, transaction_count, digest]
     ordering  = 0 priority_fee | 1 arrival
-    root      = RFC 6962 tree hash over core, economy root, record, record, ...
+    root      = RFC 6962 tree hash over core, economy root, L1 leaf (empty without an L1), record, record, ...
 
 Level 3, pure. Decoding checks everything that `genesis_state` checks, so decoded bytes are a usable state or a
 CodecError.
 """
 
-from plait.codec.rlp import Reader, encode_bytes, encode_list, encode_uint
+from plait.codec.rlp import EMPTY_LIST, Reader, encode_bytes, encode_list, encode_uint
 from plait.errors import CodecError, ConfigurationError
 from plait.ledger.economy import decode_economy, economy_root, encode_economy
+from plait.ledger.l1_encoding import decode_epochs, decode_l1, encode_epoch, encode_l1, l1_leaf
 from plait.ledger.rollup_records import ORDERINGS
 from plait.ledger.state import LedgerState, OpenBlockRecord, RollupRecord, check_interop_sets
 from plait.limits import ROLLUPS_MAX
@@ -38,7 +41,7 @@ from plait.types import (
     Wei,
 )
 
-LEDGER_VERSION = 2
+LEDGER_VERSION = 3
 
 
 def encode_core(state: LedgerState) -> bytes:
@@ -72,6 +75,7 @@ def encode_record(record: RollupRecord) -> bytes:
         parameters.blob_base_fee_scalar,
         parameters.interop_set,
         parameters.start_slot,
+        parameters.anchor_number,
         record.head_number,
     )
     opened = []
@@ -88,6 +92,7 @@ def encode_record(record: RollupRecord) -> bytes:
             *map(encode_uint, numbers_after),
             encode_bytes(record.head_hash),
             encode_list(opened),
+            encode_list(map(encode_epoch, record.epochs)),
         )
     )
 
@@ -100,13 +105,15 @@ def encode_ledger(state: LedgerState) -> bytes:
             encode_core(state),
             encode_bytes(encode_economy(state.economy)),
             encode_list(map(encode_record, state.rollups)),
+            EMPTY_LIST if state.l1 is None else encode_l1(state.l1),
         )
     )
 
 
 def ledger_leaves(state: LedgerState) -> list[bytes]:
-    """Leaves of the ledger tree: the core, the economy's root, then every record by ascending rollup id."""
-    return [encode_core(state), economy_root(state.economy), *map(encode_record, state.rollups)]
+    """Leaves of the ledger tree: the core, the economy's root, the L1's leaf, then every record by ascending id."""
+    l1 = b"" if state.l1 is None else l1_leaf(state.l1)
+    return [encode_core(state), economy_root(state.economy), l1, *map(encode_record, state.rollups)]
 
 
 def ledger_root(state: LedgerState) -> Hash32:
@@ -137,6 +144,8 @@ def decode_ledger(data: bytes) -> LedgerState:
     core.end()
     economy = decode_economy(reader.read_bytes())
     listed = reader.read_list("rollup records")
+    agreed = reader.read_list("agreed L1 data")
+    l1 = decode_l1(agreed) if agreed.more else None
     reader.end()
     records: list[RollupRecord] = []
     try:
@@ -162,6 +171,7 @@ def decode_ledger(data: bytes) -> LedgerState:
         time_ms=Milliseconds(time_ms),
         rollups=tuple(records),
         economy=economy,
+        l1=l1,
     )
 
 
@@ -187,10 +197,12 @@ def _decode_record(reader: Reader) -> RollupRecord:
         blob_base_fee_scalar=reader.read_uint(),
         interop_set=reader.read_uint(),
         start_slot=Slot(reader.read_uint()),
+        anchor_number=BlockNumber(reader.read_uint(2**53)),
     )
     head_number = BlockNumber(reader.read_uint(2**53))
     head_hash = Hash32(reader.read_bytes(size=32))
     opened = reader.read_list("open block")
+    epochs = decode_epochs(reader.read_list("epochs"))
     reader.end()
     block = None
     if opened.more:
@@ -204,4 +216,6 @@ def _decode_record(reader: Reader) -> RollupRecord:
         opened.end()
         if block.number != head_number + 1:
             raise CodecError("an open block does not follow its head", rollup_id=rollup_id)
-    return RollupRecord(parameters=parameters, head_number=head_number, head_hash=head_hash, open_block=block)
+    return RollupRecord(
+        parameters=parameters, head_number=head_number, head_hash=head_hash, open_block=block, epochs=epochs
+    )

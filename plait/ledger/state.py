@@ -19,6 +19,7 @@ from plait.crypto.open_digest import OPEN_DIGEST_EMPTY
 from plait.errors import ConfigurationError
 from plait.ledger import registry
 from plait.ledger.economy import Economy, empty_economy
+from plait.ledger.l1 import Epoch, L1State
 from plait.ledger.parameters import LedgerParameters
 from plait.ledger.rollup_records import NetworkMode, rollup_key
 from plait.limits import INTEROP_CHAINS_MAX, ROLLUPS_MAX
@@ -60,7 +61,9 @@ class RollupRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Last sealed block; genesis is 0."""
     head_hash: Hash32
     open_block: OpenBlockRecord | None
-    """None only before the rollup's first block time has passed."""
+    """None before the rollup's first block time has passed, and for one that waits for its L1."""
+    epochs: tuple[Epoch, ...] = ()
+    """The newest epochs of a rollup that derives from an L1, its anchor's first; empty for others."""
 
     @property
     def rollup_id(self) -> RollupId:
@@ -85,6 +88,8 @@ class LedgerState(msgspec.Struct, frozen=True, kw_only=True):
     """Strictly ascending by rollup id."""
     economy: Economy
     """Accounts, stake, governance and the registry's terms."""
+    l1: L1State | None = None
+    """What is agreed about the L1; None for a network whose L1 is synthetic."""
 
     @property
     def rollup_ids(self) -> tuple[RollupId, ...]:
@@ -105,7 +110,10 @@ def check_interop_sets(rollups: Iterable[RollupParameters]) -> None:
 
 
 def genesis_state(
-    parameters: NetworkParameters, rollups: tuple[RollupParameters, ...], economy: Economy | None = None
+    parameters: NetworkParameters,
+    rollups: tuple[RollupParameters, ...],
+    economy: Economy | None = None,
+    l1: L1State | None = None,
 ) -> LedgerState:
     """State before the first height: slot 0, sub-index 0, every rollup at its genesis block.
 
@@ -114,6 +122,7 @@ def genesis_state(
         rollups: of its genesis, at most ROLLUPS_MAX.
         economy: at genesis; None for one without tokens. A rollup that its registry does not have is entered without
             an owner and without fees.
+        l1: at genesis, for a network with rollups that derive from an L1.
 
     Raises:
         ConfigurationError: a parameter is out of range, no rollup or more than ROLLUPS_MAX, or an id twice.
@@ -142,7 +151,21 @@ def genesis_state(
         sub_index=SubIndex(0),
         time_ms=Milliseconds(parameters.genesis_time_s * 1_000),
         rollups=tuple(
-            RollupRecord(parameters=rollup, head_number=BlockNumber(0), head_hash=rollup.genesis_hash, open_block=None)
+            RollupRecord(
+                parameters=rollup,
+                head_number=rollup.anchor_number,
+                head_hash=rollup.genesis_hash,
+                open_block=None,
+                epochs=_first_epochs(rollup, l1),
+            )
             for rollup in ordered
         ),
+        l1=l1,
     )
+
+
+def _first_epochs(rollup: RollupParameters, l1: L1State | None) -> tuple[Epoch, ...]:
+    config = None if l1 is None else l1.binding(rollup.rollup_id)
+    if config is None:
+        return ()
+    return (Epoch(first_block=BlockNumber(0), origin=config.genesis_l1, system=config.genesis_system),)

@@ -11,6 +11,7 @@ import msgspec
 
 from plait.errors import InvariantBroken
 from plait.ledger.economy import Economy
+from plait.ledger.l1 import L1State
 from plait.ledger.state import LedgerState, OpenBlockRecord, RollupRecord
 from plait.types import BlockNumber, Hash32, Height, Milliseconds, RollupId, Slot, SubIndex
 
@@ -34,6 +35,7 @@ class SubBlockApplied(msgspec.Struct, frozen=True, kw_only=True):
     time_ms: Milliseconds
     progress: tuple[RollupProgress, ...]
     economy: Economy
+    l1: L1State | None = None
 
 
 class HeadMoved(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +91,7 @@ def apply(state: LedgerState, sub_block: SubBlockApplied) -> tuple[LedgerState, 
                 head_number=progress.head_number,
                 head_hash=progress.head_hash,
                 open_block=open_block,
+                epochs=record.epochs,
             )
         )
     after = LedgerState(
@@ -99,6 +102,7 @@ def apply(state: LedgerState, sub_block: SubBlockApplied) -> tuple[LedgerState, 
         time_ms=sub_block.time_ms,
         rollups=tuple(records),
         economy=sub_block.economy,
+        l1=sub_block.l1,
     )
     return after, tuple(effects)
 

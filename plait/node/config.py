@@ -13,12 +13,17 @@ from typing import Any, Literal
 
 import msgspec
 
-from plait.errors import ConfigurationError
+from plait.derivation.attributes import FORKS, Fork
+from plait.derivation.l1_facts import L1BlockFacts, decode_l1_facts
+from plait.derivation.rollup_config import OpStackConfig, config_of
+from plait.errors import CodecError, ConfigurationError
 from plait.interop.messages import CROSS_L2_INBOX
+from plait.ledger.l1 import L1State, L1Terms
 from plait.ledger.parameters import PARAMETER_TABLE, TOKEN, LedgerParameters
 from plait.ledger.rollup_records import RollupTerms
 from plait.ledger.state import check_interop_sets
 from plait.limits import (
+    L1_REORG_BLOCKS_MAX,
     LOG_KEEP_HEIGHTS_MIN,
     NETWORK_SNAPSHOT_EVERY_HEIGHTS,
     ROLLUPS_MAX,
@@ -26,7 +31,6 @@ from plait.limits import (
 )
 from plait.node.logging import LogFormat, LogLevel
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS, DEVELOPMENT_RELAYER
-from plait.derivation.attributes import FORKS, Fork
 from plait.rollups.embedded.genesis import DEVELOPMENT_BALANCE_WEI, GenesisSpecification, genesis_json
 from plait.types import (
     Address,
@@ -86,6 +90,8 @@ class RollupConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Part of the transaction fees that goes back to the owner."""
     escrow: int = 0
     """What is paid in at genesis, base units."""
+    opstack: dict[str, Any] | None = None
+    """Content of rollup.json for a rollup that derives from the L1; None for an embedded one."""
 
     def terms(self) -> RollupTerms:
         """Its fees, as the ledger keeps them. Raises ConfigurationError (`rollup_terms_out_of_range`)."""
@@ -129,6 +135,41 @@ class RollupConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             blob_base_fee_scalar=self.blob_base_fee_scalar,
             interop_set=self.interop_set,
         )
+
+
+class L1Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The L1 that a network's OP Stack rollups derive from."""
+
+    chain_id: int
+    start: str
+    """0x hex of the facts of the L1 block that agreement begins with (`plait.derivation.l1_facts`): the L1 origin that
+    every OP Stack rollup's genesis has."""
+    lag_blocks: int = 0
+    """How far below the reported heads L1 blocks are agreed; 0 adopts them at once, and goes back when L1 does."""
+    hold_s: int = 180
+    """A rollup block older than this waits for the L1 blocks of its time. Above the L1's block time times
+    `lag_blocks` + 5."""
+    reporter: str = ""
+    """Ed25519 key, 0x hex of 32 bytes, that reports the L1 in a network without validators."""
+
+    def start_facts(self) -> L1BlockFacts:
+        """The first agreed block. Raises ConfigurationError (`l1_config_invalid`)."""
+        try:
+            return decode_l1_facts(bytes.fromhex(self.start.removeprefix("0x")))
+        except (ValueError, CodecError) as error:
+            raise ConfigurationError(
+                f"start of the L1 is no L1 block's facts: {error}.", code="l1_config_invalid"
+            ) from error
+
+    def terms(self) -> L1Terms:
+        """As the ledger keeps them. Raises ConfigurationError (`public_key_malformed`, `l1_config_invalid`)."""
+        if self.chain_id < 1 or not 0 <= self.lag_blocks <= L1_REORG_BLOCKS_MAX or not 1 <= self.hold_s <= 86_400:
+            raise ConfigurationError(
+                f"The L1's chain id is 1 or more, lag_blocks 0 to {L1_REORG_BLOCKS_MAX}, hold_s 1 to 86400.",
+                code="l1_config_invalid",
+            )
+        key = _hex(self.reporter, 32, "reporter of the L1", code="public_key_malformed") if self.reporter else b""
+        return L1Terms(chain_id=self.chain_id, lag_blocks=self.lag_blocks, hold_s=self.hold_s, reporter=key)
 
 
 class ValidatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -184,6 +225,45 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     accounts: tuple[AccountConfig, ...] = ()
     ledger: dict[str, int] = {}
     """Governed parameters of the ledger that differ from their defaults, by name."""
+    l1: L1Config | None = None
+    """None: the L1 is synthetic."""
+
+    def l1_state(self) -> L1State | None:
+        """What is agreed about the L1 at genesis.
+
+        Raises:
+            ConfigurationError: `rollup_config_invalid`, `l1_config_invalid`.
+        """
+        bound = [rollup for rollup in self.rollups if rollup.opstack is not None]
+        if self.l1 is None:
+            if bound:
+                raise ConfigurationError(
+                    f"Rollup {bound[0].chain_id} derives from an L1 and the network names none.",
+                    code="l1_config_invalid",
+                )
+            return None
+        start = self.l1.start_facts()
+        configs = sorted((config_of(rollup.opstack or {}) for rollup in bound), key=lambda config: config.chain_id)
+        for rollup, config in zip(sorted(bound, key=lambda one: one.chain_id), configs, strict=True):
+            self._check_binding(rollup, config, start)
+        return L1State(terms=self.l1.terms(), bindings=tuple(configs), blocks=(start,))
+
+    def _check_binding(self, rollup: RollupConfig, config: OpStackConfig, start: L1BlockFacts) -> None:
+        assert self.l1 is not None
+        wrong = {
+            "l2_chain_id": config.chain_id != rollup.chain_id,
+            "l1_chain_id": config.l1_chain_id != self.l1.chain_id,
+            "genesis.l1": (config.genesis_l1.number, config.genesis_l1.hash) != (start.number, start.hash),
+            "genesis.l2_time": config.genesis_time_s != self.genesis_time_s,
+            "block_time": config.block_time_s * 1_000 != rollup.block_time_slots * self.slot_ms,
+        }
+        for field, differs in wrong.items():
+            if differs:
+                raise ConfigurationError(
+                    f"{field} in the rollup configuration of {rollup.chain_id} is not the network's.",
+                    code="rollup_config_invalid",
+                    field=field,
+                )
 
     def parameters(self) -> NetworkParameters:
         """As the ledger keeps them. Raises ConfigurationError when a value is out of range."""
@@ -219,6 +299,7 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             rollup.owner_address()
             rollup.terms()
         check_interop_sets(rollup.parameters(Hash32(bytes(32))) for rollup in self.rollups)
+        self.l1_state()
         self._check_stake()
 
     def ledger_parameters(self) -> LedgerParameters:
@@ -269,6 +350,36 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def encode(self) -> bytes:
         """JSON as it lies in the data directory."""
         return msgspec.json.format(msgspec.json.encode(self, order="deterministic"), indent=2) + b"\n"
+
+
+class L1Connection(msgspec.Struct, frozen=True, kw_only=True):
+    """Where this node reads the L1."""
+
+    rpc_url: str
+    beacon_url: str = ""
+    """Of a beacon node, where batches come in blobs; empty for none."""
+
+
+class EngineConnection(msgspec.Struct, frozen=True, kw_only=True):
+    """An OP Stack execution engine (op-geth, op-reth) behind the Engine API."""
+
+    chain_id: int
+    engine_url: str
+    jwt_file: Path
+    rpc_url: str = ""
+    """Its ordinary RPC; empty: not used."""
+
+
+class BatcherSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """How batches are posted to L1."""
+
+    key_file: Path
+    """Private key of the batcher's account, 64 hex digits; never on a command line."""
+    data: Literal["calldata", "blob"] = "calldata"
+    batch: Literal["singular", "span"] = "span"
+    compression: Literal["zlib", "brotli"] = "brotli"
+    interval_s: int = 12
+    """A posting begins after this many seconds at the latest."""
 
 
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -327,6 +438,12 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A height that the operator trusts, not older than the trusting period; with `sync_servers`."""
     sync_trust_hash: str = ""
     """The hash of CometBFT's block of that height, 64 hex digits."""
+    l1: L1Connection | None = None
+    """The L1 node; needed by a node of a network with OP Stack rollups that reports what it sees."""
+    engines: tuple[EngineConnection, ...] = ()
+    """Execution engines that this node drives, one a rollup at most."""
+    batcher: BatcherSettings | None = None
+    """Set on the node that posts the rollups' batches to L1."""
     trace_dir: Path | None = None
     """Where every request of CometBFT is noted, for examinations; None for nowhere."""
 

@@ -26,7 +26,7 @@ def genesis_ledger(network: NetworkConfig, genesis_hashes: Mapping[RollupId, Has
         registry.genesis_entry(parameters, rollup.owner_address() or NOBODY, terms=rollup.terms(), escrow=rollup.escrow)
         for rollup, parameters in zip(network.rollups, rollups, strict=True)
     )
-    return genesis_state(network.parameters(), rollups, genesis_stake(network, entries))
+    return genesis_state(network.parameters(), rollups, genesis_stake(network, entries), network.l1_state())
 
 
 def genesis_stake(network: NetworkConfig, rollups: tuple[RollupEntry, ...] = ()) -> Economy:

@@ -14,15 +14,18 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from plait.codec.l1_items import is_l1_item
 from plait.crypto.actions import recover_action
 from plait.errors import ActionRefused, CodecError, ConfigurationError, InvariantBroken, ProposalRefused
 from plait.ledger import governance, registry, steps
 from plait.ledger.context import SubBlockContext
 from plait.ledger.draft import Draft
 from plait.ledger.economy import Economy
+from plait.ledger.l1 import L1State
 from plait.ledger.rollup_records import RollupEntry, rollup_key
 from plait.ledger.state import LedgerState
-from plait.limits import ACTIONS_PER_SUB_BLOCK_MAX, REGISTRATIONS_PER_SUB_BLOCK_MAX
+from plait.limits import ACTIONS_PER_SUB_BLOCK_MAX, L1_ITEMS_PER_SUB_BLOCK_MAX, REGISTRATIONS_PER_SUB_BLOCK_MAX
+from plait.protocol.l1_work import L1Work
 from plait.protocol.registry import Departure
 from plait.types import Agreed, Hash32, Height, Milliseconds, RollupId, Slot, ValidatorUpdate
 from plait.types.action import RegisterRollup, SignedAction
@@ -40,9 +43,12 @@ class ActionFailed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LedgerDone(msgspec.Struct, frozen=True, kw_only=True):
-    """What a sub-block made of the economy."""
+    """What a sub-block made of the economy and of the agreed L1 data."""
 
     economy: Economy
+    l1: L1State | None
+    entries: tuple[bytes, ...]
+    """The proposal's list of actions: reports and facts of the L1 and actions of accounts, in their order."""
     actions: tuple[SignedAction, ...]
     effects: tuple[object, ...]
     validator_updates: tuple[ValidatorUpdate, ...]
@@ -77,6 +83,8 @@ class LedgerWork:
             height=Height(ledger.height + 1), slot=slot, time_ms=time_ms, network=ledger.parameters
         )
         self._genesis_hash = genesis_hash
+        self._l1 = L1Work(ledger, slot)
+        self._entries: list[bytes] = []
         self._actions: list[SignedAction] = []
         self._registrations = 0
         steps.begin(self._draft, self._context, agreed)
@@ -87,7 +95,8 @@ class LedgerWork:
         """Applies the actions of a proposal.
 
         Raises:
-            ProposalRefused: `action_undecodable`, `action_duplicate`, or `action_not_applicable` with the reason.
+            ProposalRefused: `action_undecodable`, `action_duplicate`, or `action_not_applicable` with the reason, also
+                for what is said of the L1.
         """
         seen: set[bytes] = set()
         for index, raw in enumerate(raws):
@@ -95,7 +104,7 @@ class LedgerWork:
                 raise ProposalRefused(f"action {index} occurs twice", code="action_duplicate", index=index)
             seen.add(raw)
             try:
-                action = recover_action(raw, self._context.network_id)
+                action = None if is_l1_item(raw) else recover_action(raw, self._context.network_id)
             except (CodecError, ActionRefused) as error:
                 raise ProposalRefused(
                     f"action {index} is not an acceptable action: {error.message}",
@@ -104,14 +113,41 @@ class LedgerWork:
                     reason=error.code,
                 ) from error
             try:
-                self._act(action)
-            except ActionRefused as error:
+                if action is None:
+                    self._hear(raw)
+                else:
+                    self._act(action)
+            except (ActionRefused, CodecError) as error:
                 raise ProposalRefused(
                     f"action {index} cannot be applied: {error.message}",
                     code="action_not_applicable",
                     index=index,
                     reason=error.code,
                 ) from error
+
+    def hear(self, raws: Sequence[bytes], bytes_max: int) -> int:
+        """Takes in what of reports and facts applies; returns how many bytes of the proposal that takes.
+
+        Args:
+            raws: in the order in which they are to be tried; what does not apply is passed over.
+            bytes_max: room for them in the proposal.
+        """
+        used = 0
+        for raw in raws[:L1_ITEMS_PER_SUB_BLOCK_MAX]:
+            size = len(raw) + 4
+            if used + size > bytes_max:
+                continue
+            try:
+                self._hear(raw)
+            except (ActionRefused, CodecError):
+                continue
+            used += size
+        return used
+
+    @property
+    def withholds_facts(self) -> bool:
+        """Whether the proposal must carry no items, because L1 facts are overdue (`L1Work.withholds_facts`)."""
+        return self._l1.withholds_facts
 
     def attempt(self, actions: Sequence[SignedAction], bytes_max: int) -> tuple[int, list[ActionFailed]]:
         """Applies those actions that can be applied, as many as a sub-block has room for.
@@ -153,6 +189,8 @@ class LedgerWork:
         ended = steps.end(self._draft, self._context, usage)
         return LedgerDone(
             economy=self._draft.freeze(),
+            l1=self._l1.end(),
+            entries=tuple(self._entries),
             actions=tuple(self._actions),
             effects=tuple(self._draft.effects),
             validator_updates=ended.validator_updates,
@@ -164,6 +202,11 @@ class LedgerWork:
         else:
             steps.act(self._draft, self._context, action)
         self._actions.append(action)
+        self._entries.append(action.raw)
+
+    def _hear(self, raw: bytes) -> None:
+        self._l1.apply(raw)
+        self._entries.append(raw)
 
     def _register(self, action: SignedAction, body: RegisterRollup) -> None:
         if self._registrations == REGISTRATIONS_PER_SUB_BLOCK_MAX:

@@ -28,7 +28,7 @@ from plait.limits import CANDIDATES_MAX
 from plait.native import Rollup, Store
 from plait.protocol.actions import LedgerWork, require_upgrade
 from plait.protocol.building import build
-from plait.protocol.checking import check_agreed, check_commitment, check_position, finish, run_items
+from plait.protocol.checking import check_agreed, check_commitment, check_facts, check_position, finish, run_items
 from plait.protocol.effects import Finalized
 from plait.protocol.proposal import decode_proposal, genesis_app_hash, proposal_hash_of
 from plait.protocol.registry import RollupSource
@@ -269,6 +269,7 @@ class Application:
         commitment = check_commitment(advanced.ledger, proposal)
         work = self._begin(advanced, time_ms, request.agreed)
         work.run(proposal.actions)
+        check_facts(work, proposal)
         runs, bundles, messages = run_items(advanced, proposal, time_ms, senders)
         return finish(
             self._base,

@@ -41,6 +41,7 @@ from plait.execution.messages import (
 )
 from plait.execution.relaying import deliver_by
 from plait.interop.messages import CROSS_L2_INBOX
+from plait.interop.relays import Relay
 from plait.interop.validity import AWAITED_CODES
 from plait.ledger.state import LedgerState
 from plait.limits import (
@@ -89,17 +90,22 @@ class Built(NamedTuple):
 def build(base: Base, advanced: Advanced, work: LedgerWork, request: PrepareRequest) -> Built:
     """Orders, packs and runs candidates on top of `advanced`, whose candidate is used up, and actions with `work`."""
     ledger = advanced.ledger
-    queues = {rollup_id: request.candidates.get(rollup_id, ()) for rollup_id in ledger.rollup_ids}
+    open_ids = [rollup_id for rollup_id in ledger.rollup_ids if rollup_id not in advanced.closed]
+    bytes_left = _bytes_left(ledger, advanced, request.bytes_max)
+    bytes_left -= work.hear(request.l1_items, bytes_left)
+    if work.withholds_facts:
+        open_ids = []
+    queues = {rollup_id: request.candidates.get(rollup_id, ()) for rollup_id in open_ids}
     total = sum(len(queue) for rollup_queues in queues.values() for queue in rollup_queues)
     runs: dict[RollupId, Run] = {}
     dropped: list[Dropped] = []
     sets = sets_of(ledger)
     candidate = advanced.candidate
-    bytes_left = _bytes_left(ledger, advanced, request.bytes_max)
     actions_bytes, actions_failed = work.attempt(request.actions, bytes_left)
     bytes_left -= actions_bytes
-    deliver = no_deliveries if request.relayer is None else deliver_by(request.relayer, sets)
-    registered = set(ledger.rollup_ids)
+    open_sets = {rollup_id: one for rollup_id, one in sets.items() if rollup_id in open_ids}
+    deliver = no_deliveries if request.relayer is None else deliver_by(request.relayer, open_sets)
+    registered = set(open_ids)
     offered = [one for one in request.bundles if one.bundle.terms.rollup_ids <= registered]
     trials = BundleWork(offered, request.time_ms, bytes_left, sets, deliver)
     bundles = build_bundles(candidate, advanced.position, trials)
@@ -118,7 +124,7 @@ def build(base: Base, advanced: Advanced, work: LedgerWork, request: PrepareRequ
     plain = sum(len(run.transactions) for run in runs.values())
     bytes_left -= sum(len(item) + 4 for run in runs.values() for item in run.items)
     room = Room(bytes_left, items_left - plain)
-    relays, messages = _relay(sets, advanced, request, bundles, runs, room=room)
+    relays, messages = _relay(sets, advanced, request, bundles, runs, open_sets=open_sets, room=room)
     runs = assemble(runs, bundles.run, relays.transactions)
     commitment = commit(ledger.rollup_ids, {rollup_id: run.items for rollup_id, run in runs.items()})
     executed = complete(
@@ -194,6 +200,10 @@ def _executable(
     return kept
 
 
+def _reaches(relay: Relay, open_sets: InteropSets) -> bool:
+    return {RollupId(relay.sent.destination), RollupId(relay.message.identifier.chain_id)} <= open_sets.keys()
+
+
 def _relay(
     sets: InteropSets,
     advanced: Advanced,
@@ -201,6 +211,7 @@ def _relay(
     bundles: BundlesBuilt,
     runs: Mapping[RollupId, Run],
     *,
+    open_sets: InteropSets,
     room: Room,
 ) -> tuple[RelaysRun, Messages]:
     """Relays what was sent, and says what the sub-block did with messages."""
@@ -211,9 +222,10 @@ def _relay(
     relays = RelaysRun({}, [])
     if request.relayer is not None and advanced.position.carries_items and (sent or request.relays):
         marks = candidate.checkpoint()
-        undelivered = [relay for relay in sent if relay.message_hash not in delivered]
-        work = RelayWork(request.relayer, undelivered, request.relays)
-        relays = build_relays(candidate, sets, work, room)
+        undelivered = [relay for relay in sent if relay.message_hash not in delivered and _reaches(relay, open_sets)]
+        waiting = [relay for relay in request.relays if _reaches(relay, open_sets)]
+        work = RelayWork(request.relayer, undelivered, waiting)
+        relays = build_relays(candidate, open_sets, work, room)
         whole = {i: [*plain.get(i, ()), *relays.ran.get(i, ())] for i in sorted({*plain, *relays.ran})}
         if refuse_messages(candidate, sets, whole) is not None:  # no known way to get here; what was sent waits
             candidate.rollback(marks)

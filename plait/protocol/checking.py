@@ -70,7 +70,7 @@ def check_position(advanced: Advanced, proposal: Proposal) -> None:
     """Rules of the grid and of agreed L1 data.
 
     Raises:
-        ProposalRefused: `slot_wrong`, `sub_index_wrong`, `l1_origin_wrong`, `items_not_allowed`.
+        ProposalRefused: `slot_wrong`, `sub_index_wrong`, `l1_origin_wrong`, `items_not_allowed`, `rollup_closed`.
     """
     header, position = proposal.header, advanced.position
     _require_equal("slot_wrong", "slot", header.slot, position.slot)
@@ -89,6 +89,22 @@ def check_position(advanced: Advanced, proposal: Proposal) -> None:
             code="items_not_allowed",
             slot=position.slot,
             sub_index=position.sub_index,
+        )
+    for rollup_id, _ in proposal.blocks:
+        if rollup_id in advanced.closed:
+            raise ProposalRefused(
+                f"rollup {rollup_id} waits for its L1, so it takes no transactions",
+                code="rollup_closed",
+                rollup_id=rollup_id,
+            )
+
+
+def check_facts(work: LedgerWork, proposal: Proposal) -> None:
+    """Raises ProposalRefused `l1_facts_withheld`: deposits that are due may be left out by nobody who orders items."""
+    if work.withholds_facts and proposal.blocks:
+        raise ProposalRefused(
+            "the next L1 block is agreed and overdue; a proposal that does not bring it may carry no items",
+            code="l1_facts_withheld",
         )
 
 

@@ -11,7 +11,7 @@ import msgspec
 from plait.crypto.commitments import SubBlockCommitment
 from plait.interop.relays import Relay
 from plait.native import OpenBlock, Outcomes, SealedBlock, Transaction
-from plait.types import Agreed, Hash32, Height, Milliseconds, RollupId, Slot, SubIndex, ValidatorUpdate
+from plait.types import Agreed, BlockNumber, Hash32, Height, Milliseconds, RollupId, Slot, SubIndex, ValidatorUpdate
 from plait.types.action import SignedAction
 
 
@@ -47,6 +47,21 @@ class BundleDecided(msgspec.Struct, frozen=True, kw_only=True):
     """Per rollup the hashes of the transactions that delivered its messages."""
 
 
+class Unwound(msgspec.Struct, frozen=True, kw_only=True):
+    """A rollup went back: its blocks after `to_number` are replaced by others."""
+
+    rollup_id: RollupId
+    to_number: BlockNumber
+    to_hash: Hash32
+    first_lost: BlockNumber
+    last_lost: BlockNumber
+    """Of sealed blocks; below `first_lost` when only the open block was lost."""
+    lost_hashes: tuple[Hash32, ...]
+    """Of the sealed blocks that are gone, ascending by number."""
+    lost: tuple[bytes, ...]
+    """Raw transactions that are in no block any more, in their order, the open block's included; no deposits."""
+
+
 class SubBlockDecided(msgspec.Struct, frozen=True, kw_only=True):
     """A height was finalized."""
 
@@ -70,6 +85,8 @@ class SubBlockDecided(msgspec.Struct, frozen=True, kw_only=True):
     """Ledger actions that were applied, in order."""
     ledger_effects: tuple[object, ...]
     """What the economy's steps say happened, in order."""
+    unwound: tuple[Unwound, ...]
+    """Rollups that went back before this sub-block, ascending by id."""
     validator_updates: tuple[ValidatorUpdate, ...]
     """For the engine: changes of the validator set."""
     agreed: Agreed

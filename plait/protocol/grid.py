@@ -97,6 +97,6 @@ def next_position(
         )
     now = slot_at(parameters, time_ms)
     reach = slot_within_reach(blocks)
-    slot = now if reach is None or now <= reach else reach
+    slot = now if reach is None or now <= reach else max(reach, previous_slot)
     sub_index = SubIndex(previous_sub_index + 1) if slot == previous_slot else SubIndex(0)
     return Position(slot=slot, sub_index=sub_index, carries_items=slot == now and sub_index < SUB_BLOCKS_PER_SLOT_MAX)

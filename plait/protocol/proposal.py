@@ -41,11 +41,12 @@ from plait.crypto.commitments import SubBlockCommitment
 from plait.crypto.merkle import EMPTY_ROOT
 from plait.errors import CodecError
 from plait.limits import (
-    ACTION_BYTES_MAX,
     ACTIONS_PER_SUB_BLOCK_MAX,
     BUNDLE_BYTES_MAX,
     BUNDLES_PER_SUB_BLOCK_MAX,
     CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX,
+    L1_FACTS_BYTES_MAX,
+    L1_ITEMS_PER_SUB_BLOCK_MAX,
     PROPOSAL_BYTES_MAX,
     PROPOSAL_ITEMS_MAX,
     ROLLUPS_MAX,
@@ -184,7 +185,8 @@ def decode_proposal(data: bytes) -> Proposal:
     reader = outer.read_list("proposal")
     outer.end()
     header = _read_header(reader.read_list("header"))
-    actions = tuple(reader.read_bytes_list("actions", count_max=ACTIONS_PER_SUB_BLOCK_MAX, size_max=ACTION_BYTES_MAX))
+    entries_max = ACTIONS_PER_SUB_BLOCK_MAX + L1_ITEMS_PER_SUB_BLOCK_MAX
+    actions = tuple(reader.read_bytes_list("actions", count_max=entries_max, size_max=L1_FACTS_BYTES_MAX + 16))
     bundles = _read_bundles(reader.read_list("bundles"))
     listed = reader.read_list("blocks")
     reader.end()

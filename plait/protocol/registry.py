@@ -7,13 +7,15 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from plait.errors import InvariantBroken
 from plait.execution.candidate import AttributesSource
 from plait.ledger import registry
 from plait.ledger.rollup_records import RollupEntry, rollup_key
 from plait.ledger.state import LedgerState, RollupRecord
 from plait.native import Attributes
 from plait.protocol.grid import block_timestamp_s
-from plait.types import BlockNumber, Hash32, RollupId, Slot
+from plait.protocol.l1_blocks import bound_blocks, open_attributes
+from plait.types import BlockNumber, Hash32, Milliseconds, RollupId, Slot
 
 
 class RollupSource(AttributesSource, Protocol):
@@ -63,6 +65,56 @@ def registry_at(ledger: LedgerState, slot: Slot) -> Registry:
     return Registry(tuple(records[rollup_id] for rollup_id in sorted(records)), leaving)
 
 
+class Opened(NamedTuple):
+    """What the rollups of a slot open on the way to it."""
+
+    work: dict[RollupId, list[Attributes]]
+    records: tuple[RollupRecord, ...]
+    """Those of the registry, with what opening changed in them."""
+    closed: frozenset[RollupId]
+    """Rollups that take no transactions (`plait.protocol.l1_blocks`)."""
+
+
+def blocks_opened(
+    ledger: LedgerState, found: Registry, slot: Slot, time_ms: Milliseconds, source: AttributesSource
+) -> Opened:
+    """What every rollup opens on the way to a slot.
+
+    Args:
+        ledger: committed, gone back where it had to.
+        found: the registry of the slot.
+        slot: of the sub-block.
+        time_ms: agreed time of the sub-block.
+        source: of rollups that derive from no L1.
+    """
+    work: dict[RollupId, list[Attributes]] = {}
+    records: list[RollupRecord] = []
+    closed: set[RollupId] = set()
+    for record in found.records:
+        rollup_id = record.rollup_id
+        config = None if ledger.l1 is None else ledger.l1.binding(rollup_id)
+        if config is None or ledger.l1 is None:
+            attributes = blocks_due(ledger, record, slot, source)
+            records.append(record)
+        else:
+            target = min(slot, _last_slot(ledger, record, slot))
+            attributes, after, is_closed = bound_blocks(ledger, record, config, target, time_ms)
+            records.append(after)
+            if is_closed:
+                closed.add(rollup_id)
+        if attributes:
+            work[rollup_id] = attributes
+    return Opened(work, tuple(records), frozenset(closed))
+
+
+def _last_slot(ledger: LedgerState, record: RollupRecord, slot: Slot) -> Slot:
+    """The slot up to which a rollup opens blocks; a leaving one opens none after its last."""
+    entry = ledger.economy.rollups.get(rollup_key(record.rollup_id))
+    if entry is None or not entry.leaves:
+        return slot
+    return record.parameters.last_slot(registry.last_block(entry))
+
+
 def blocks_due(ledger: LedgerState, record: RollupRecord, slot: Slot, source: AttributesSource) -> list[Attributes]:
     """Attributes of the blocks that a rollup opens on the way to a slot, ascending; a leaving one opens none after its
     last."""
@@ -79,7 +131,9 @@ def blocks_due(ledger: LedgerState, record: RollupRecord, slot: Slot, source: At
 def attributes_of(
     ledger: LedgerState, record: RollupRecord, number: BlockNumber, source: AttributesSource
 ) -> Attributes:
-    """Attributes of one block. One that begins before a scheduled change has the parameters from before it.
+    """Attributes of one block; of a rollup that derives from the L1 only its newest one's.
+
+    One that begins before a scheduled change has the parameters from before it.
 
     Args:
         ledger: committed; whatever its registry has scheduled counts.
@@ -87,6 +141,16 @@ def attributes_of(
         number: of the block.
         source: of the network.
     """
+    config = None if ledger.l1 is None else ledger.l1.binding(record.rollup_id)
+    if config is not None and ledger.l1 is not None:
+        found = open_attributes(ledger, record, config, ledger.l1)
+        if found is None or number != record.newest_number:
+            raise InvariantBroken(
+                f"the origin of block {number} of rollup {record.rollup_id} is not among the agreed L1 blocks",
+                code="l1_origin_lost",
+                rollup_id=record.rollup_id,
+            )
+        return found
     parameters = record.parameters
     entry = ledger.economy.rollups.get(rollup_key(record.rollup_id))
     timestamp_s = block_timestamp_s(ledger.parameters, parameters, number)

@@ -39,6 +39,8 @@ class PrepareRequest(msgspec.Struct, frozen=True, kw_only=True):
     bundles: Sequence[BundleCandidate] = ()
     actions: Sequence[SignedAction] = ()
     """Ledger actions, each account's by ascending nonce."""
+    l1_items: Sequence[bytes] = ()
+    """Reports, then facts, of the L1 in the order of their blocks (`plait.codec.l1_items`)."""
     relayer: Relayer | None = None
     """Who delivers messages; None relays nothing."""
     relays: Sequence[Relay] = ()

@@ -18,10 +18,10 @@ from plait.ledger import governance
 from plait.ledger.encoding import ledger_root
 from plait.ledger.state import LedgerState, OpenBlockRecord, RollupRecord
 from plait.ledger.transition import RollupProgress, SubBlockApplied, apply
-from plait.native import Attributes, OpenBlock, Outcomes, Rollup, SealedBlock, Transaction, merkle_root
+from plait.native import OpenBlock, Outcomes, Rollup, SealedBlock, Transaction, merkle_root
 from plait.protocol.actions import LedgerWork
 from plait.protocol.bundles import BundlesRun
-from plait.protocol.effects import RollupEffect, SubBlockDecided
+from plait.protocol.effects import RollupEffect, SubBlockDecided, Unwound
 from plait.protocol.grid import Position, next_position, slot_start_ms
 from plait.protocol.proposal import (
     RollupSeals,
@@ -33,7 +33,8 @@ from plait.protocol.proposal import (
     header_hash_of,
     proposal_hash_of,
 )
-from plait.protocol.registry import Departure, Registry, blocks_due, registry_at
+from plait.protocol.registry import Departure, Registry, blocks_opened, registry_at
+from plait.protocol.unwinding import go_back
 from plait.types import BlockNumber, Gas, Hash32, Height, L1Origin, Milliseconds, RollupId, Seconds
 
 
@@ -55,6 +56,10 @@ class Advanced(NamedTuple):
     sealed: dict[RollupId, list[SealedBlock]]
     """Per rollup that opened a block; empty where that was its first."""
     l1_origin: L1Origin
+    closed: frozenset[RollupId]
+    """Rollups that take no transactions in this sub-block: they wait for their L1, catch up with the grid alone, or are
+    too far ahead of their origin."""
+    unwound: tuple[Unwound, ...]
 
 
 class Run(NamedTuple):
@@ -113,7 +118,8 @@ def advance(
     Raises:
         ProposalRefused: `time_before_previous`.
     """
-    ledger = base.ledger
+    back = go_back(base.ledger, rollups)
+    ledger = back.ledger
     parameters = ledger.parameters
     position = next_position(
         parameters,
@@ -121,30 +127,37 @@ def advance(
         previous_slot=ledger.slot,
         previous_sub_index=ledger.sub_index,
         previous_time_ms=ledger.time_ms,
-        blocks=((record.parameters, record.newest_number) for record in ledger.rollups),
+        blocks=((record.parameters, record.newest_number) for record in ledger.rollups if not record.epochs),
     )
     registry = registry_at(ledger, position.slot)
-    work: dict[RollupId, list[Attributes]] = {}
-    if position.slot > ledger.slot:
-        for record in registry.records:
-            attributes = blocks_due(ledger, record, position.slot, source)
-            if attributes:
-                work[record.rollup_id] = attributes
-    candidate = Candidate.over({record.rollup_id: rollups[record.rollup_id] for record in registry.records})
-    sealed = candidate.advance(work)
+    opened = blocks_opened(ledger, registry, position.slot, time_ms, source)
+    sessions = {
+        record.rollup_id: back.sessions.get(record.rollup_id) or rollups[record.rollup_id].session()
+        for record in registry.records
+    }
+    candidate = Candidate(sessions)
+    sealed = candidate.advance(opened.work)
     departures = _depart(candidate, registry, sealed)
-    staying = tuple(record for record in registry.records if record.rollup_id not in registry.leaving)
+    staying = tuple(record for record in opened.records if record.rollup_id not in registry.leaving)
     if governance.is_paused(ledger.economy, position.slot):
         position = msgspec.structs.replace(position, carries_items=False)
-    l1_origin = source.l1_origin(Seconds(slot_start_ms(parameters, position.slot) // 1_000))
     return Advanced(
         ledger if staying == ledger.rollups else msgspec.structs.replace(ledger, rollups=staying),
         departures,
         position,
         candidate,
         sealed,
-        l1_origin,
+        _l1_origin(ledger, position, source),
+        opened.closed,
+        back.unwound,
     )
+
+
+def _l1_origin(ledger: LedgerState, position: Position, source: AttributesSource) -> L1Origin:
+    if ledger.l1 is not None:
+        head = ledger.l1.head
+        return L1Origin(number=head.number, hash=head.hash)
+    return source.l1_origin(Seconds(slot_start_ms(ledger.parameters, position.slot) // 1_000))
 
 
 def _depart(
@@ -186,7 +199,7 @@ def complete(
     """
     before = advanced.ledger
     done = work.end({rollup_id: len(run.transactions) for rollup_id, run in runs.items()})
-    actions = [action.raw for action in done.actions]
+    actions = list(done.entries)
     candidate, position = advanced.candidate, advanced.position
     height = Height(before.height + 1)
     open_blocks = {record.rollup_id: candidate.open_block(record.rollup_id) for record in before.rollups}
@@ -202,6 +215,7 @@ def complete(
                 for record in before.rollups
             ),
             economy=done.economy,
+            l1=done.l1,
         ),
     )
     header = SubBlockHeader(
@@ -237,6 +251,7 @@ def complete(
         delivered=messages.delivered,
         actions=done.actions,
         ledger_effects=done.effects,
+        unwound=advanced.unwound,
         validator_updates=done.validator_updates,
         agreed=work.agreed,
         transactions=sum(len(run.transactions) for run in runs.values()),

@@ -66,8 +66,10 @@ class RollupParameters(msgspec.Struct, frozen=True, kw_only=True):
     interop_set: int = 0
     """Rollups with the same number, not 0, execute each other's messages from genesis on; 0 belongs to no set."""
     start_slot: Slot = Slot(0)
-    """Slot at which the rollup joined: its genesis block has the time at which this slot begins. A multiple of
-    `block_time_slots`, so that all blocks of one block time open together."""
+    """Slot at which the rollup joined: its first block here, `anchor_number`, has the time at which this slot begins.
+    A multiple of `block_time_slots`, so that all blocks of one block time open together."""
+    anchor_number: BlockNumber = BlockNumber(0)
+    """Number of the sealed block that the network goes on from; 0, the genesis, for all but chains that existed."""
 
     @property
     def chain_id(self) -> int:
@@ -75,12 +77,12 @@ class RollupParameters(msgspec.Struct, frozen=True, kw_only=True):
         return self.rollup_id
 
     def block_at(self, slot: Slot) -> BlockNumber:
-        """Number of the block that is open during a slot; 0 (genesis, sealed from the start) when none is open yet."""
-        return BlockNumber((slot - self.start_slot) // self.block_time_slots)
+        """Number of the block that is open during a slot; the anchor's, sealed already, when none is open yet."""
+        return BlockNumber(self.anchor_number + (slot - self.start_slot) // self.block_time_slots)
 
     def first_slot(self, number: BlockNumber) -> Slot:
         """The slot in which a block opens."""
-        return Slot(self.start_slot + number * self.block_time_slots)
+        return Slot(self.start_slot + (number - self.anchor_number) * self.block_time_slots)
 
     def last_slot(self, number: BlockNumber) -> Slot:
         """The last slot during which a block is open."""
@@ -106,6 +108,7 @@ class RollupParameters(msgspec.Struct, frozen=True, kw_only=True):
             ("blob_base_fee_scalar", self.blob_base_fee_scalar, 0, UINT32_MAX),
             ("interop_set", self.interop_set, 0, UINT32_MAX),
             ("start_slot", self.start_slot, 0, UINT64_MAX),
+            ("anchor_number", self.anchor_number, 0, 2**53),
         )
         _check_ranges(ranges, "rollup_parameter_out_of_range", rollup_id=self.rollup_id)
         if self.start_slot % self.block_time_slots:

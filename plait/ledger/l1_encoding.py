@@ -1,0 +1,162 @@
+"""Canonical bytes of the agreed L1 data, and its leaf of the ledger tree. Level 3, pure.
+
+l1    = [terms, [config, ...], [facts, ...], [report, ...], [[rollup_id, to_number], ...], due_slot]
+terms = [chain_id, lag_blocks, hold_s, reporter]
+epoch = [first_block, [number, hash], system configuration]
+leaf  = [terms, keccak256 of the configs' list, digest of every block, reports, orders, due_slot]
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from itertools import pairwise
+from typing import TypeVar
+
+from plait.codec.l1_items import read_unsigned_report, unsigned_report
+from plait.codec.rlp import Reader, encode_bytes, encode_list, encode_uint
+from plait.derivation.l1_facts import L1BlockFacts, encode_l1_facts, l1_facts_digest, read_l1_facts
+from plait.derivation.rollup_config import (
+    OpStackConfig,
+    decode_block_id,
+    decode_config,
+    encode_block_id,
+    encode_config,
+)
+from plait.derivation.system_config import decode_system, encode_system
+from plait.errors import CodecError
+from plait.ledger.l1 import Epoch, L1State, L1Terms, UnwindOrder
+from plait.limits import L1_BLOCKS_KEPT_MAX, L1_EPOCHS_KEPT, ROLLUPS_MAX, VALIDATORS_MAX
+from plait.native import keccak256
+from plait.types import BlockNumber, Hash32, RollupId, Slot
+from plait.types.l1 import L1Report
+
+_T = TypeVar("_T")
+
+
+def encode_l1(state: L1State) -> bytes:
+    """Canonical bytes."""
+    return encode_list(
+        (
+            _encode_terms(state.terms),
+            _encode_configs(state.bindings),
+            encode_list(map(encode_l1_facts, state.blocks)),
+            *_encode_rest(state),
+        )
+    )
+
+
+def l1_leaf(state: L1State) -> bytes:
+    """What it contributes to the ledger's root: facts by their digests."""
+    digests = b"".join(map(_digest, state.blocks))
+    head = (_encode_terms(state.terms), encode_bytes(_configs_hash(state.bindings)), encode_bytes(digests))
+    return encode_list((*head, *_encode_rest(state)))
+
+
+def decode_l1(reader: Reader) -> L1State:
+    """Reads the fields of `encode_l1` to their end.
+
+    Raises:
+        CodecError: not canonical, out of range, or blocks that do not follow each other.
+    """
+    terms = _decode_terms(reader.read_list("L1 terms"))
+    bindings = tuple(_read_many(reader.read_list("rollup configurations"), decode_config, ROLLUPS_MAX))
+    _require_ascending([config.chain_id for config in bindings])
+    blocks = tuple(_read_many(reader.read_list("L1 blocks"), _decode_facts, L1_BLOCKS_KEPT_MAX + 1))
+    linked = all(
+        after.parent_hash == before.hash and after.number == before.number + 1 for before, after in pairwise(blocks)
+    )
+    if not blocks or not linked:
+        raise CodecError("the agreed L1 blocks do not follow each other")
+    reports = tuple(_read_many(reader.read_list("L1 reports"), _decode_report, VALIDATORS_MAX))
+    orders = tuple(_read_many(reader.read_list("unwind orders"), _decode_order, ROLLUPS_MAX))
+    _require_ascending([order.rollup_id for order in orders])
+    due_slot = Slot(reader.read_uint())
+    reader.end()
+    return L1State(terms=terms, bindings=bindings, blocks=blocks, reports=reports, orders=orders, due_slot=due_slot)
+
+
+def encode_epoch(epoch: Epoch) -> bytes:
+    """Canonical bytes of an epoch."""
+    return encode_list((encode_uint(epoch.first_block), encode_block_id(epoch.origin), encode_system(epoch.system)))
+
+
+def decode_epochs(reader: Reader) -> tuple[Epoch, ...]:
+    """Reads a list of epochs. Raises CodecError."""
+    return tuple(_read_many(reader, _decode_epoch, L1_EPOCHS_KEPT))
+
+
+def _decode_epoch(reader: Reader) -> Epoch:
+    first = BlockNumber(reader.read_uint())
+    origin = decode_block_id(reader.read_list("L1 origin"))
+    system = decode_system(reader.read_list("system configuration"))
+    reader.end()
+    return Epoch(first_block=first, origin=origin, system=system)
+
+
+def _encode_rest(state: L1State) -> tuple[bytes, ...]:
+    orders = (encode_list((encode_uint(order.rollup_id), encode_uint(order.to_number))) for order in state.orders)
+    return (encode_list(map(unsigned_report, state.reports)), encode_list(orders), encode_uint(state.due_slot))
+
+
+def _encode_terms(terms: L1Terms) -> bytes:
+    numbers = map(encode_uint, (terms.chain_id, terms.lag_blocks, terms.hold_s))
+    return encode_list((*numbers, encode_bytes(terms.reporter)))
+
+
+def _decode_terms(reader: Reader) -> L1Terms:
+    terms = L1Terms(
+        chain_id=reader.read_uint(),
+        lag_blocks=reader.read_uint(),
+        hold_s=reader.read_uint(),
+        reporter=reader.read_bytes(size_max=32),
+    )
+    reader.end()
+    if len(terms.reporter) not in (0, 32):
+        raise CodecError("an L1 reporter's key has 32 bytes")
+    return terms
+
+
+def _encode_configs(configs: tuple[OpStackConfig, ...]) -> bytes:
+    return encode_list(map(encode_config, configs))
+
+
+@lru_cache(maxsize=16)
+def _configs_hash(configs: tuple[OpStackConfig, ...]) -> bytes:
+    return keccak256(_encode_configs(configs))
+
+
+@lru_cache(maxsize=4 * L1_BLOCKS_KEPT_MAX)
+def _digest(facts: L1BlockFacts) -> Hash32:
+    return l1_facts_digest(facts)
+
+
+def _decode_facts(reader: Reader) -> L1BlockFacts:
+    facts = read_l1_facts(reader)
+    reader.end()
+    return facts
+
+
+def _decode_report(reader: Reader) -> L1Report:
+    report = read_unsigned_report(reader)
+    reader.end()
+    return report
+
+
+def _decode_order(reader: Reader) -> UnwindOrder:
+    order = UnwindOrder(RollupId(reader.read_uint()), BlockNumber(reader.read_uint()))
+    reader.end()
+    return order
+
+
+def _read_many(reader: Reader, read: Callable[[Reader], _T], count_max: int) -> list[_T]:
+    found: list[_T] = []
+    while reader.more:
+        if len(found) == count_max:
+            raise CodecError(f"agreed L1 data: more than {count_max} entries")
+        found.append(read(reader.read_list("entry")))
+    reader.end()
+    return found
+
+
+def _require_ascending(ids: list[int]) -> None:
+    if any(before >= after for before, after in pairwise(ids)):
+        raise CodecError("rollups of the agreed L1 data are not strictly ascending")

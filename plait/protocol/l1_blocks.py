@@ -1,0 +1,158 @@
+"""Blocks of rollups that derive from the agreed L1: origins, deposits, system configuration, and when they wait.
+
+    opened = bound_blocks(ledger, record, config, slot, time_ms)
+        attributes   of the blocks that the rollup opens on the way to the slot
+        record       with its epochs and, where L1 changed the system configuration, its parameters
+        closed       whether it takes no transactions in this sub-block
+
+A rollup opens at most CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX blocks per sub-block. It waits, and is behind the grid, when
+the next block's time is long past (`L1Terms.hold_s`) and the L1 blocks of that time are not agreed yet: so a network
+that comes back after a pause fills what it missed with the origins that derivation gives those blocks. It also waits
+while its origin is no longer in the agreed chain (it could not go back that far), and where L1 asks for what no block
+can hold (a gas limit below what OP Stack contracts allow, deposits beyond it); then only its operators can help.
+It is closed while it waits or catches up, and while its open block is too far ahead of its origin.
+
+Level 4, pure.
+"""
+
+from typing import Final, NamedTuple
+
+import msgspec
+
+from plait.derivation.attributes import L1_ATTRIBUTES_GAS, block_attributes, deposit_gas
+from plait.derivation.origins import Origin, deposits_only, next_origin
+from plait.derivation.rollup_config import BlockId, OpStackConfig
+from plait.derivation.system_config import SystemConfig, apply_update
+from plait.ledger.l1 import Epoch, L1State
+from plait.ledger.state import LedgerState, RollupRecord
+from plait.limits import CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX, L1_EPOCHS_KEPT
+from plait.native import Attributes
+from plait.protocol.grid import block_timestamp_s
+from plait.types import BlockNumber, Gas, Hash32, Milliseconds, RollupId, RollupParameters, Seconds, Slot, Wei
+
+GAS_LIMIT_MIN: Final = Gas(21_000_000)
+"""Deposits of one L1 block and the L1 attributes (OP Stack contracts: SystemConfig.minimumGasLimit)."""
+GAS_LIMIT_MAX: Final = Gas(2**53)
+"""`RollupParameters.check`."""
+
+
+class BoundBlocks(NamedTuple):
+    """What a rollup opens."""
+
+    attributes: list[Attributes]
+    record: RollupRecord
+    closed: bool
+
+
+def bound_blocks(
+    ledger: LedgerState, record: RollupRecord, config: OpStackConfig, slot: Slot, time_ms: Milliseconds
+) -> BoundBlocks:
+    """The blocks that a rollup opens on the way to a slot.
+
+    Args:
+        ledger: committed; it has agreed L1 data.
+        record: of the rollup; gone back already where it had to.
+        config: how it derives.
+        slot: of the sub-block.
+        time_ms: agreed time of the sub-block.
+    """
+    target = record.parameters.block_at(slot)
+    newest = record.newest_number
+    l1 = ledger.l1
+    origin = None if l1 is None else _origin_of(record, newest, l1)
+    if l1 is None or origin is None:
+        return BoundBlocks([], record, closed=True)
+    epochs = list(record.epochs)
+    attributes: list[Attributes] = []
+    for number in range(newest + 1, min(target, newest + CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX) + 1):
+        timestamp_s = block_timestamp_s(ledger.parameters, record.parameters, BlockNumber(number))
+        following = l1.block(origin.block.number + 1)
+        if following is None and time_ms - timestamp_s * 1_000 > l1.terms.hold_s * 1_000:
+            break
+        following_origin = next_origin(origin, following, timestamp_s)
+        if following_origin.sequence_number == 0:
+            epoch = _epoch(BlockNumber(number), following_origin, epochs[-1].system, config)
+            if not _opens(following_origin, epoch.system, config):
+                break
+            epochs.append(epoch)
+        origin = following_origin
+        newest = BlockNumber(number)
+        attributes.append(_attributes(timestamp_s, origin, epochs[-1].system, config))
+    if attributes:
+        parameters = with_system(record.parameters, epochs[-1].system)
+        record = msgspec.structs.replace(record, parameters=parameters, epochs=tuple(epochs[-L1_EPOCHS_KEPT:]))
+    ahead = deposits_only(origin.block, block_timestamp_s(ledger.parameters, record.parameters, newest))
+    return BoundBlocks(attributes, record, closed=newest < target or ahead)
+
+
+def open_attributes(ledger: LedgerState, record: RollupRecord, config: OpStackConfig, l1: L1State) -> Attributes | None:
+    """Attributes of a rollup's block that is open now, as it was opened; None when its origin is not held any more."""
+    number = record.newest_number
+    origin = _origin_of(record, number, l1)
+    if origin is None:
+        return None
+    timestamp_s = block_timestamp_s(ledger.parameters, record.parameters, number)
+    return _attributes(timestamp_s, origin, record.epochs[-1].system, config)
+
+
+def with_system(parameters: RollupParameters, system: SystemConfig) -> RollupParameters:
+    """A rollup's parameters with what L1 says of them. A base fee rule of zeros is the chain's own: it stays."""
+    own_rule = system.eip1559_denominator == 0
+    return msgspec.structs.replace(
+        parameters,
+        gas_limit=system.gas_limit,
+        da_footprint_gas_scalar=system.da_footprint_gas_scalar,
+        eip1559_denominator=parameters.eip1559_denominator if own_rule else system.eip1559_denominator,
+        eip1559_elasticity=parameters.eip1559_elasticity if own_rule else system.eip1559_elasticity,
+        min_base_fee=Wei(system.min_base_fee),
+        operator_fee_scalar=system.operator_fee_scalar,
+        operator_fee_constant=system.operator_fee_constant,
+        base_fee_scalar=system.base_fee_scalar,
+        blob_base_fee_scalar=system.blob_base_fee_scalar,
+    )
+
+
+def gone_back(record: RollupRecord, to_number: BlockNumber, to_hash: Hash32) -> RollupRecord:
+    """A rollup's record once its blocks after `to_number` are gone."""
+    epochs = tuple(epoch for epoch in record.epochs if epoch.first_block <= to_number)
+    parameters = with_system(record.parameters, epochs[-1].system) if epochs else record.parameters
+    return msgspec.structs.replace(
+        record,
+        parameters=parameters,
+        head_number=to_number,
+        head_hash=to_hash,
+        open_block=None,
+        epochs=epochs,
+    )
+
+
+def _origin_of(record: RollupRecord, number: BlockNumber, l1: L1State) -> Origin | None:
+    """Origin of a rollup's newest block; None when the agreed chain does not have it."""
+    if not record.epochs:
+        return None
+    epoch = record.epochs[-1]
+    block = l1.block(epoch.origin.number)
+    if block is None or block.hash != epoch.origin.hash:
+        return None
+    return Origin(block, number - epoch.first_block)
+
+
+def _opens(origin: Origin, system: SystemConfig, config: OpStackConfig) -> bool:
+    """Whether a block can hold what L1 says: contracts that are not the OP Stack's may say anything."""
+    deposits = origin.block.of(RollupId(config.chain_id)).deposits
+    gas = L1_ATTRIBUTES_GAS + sum(map(deposit_gas, deposits))
+    return GAS_LIMIT_MIN <= system.gas_limit <= GAS_LIMIT_MAX and gas <= system.gas_limit
+
+
+def _epoch(first_block: BlockNumber, origin: Origin, before: SystemConfig, config: OpStackConfig) -> Epoch:
+    system = before
+    for update in origin.block.of(RollupId(config.chain_id)).updates:
+        system = apply_update(system, update)
+    return Epoch(first_block=first_block, origin=BlockId(origin.block.number, origin.block.hash), system=system)
+
+
+def _attributes(timestamp_s: Seconds, origin: Origin, system: SystemConfig, config: OpStackConfig) -> Attributes:
+    deposits = origin.block.of(RollupId(config.chain_id)).deposits if origin.sequence_number == 0 else ()
+    return block_attributes(
+        timestamp_s, origin.block.info, origin.sequence_number, system, deposits=deposits, fork=config.fork
+    )

@@ -1,0 +1,147 @@
+"""The L1's part of a sub-block: reports and facts that the proposal carries, and who has to go back because of them.
+
+    work = L1Work(ledger, slot)
+    work.apply(raw)            a report or facts; refused ones leave no trace
+    work.withholds_facts       whether facts are overdue, so that the proposal may carry no items
+    work.end()                 the agreed L1 data after the sub-block
+
+Level 4, pure.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+from plait.codec.l1_items import SignedReport, decode_l1_item
+from plait.crypto.l1_reports import is_signed
+from plait.derivation.l1_facts import decode_l1_facts
+from plait.errors import ActionRefused, CodecError
+from plait.ledger import l1
+from plait.ledger.l1 import NO_SLOT, L1State, UnwindOrder
+from plait.ledger.state import LedgerState, RollupRecord
+from plait.limits import L1_FACTS_DUE_SLOTS
+from plait.types import BlockNumber, RollupId, Slot
+
+
+class L1Work:
+    """One sub-block's work on the agreed L1 data.
+
+    Args:
+        ledger: before the sub-block, with its rollups as they opened their blocks.
+        slot: of the sub-block.
+    """
+
+    def __init__(self, ledger: LedgerState, slot: Slot) -> None:
+        self._records = ledger.rollups
+        self._slot = slot
+        self._network_id = ledger.parameters.network_id
+        self._state = None if ledger.l1 is None else msgspec.structs.replace(ledger.l1, orders=())
+        self._powers = {} if ledger.l1 is None else l1.powers_of(ledger.l1, ledger.economy.rotation.current)
+        self._due_slot = NO_SLOT if ledger.l1 is None else ledger.l1.due_slot
+        self._head = 0 if ledger.l1 is None else ledger.l1.head.number
+
+    def apply(self, raw: bytes) -> None:
+        """Applies a report or facts.
+
+        Raises:
+            CodecError: `l1_item_malformed`.
+            ActionRefused: `l1_not_used`, `l1_report_unsigned`, `l1_full`, and those of `plait.ledger.l1`.
+        """
+        item = decode_l1_item(raw)
+        state = self._state
+        if state is None:
+            raise ActionRefused("this network has no L1", code="l1_not_used")
+        if isinstance(item, SignedReport):
+            if not is_signed(self._network_id, item):
+                raise ActionRefused("the L1 report is not signed by its key", code="l1_report_unsigned")
+            self._state = self._judged(l1.with_report(state, item.report, self._powers))
+            return
+        if l1.is_full(state, self._oldest_origin()):
+            raise ActionRefused("the rollups have not used the L1 blocks agreed so far", code="l1_full")
+        try:
+            facts = decode_l1_facts(item)
+        except CodecError as error:
+            raise CodecError(error.message, code="l1_item_malformed", **error.fields) from error
+        self._state = l1.with_facts(state, facts, self._powers)
+
+    @property
+    def withholds_facts(self) -> bool:
+        """Whether facts were due for some slots and this sub-block does not bring them."""
+        if self._state is None or self._due_slot == NO_SLOT or self._state.head.number > self._head:
+            return False
+        return self._slot >= self._due_slot + L1_FACTS_DUE_SLOTS
+
+    def end(self) -> L1State | None:
+        """The agreed L1 data after the sub-block."""
+        state = self._state
+        if state is None:
+            return None
+        oldest = self._oldest_origin()
+        state = l1.forget_old(state, oldest)
+        waiting = not l1.is_full(state, oldest) and l1.next_digest(state, self._powers) is not None
+        due = NO_SLOT if not waiting else (state.due_slot or max(self._slot, Slot(1)))
+        return state if due == state.due_slot else msgspec.structs.replace(state, due_slot=Slot(due))
+
+    def _oldest_origin(self) -> int:
+        origins = [record.epochs[-1].origin.number for record in self._records if record.epochs]
+        return min(origins, default=0)
+
+    def _judged(self, state: L1State) -> L1State:
+        """Takes back what the reports contradict."""
+        reorged = l1.reorged_from(state, self._powers)
+        if reorged is not None:
+            state = l1.cut(state, reorged)
+            wrong = {
+                record.rollup_id: epoch.first_block
+                for record in self._records
+                for epoch in reversed(record.epochs)
+                if epoch.origin.number >= reorged
+            }
+            return self._ordered(state, wrong, {})
+        conflicts = l1.agreed_conflicts(state, self._powers)
+        if not conflicts:
+            return state
+        safe = {record.rollup_id: l1.agreed_safe(state, record.rollup_id, self._powers) for record in self._records}
+        reports = tuple(msgspec.structs.replace(report, conflicts=()) for report in state.reports)
+        return self._ordered(msgspec.structs.replace(state, reports=reports), conflicts, safe)
+
+    def _ordered(
+        self, state: L1State, wrong: dict[RollupId, BlockNumber], safe: dict[RollupId, BlockNumber]
+    ) -> L1State:
+        found = unwind_orders(self._records, wrong, safe)
+        lowest = {order.rollup_id: order.to_number for order in (*state.orders, *found)}
+        for order in state.orders:
+            lowest[order.rollup_id] = min(order.to_number, lowest[order.rollup_id])
+        return msgspec.structs.replace(
+            state, orders=tuple(UnwindOrder(rollup_id, lowest[rollup_id]) for rollup_id in sorted(lowest))
+        )
+
+
+def unwind_orders(
+    records: Iterable[RollupRecord], wrong: dict[RollupId, BlockNumber], safe: dict[RollupId, BlockNumber]
+) -> list[UnwindOrder]:
+    """How far every rollup goes back so that the blocks in `wrong`, and all after them, are gone.
+
+    All go back to the same slot, at which none of them has a block half way, so that no bundle is torn apart; only what
+    is safe on L1 stays.
+
+    Args:
+        records: of all rollups.
+        wrong: the first block that cannot stay, by rollup.
+        safe: blocks that stay in any case, by rollup.
+    """
+    every = [record.parameters for record in records]
+    first = [one.first_slot(wrong[one.rollup_id]) for one in every if one.rollup_id in wrong]
+    if not first:
+        return []
+    slot = min(first)
+    while True:
+        earlier = min([slot, *(one.first_slot(one.block_at(slot)) for one in every if one.start_slot < slot)])
+        if earlier == slot:
+            break
+        slot = earlier
+    orders = []
+    for one in every:
+        to_number = max(one.anchor_number, one.block_at(slot) - 1) if one.start_slot < slot else one.anchor_number
+        orders.append(UnwindOrder(one.rollup_id, BlockNumber(max(to_number, safe.get(one.rollup_id, 0)))))
+    return orders

@@ -1,0 +1,99 @@
+"""Going back: the first thing in a sub-block, when the one before ordered it (`plait.protocol.l1_work`).
+
+Every rollup that has to goes on from an earlier block of its own; what came after is gone, and named. A rollup that
+cannot go back that far stays where it is. Level 4, pure but for the native sessions.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+
+from plait.codec.rlp import Reader
+from plait.ledger.state import LedgerState, RollupRecord
+from plait.limits import UNWIND_BLOCKS_MAX
+from plait.native import Rollup, Session, keccak256
+from plait.protocol.effects import Unwound
+from plait.protocol.l1_blocks import gone_back
+from plait.types import BlockNumber, Hash32, RollupId
+
+DEPOSIT_TYPE = 0x7E
+
+
+class GoneBack(NamedTuple):
+    """The committed state with every order carried out."""
+
+    ledger: LedgerState
+    sessions: dict[RollupId, Session]
+    """Of the rollups that went back."""
+    unwound: tuple[Unwound, ...]
+
+
+def go_back(ledger: LedgerState, rollups: Mapping[RollupId, Rollup]) -> GoneBack:
+    """Carries out the ledger's orders.
+
+    Args:
+        ledger: committed.
+        rollups: its rollups, at the state that it names.
+    """
+    orders = {} if ledger.l1 is None else {order.rollup_id: order.to_number for order in ledger.l1.orders}
+    records: list[RollupRecord] = []
+    sessions: dict[RollupId, Session] = {}
+    unwound: list[Unwound] = []
+    for record in ledger.rollups:
+        to_number = orders.get(record.rollup_id)
+        if to_number is None or not _can_go(record, to_number):
+            records.append(record)
+            continue
+        rollup = rollups[record.rollup_id]
+        session = rollup.session_at(to_number)
+        to_hash = Hash32(session.head_hash)
+        records.append(gone_back(record, to_number, to_hash))
+        sessions[record.rollup_id] = session
+        unwound.append(_lost(rollup, record, to_number, to_hash))
+    if not unwound:
+        return GoneBack(ledger, {}, ())
+    return GoneBack(msgspec.structs.replace(ledger, rollups=tuple(records)), sessions, tuple(unwound))
+
+
+def _can_go(record: RollupRecord, to_number: BlockNumber) -> bool:
+    if record.epochs and record.epochs[0].first_block > to_number:
+        return False
+    return to_number < record.newest_number and record.head_number - to_number <= UNWIND_BLOCKS_MAX
+
+
+def _lost(rollup: Rollup, record: RollupRecord, to_number: BlockNumber, to_hash: Hash32) -> Unwound:
+    hashes: list[Hash32] = []
+    lost: list[bytes] = []
+    for number in range(to_number + 1, record.head_number + 1):
+        header, block = rollup.raw_header(number), rollup.raw_block(number)
+        if header is not None and block is not None:
+            hashes.append(Hash32(keccak256(header)))
+            lost.extend(transactions_of(block))
+    lost.extend(rollup.freeze().open_transactions())
+    return Unwound(
+        rollup_id=record.rollup_id,
+        to_number=to_number,
+        to_hash=to_hash,
+        first_lost=BlockNumber(to_number + 1),
+        last_lost=record.head_number,
+        lost_hashes=tuple(hashes),
+        lost=tuple(lost),
+    )
+
+
+def transactions_of(raw_block: bytes) -> list[bytes]:
+    """Raw transactions of a block in its RLP form, without deposits.
+
+    Raises:
+        CodecError: it is no block.
+    """
+    reader = Reader(raw_block, what="block").read_list("block")
+    reader.read_list("header")
+    listed = reader.read_list("transactions")
+    found = []
+    while listed.more:
+        raw = listed.read_item()
+        if raw[0] != DEPOSIT_TYPE:
+            found.append(raw)
+    return found
