@@ -87,15 +87,18 @@ impl Rollup {
         let mut file = BufWriter::with_capacity(1 << 20, File::create(path).map_err(io)?);
         let mut written = 0;
         let mut payload = Vec::new();
+        // From the second block on the one above names the hash: the numbers may lead to another chain by then.
+        let mut hash = self.hash_of(decided, highest)?;
         for number in (lowest..=highest).rev() {
             let missing = || CoreError::new("store_corrupt", format!("the store lacks block {number}"));
-            let (header, _) = self.header(decided, number)?.ok_or_else(missing)?;
+            let own = hash.ok_or_else(missing)?;
             // Not `content`: a pass over all blocks must not displace what readers keep.
-            let recent = decided.recent(number).and_then(|sealed| sealed.body.clone());
-            let body = match recent {
-                Some(body) => body,
-                None => Arc::new(self.stored_content(number)?.ok_or_else(missing)?),
+            let recent = decided.recent(number).filter(|sealed| sealed.hash == own);
+            let (header, body) = match recent.and_then(|sealed| Some((sealed.header.clone(), sealed.body.clone()?))) {
+                Some(block) => block,
+                None => self.stored_block(number, own)?.ok_or_else(missing)?,
             };
+            hash = Some(header.parent_hash);
             payload.clear();
             encode_block(&mut payload, &header, &body);
             file.write_all(&(payload.len() as u32).to_le_bytes()).map_err(io)?;
@@ -107,12 +110,13 @@ impl Rollup {
         Ok(written)
     }
 
-    fn stored_content(&self, number: u64) -> Result<Option<Chunk>> {
-        let id = self.chain.chain_id;
-        let (Some(body), Some(receipts)) = (self.store.body(id, number)?, self.store.receipts(id, number)?) else {
-            return Ok(None);
-        };
-        Ok(Some(records::decode(&body, &receipts, id)?))
+    fn stored_block(&self, number: u64, hash: B256) -> Result<Option<(Header, Arc<Chunk>)>> {
+        let Some(block) = self.store.block(self.chain.chain_id, number, hash)? else { return Ok(None) };
+        let header = Header::decode(&mut &block.header[..]).map_err(|_| {
+            CoreError::new("store_corrupt", format!("the stored header of block {number} is malformed"))
+        })?;
+        let body = records::decode(&block.body, &block.receipts, self.chain.chain_id)?;
+        Ok(Some((header, Arc::new(body))))
     }
 }
 

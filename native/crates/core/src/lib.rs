@@ -44,5 +44,6 @@ pub mod session;
 pub mod snapshot;
 pub mod trace;
 pub mod transaction;
+pub mod unwind;
 
 pub use plait_state::{AccountInfo, Store};

@@ -7,7 +7,9 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::{map::HashMap, Bytes, Log};
+use alloy_consensus::Header;
+use alloy_primitives::{map::B256Map, Bytes, Log, B256};
+use alloy_rlp::Decodable;
 
 use crate::block::{Included, OpenBlock};
 use crate::error::{CoreError, Result};
@@ -61,30 +63,30 @@ impl StoredLogs {
 #[derive(Debug, Default)]
 pub struct LogCache {
     /// With the turn of the last request.
-    blocks: HashMap<u64, (u64, Arc<StoredLogs>)>,
+    blocks: B256Map<(u64, Arc<StoredLogs>)>,
     bytes: usize,
     turn: u64,
 }
 
 impl LogCache {
-    fn get(&mut self, number: u64) -> Option<Arc<StoredLogs>> {
+    fn get(&mut self, hash: B256) -> Option<Arc<StoredLogs>> {
         self.turn += 1;
-        let (asked, logs) = self.blocks.get_mut(&number)?;
+        let (asked, logs) = self.blocks.get_mut(&hash)?;
         *asked = self.turn;
         Some(logs.clone())
     }
 
-    fn put(&mut self, number: u64, logs: Arc<StoredLogs>) {
-        if logs.bytes() > BYTES_KEPT || self.blocks.contains_key(&number) {
+    fn put(&mut self, hash: B256, logs: Arc<StoredLogs>) {
+        if logs.bytes() > BYTES_KEPT || self.blocks.contains_key(&hash) {
             return;
         }
         self.turn += 1;
         self.bytes += logs.bytes();
-        self.blocks.insert(number, (self.turn, logs));
+        self.blocks.insert(hash, (self.turn, logs));
         while self.bytes > BYTES_KEPT || self.blocks.len() > BLOCKS_KEPT {
             // A look at every block, which costs less than the read from the store that came before.
-            let oldest = self.blocks.iter().min_by_key(|(_, (asked, _))| *asked).map(|(number, _)| *number);
-            let removed = oldest.and_then(|number| self.blocks.remove(&number));
+            let oldest = self.blocks.iter().min_by_key(|(_, (asked, _))| *asked).map(|(hash, _)| *hash);
+            let removed = oldest.and_then(|hash| self.blocks.remove(&hash));
             self.bytes -= removed.expect("what was put last fits alone").1.bytes();
         }
     }
@@ -112,8 +114,15 @@ impl Session {
             let log = log_among(&body.items, index);
             return Ok(log.map(|log| PlacedLog { timestamp: sealed.header.timestamp, log: log.clone() }));
         }
-        // Sealed blocks are final: whatever the rollup decided since, this block is the one below the session.
-        rollup.log(&rollup.decided(), number, index)
+        if let Some(hash) = self.block_hash(number) {
+            return rollup.stored_log(number, hash, index);
+        }
+        let decided = rollup.decided();
+        if decided.epoch != self.epoch {
+            let message = format!("the rollup was unwound since; block {number} may not be the one below this session");
+            return Err(CoreError::new("session_stale", message));
+        }
+        rollup.log(&decided, number, index)
     }
 }
 
@@ -134,30 +143,35 @@ impl Rollup {
             let log = log_among(&body.items, index);
             return Ok(log.map(|log| PlacedLog { timestamp: sealed.header.timestamp, log: log.clone() }));
         }
-        if let Some(stored) = self.log_cache().get(number) {
-            return stored.log(index);
-        }
-        let stored = Arc::new(self.stored_logs(decided, number)?);
-        self.log_cache().put(number, stored.clone());
-        stored.log(index)
+        let hash = self.hash_of(decided, number)?.ok_or_else(|| missing(number))?;
+        self.stored_log(number, hash, index)
     }
 
-    fn stored_logs(&self, decided: &Decided, number: u64) -> Result<StoredLogs> {
-        // "No such log" would be a lie here, and nodes whose stores differ would judge a message differently.
-        let missing = || {
-            let message = format!("the store lacks block {number}; rebuild it from the decided log");
-            CoreError::new("store_corrupt", message)
-        };
-        let (header, _) = self.header(decided, number)?.ok_or_else(missing)?;
-        let receipts = self.store.receipts(self.chain.chain_id, number)?.ok_or_else(missing)?;
-        let positions = log_positions(&receipts)?;
-        Ok(StoredLogs { timestamp: header.timestamp, receipts, positions })
+    fn stored_log(&self, number: u64, hash: B256, index: u64) -> Result<Option<PlacedLog>> {
+        if let Some(stored) = self.log_cache().get(hash) {
+            return stored.log(index);
+        }
+        let block = self.store.block(self.chain.chain_id, number, hash)?.ok_or_else(|| missing(number))?;
+        let header = Header::decode(&mut &block.header[..]).map_err(|_| missing(number))?;
+        let (receipts, positions) = (block.receipts.clone(), log_positions(&block.receipts)?);
+        let stored = Arc::new(StoredLogs { timestamp: header.timestamp, receipts, positions });
+        self.log_cache().put(hash, stored.clone());
+        stored.log(index)
     }
+}
+
+/// "No such log" would be a lie here, and nodes whose stores differ would judge a message differently.
+fn missing(number: u64) -> CoreError {
+    CoreError::new("store_corrupt", format!("the store lacks block {number}; rebuild it from the decided log"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn hash(number: u64) -> B256 {
+        B256::from(alloy_primitives::U256::from(number))
+    }
 
     fn stored(bytes: usize) -> Arc<StoredLogs> {
         Arc::new(StoredLogs { timestamp: 0, receipts: vec![0; bytes].into(), positions: Vec::new() })
@@ -167,16 +181,16 @@ mod tests {
     fn the_cache_keeps_the_blocks_asked_for_last_within_both_bounds() {
         let mut cache = LogCache::default();
         for number in 0..1500 {
-            cache.put(number, stored(10));
-            assert!(cache.get(0).is_some(), "block 0 is asked for all the time and stays");
+            cache.put(hash(number), stored(10));
+            assert!(cache.get(hash(0)).is_some(), "block 0 is asked for all the time and stays");
         }
         assert_eq!(cache.blocks.len(), BLOCKS_KEPT);
         assert_eq!(cache.bytes, BLOCKS_KEPT * 10);
-        assert!(cache.get(100).is_none());
-        cache.put(10_000, stored(BYTES_KEPT - 15));
+        assert!(cache.get(hash(100)).is_none());
+        cache.put(hash(10_000), stored(BYTES_KEPT - 15));
         assert_eq!(cache.blocks.len(), 2, "the large block and the last one asked for");
-        cache.put(10_001, stored(BYTES_KEPT + 1));
-        assert!(cache.get(10_001).is_none() && cache.get(10_000).is_some() && cache.get(0).is_some());
+        cache.put(hash(10_001), stored(BYTES_KEPT + 1));
+        assert!(cache.get(hash(10_001)).is_none() && cache.get(hash(10_000)).is_some() && cache.get(hash(0)).is_some());
         assert!(cache.bytes <= BYTES_KEPT);
     }
 }

@@ -39,6 +39,8 @@ pub struct Decided {
     pub view: View,
     /// Grows by one with every commit.
     pub version: u64,
+    /// Grows by one with every change that may take sealed blocks off the chain.
+    pub epoch: u64,
     /// The last sealed blocks, oldest first, the head last.
     pub history: VecDeque<Arc<Sealed>>,
 }
@@ -54,7 +56,7 @@ pub struct Rollup {
     pub store: Store,
     decided: RwLock<Arc<Decided>>,
     committing: Mutex<()>,
-    read_blocks: Mutex<VecDeque<(u64, Arc<Chunk>)>>,
+    read_blocks: Mutex<VecDeque<(B256, Arc<Chunk>)>>,
     log_cache: Mutex<LogCache>,
 }
 
@@ -124,7 +126,7 @@ impl Rollup {
         hashes.insert(head.header.number, head.hash);
         let chain = Arc::new(chain);
         let view = View { chain: chain.clone(), codes, head: head.clone(), hashes: Arc::new(hashes), open: None };
-        let decided = Decided { view, version: 0, history: VecDeque::from([head]) };
+        let decided = Decided { view, version: 0, epoch: 0, history: VecDeque::from([head]) };
         Ok(Self {
             genesis_hash,
             chain,
@@ -159,7 +161,7 @@ impl Rollup {
     /// A session that continues the decided state.
     pub fn session(&self) -> Session {
         let decided = self.decided();
-        Session::new(&decided.view, decided.version)
+        Session::new(&decided)
     }
 
     /// The session becomes the decided state; its sealed blocks go to the store first.
@@ -178,10 +180,23 @@ impl Rollup {
                 ),
             ));
         }
-        for sealed in &session.sealed {
-            self.write_block(sealed)?;
-        }
         let mut history = decided.history.clone();
+        let epoch = decided.epoch + u64::from(session.base.is_some());
+        match session.base.take() {
+            None => session.sealed.iter().try_for_each(|sealed| self.write_block(sealed))?,
+            Some(base) => {
+                if let Err(error) = self.replace_above(base.header.number, &session.sealed) {
+                    session.base = Some(base);
+                    return Err(error);
+                }
+                while history.back().is_some_and(|sealed| sealed.header.number > base.header.number) {
+                    history.pop_back();
+                }
+                if history.is_empty() {
+                    history.push_back(base);
+                }
+            }
+        }
         history.extend(session.sealed.drain(..));
         while history.len() > STATES_KEPT {
             history.pop_front();
@@ -192,7 +207,8 @@ impl Rollup {
         }
         let version = decided.version + 1;
         session.version = version;
-        let next = Arc::new(Decided { view: session.view(), version, history });
+        session.epoch = epoch;
+        let next = Arc::new(Decided { view: session.view(), version, epoch, history });
         *self.decided.write().unwrap_or_else(|poison| poison.into_inner()) = next;
         Ok(())
     }
@@ -215,8 +231,9 @@ impl Rollup {
             return Err(CoreError::new("snapshot_foreign", "a rollup cannot take over the state of another rollup"));
         }
         let _turn = self.committing.lock().unwrap_or_else(|poison| poison.into_inner());
-        let version = self.decided().version + 1;
-        let next = Arc::new(Decided { version, ..Decided::clone(&other.decided()) });
+        let decided = self.decided();
+        let (version, epoch) = (decided.version + 1, decided.epoch + 1);
+        let next = Arc::new(Decided { version, epoch, ..Decided::clone(&other.decided()) });
         *self.decided.write().unwrap_or_else(|poison| poison.into_inner()) = next;
         self.read_blocks().clear();
         *self.log_cache() = LogCache::default();
@@ -286,14 +303,26 @@ impl Rollup {
         if let Some(sealed) = decided.recent(number) {
             return Ok(Some((Arc::new(sealed.header.clone()), sealed.hash)));
         }
-        if number > decided.view.head.header.number {
-            return Ok(None);
-        }
-        let Some(bytes) = self.store.header(self.chain.chain_id, number)? else { return Ok(None) };
+        let Some(hash) = self.hash_of(decided, number)? else { return Ok(None) };
+        let Some(bytes) = self.store.header_of(self.chain.chain_id, number, hash)? else { return Ok(None) };
         let header = Header::decode(&mut &bytes[..]).map_err(|_| {
             CoreError::new("store_corrupt", format!("the stored header of block {number} is malformed"))
         })?;
-        Ok(Some((Arc::new(header), alloy_primitives::keccak256(&bytes))))
+        Ok(Some((Arc::new(header), hash)))
+    }
+
+    /// Hash of a sealed block at most as high as the head: as the decided state knows it, of older blocks as the store does.
+    ///
+    /// # Errors
+    /// Store errors.
+    pub(crate) fn hash_of(&self, decided: &Decided, number: u64) -> Result<Option<B256>> {
+        if number > decided.view.head.header.number {
+            return Ok(None);
+        }
+        match decided.view.hashes.get(&number) {
+            Some(hash) => Ok(Some(*hash)),
+            None => Ok(self.store.hash_by_number(self.chain.chain_id, number)?),
+        }
     }
 
     /// The transactions and receipts of a sealed block.
@@ -304,29 +333,33 @@ impl Rollup {
         if let Some(body) = decided.recent(number).and_then(|sealed| sealed.body.clone()) {
             return Ok(Some(body));
         }
-        if number > decided.view.head.header.number {
-            return Ok(None);
-        }
-        let cached = |blocks: &VecDeque<(u64, Arc<Chunk>)>| {
-            blocks.iter().find(|(known, _)| *known == number).map(|(_, content)| content.clone())
+        let Some(hash) = self.hash_of(decided, number)? else { return Ok(None) };
+        let cached = |blocks: &VecDeque<(B256, Arc<Chunk>)>| {
+            blocks.iter().find(|(known, _)| *known == hash).map(|(_, content)| content.clone())
         };
         if let Some(content) = cached(&self.read_blocks()) {
             return Ok(Some(content));
         }
-        let id = self.chain.chain_id;
-        let (Some(body), Some(receipts)) = (self.store.body(id, number)?, self.store.receipts(id, number)?) else {
-            return Ok(None);
-        };
-        let content = Arc::new(records::decode(&body, &receipts, id)?);
+        let Some(content) = self.stored_content(number, hash)?.map(Arc::new) else { return Ok(None) };
         let mut blocks = self.read_blocks();
-        blocks.push_back((number, content.clone()));
+        blocks.push_back((hash, content.clone()));
         if blocks.len() > READ_BLOCKS_KEPT {
             blocks.pop_front();
         }
         Ok(Some(content))
     }
 
-    fn read_blocks(&self) -> std::sync::MutexGuard<'_, VecDeque<(u64, Arc<Chunk>)>> {
+    /// The content of a block as the store has it, on the chain or replaced.
+    ///
+    /// # Errors
+    /// Store errors.
+    pub(crate) fn stored_content(&self, number: u64, hash: B256) -> Result<Option<Chunk>> {
+        let id = self.chain.chain_id;
+        let Some(block) = self.store.block(id, number, hash)? else { return Ok(None) };
+        Ok(Some(records::decode(&block.body, &block.receipts, id)?))
+    }
+
+    fn read_blocks(&self) -> std::sync::MutexGuard<'_, VecDeque<(B256, Arc<Chunk>)>> {
         self.read_blocks.lock().unwrap_or_else(|poison| poison.into_inner())
     }
 
@@ -360,8 +393,8 @@ impl Rollup {
         if let Some(sealed) = decided.history.iter().rev().find(|sealed| sealed.hash == hash) {
             return Ok(Some(sealed.header.number));
         }
-        let number = self.store.number_by_hash(self.chain.chain_id, hash)?;
-        Ok(number.filter(|number| *number <= decided.view.head.header.number))
+        let Some(number) = self.store.number_by_hash(self.chain.chain_id, hash)? else { return Ok(None) };
+        Ok((self.hash_of(decided, number)? == Some(hash)).then_some(number))
     }
 
     /// Block number and index of a transaction: sealed, or in the open block.

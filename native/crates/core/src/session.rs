@@ -18,6 +18,7 @@ use crate::codes::Codes;
 use crate::error::{CoreError, Result};
 use crate::execute::{begin_block, run_transactions, Outcomes};
 use crate::overlay::{Overlay, RecentHashes, Stash};
+use crate::rollup::Decided;
 use crate::seal::seal_block;
 use crate::transaction::Transaction;
 
@@ -67,13 +68,26 @@ pub struct Session {
     stashes: Vec<Option<Arc<Stash>>>,
     /// Blocks sealed since the session began, oldest first.
     pub sealed: Vec<Arc<Sealed>>,
+    /// The block that the session goes on from instead of the rollup's head; None for a session of the head with its open block.
+    pub base: Option<Arc<Sealed>>,
     /// Version of the rollup that the session continues.
     pub version: u64,
+    /// Epoch of the rollup that the session continues.
+    pub epoch: u64,
 }
 
 impl Session {
-    /// A session that continues `view`.
-    pub fn new(view: &View, version: u64) -> Self {
+    /// A session that continues the decided state.
+    pub fn new(decided: &Decided) -> Self {
+        Self::of(&decided.view, decided)
+    }
+
+    /// A session that goes on from a sealed block; `view` ends with it.
+    pub fn unwound(view: &View, decided: &Decided) -> Self {
+        Self { base: Some(view.head.clone()), ..Self::of(view, decided) }
+    }
+
+    fn of(view: &View, decided: &Decided) -> Self {
         Self {
             chain: view.chain.clone(),
             head: view.head.clone(),
@@ -83,7 +97,9 @@ impl Session {
             checkpoints: Vec::new(),
             stashes: Vec::new(),
             sealed: Vec::new(),
-            version,
+            base: None,
+            version: decided.version,
+            epoch: decided.epoch,
         }
     }
 

@@ -83,6 +83,7 @@ impl Rollup {
         let has_content = body.is_some();
         let head = Arc::new(Sealed { hash: keccak256(&rlp), header: contents.header, state, body });
         let rollup = Self::start(chain, genesis.hash, codes, head.clone(), contents.hashes, store)?;
+        rollup.restore_chain(&head)?;
         if has_content {
             rollup.write_block(&head)?;
         }

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use alloy_primitives::Bytes;
+use plait_core::error::CoreError;
 use plait_core::history::Given;
+use plait_core::reads;
 use plait_core::rollup as core;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBytes, PyDict, PyList};
+use pyo3::types::{PyBytes, PyDict, PyInt, PyList};
 
 use crate::convert::{address, detached, word};
 use crate::records::{Attributes, OpenBlock, SealedBlock};
@@ -80,6 +82,9 @@ impl FrozenRollup {
         detached(py, || self.rollup.write_blocks(&self.decided, &path, highest, lowest))
     }
 }
+
+/// Number, RLP and receipts of a block that left the chain.
+type ReplacedBlock<'py> = (u64, Bound<'py, PyBytes>, Bound<'py, PyList>);
 
 /// A rollup: decided state, history and store.
 #[pyclass(frozen, module = "plait.native._core")]
@@ -156,6 +161,29 @@ impl Rollup {
     }
     fn session(&self, py: Python<'_>) -> PyResult<Session> {
         detached(py, || Ok(Session::new(self.0.session(), self.0.clone())))
+    }
+    fn session_at(&self, py: Python<'_>, number: Bound<'_, PyInt>) -> PyResult<Session> {
+        // No block has a number beyond 64 bits or below zero.
+        let sealed: Option<u64> = number.extract().ok();
+        detached(py, || {
+            let unknown = || CoreError::new("block_unknown", "a block's number is neither negative nor beyond 64 bits");
+            Ok(Session::new(self.0.session_at(sealed.ok_or_else(unknown)?)?, self.0.clone()))
+        })
+    }
+    #[getter]
+    fn lowest_unwind(&self, py: Python<'_>) -> PyResult<u64> {
+        detached(py, || self.0.lowest_unwind())
+    }
+    fn replaced_block<'py>(&self, py: Python<'py>, block_hash: &[u8]) -> PyResult<Option<ReplacedBlock<'py>>> {
+        let hash = word(block_hash)?;
+        let found = detached(py, || {
+            let Some(block) = self.0.replaced_block(hash)? else { return Ok(None) };
+            let rlp = reads::block_rlp(&block.header(), &mut *block.items());
+            Ok(Some((block.number(), rlp, reads::raw_receipts(&block))))
+        })?;
+        let Some((number, rlp, receipts)) = found else { return Ok(None) };
+        let receipts = PyList::new(py, receipts.iter().map(|receipt| PyBytes::new(py, receipt)))?;
+        Ok(Some((number, PyBytes::new(py, &rlp), receipts)))
     }
     fn commit(&self, py: Python<'_>, session: &Bound<'_, Session>) -> PyResult<()> {
         let session = session.get();

@@ -62,6 +62,10 @@ impl Session {
         guard.map(|block| OpenBlock::new(py, &block))
     }
     #[getter]
+    fn unwound_to(&self, py: Python<'_>) -> Option<u64> {
+        py.detach(|| self.lock().base.as_ref().map(|base| base.header.number))
+    }
+    #[getter]
     fn head_number(&self, py: Python<'_>) -> u64 {
         py.detach(|| self.lock().head().header.number)
     }

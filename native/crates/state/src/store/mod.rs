@@ -12,6 +12,7 @@
 //! | index | rollup (8), `n`, first 11 bytes of the block hash | number (8), rest of the block hash (21) |
 //! | index | rollup (8), first 12 bytes of the transaction hash with the top bit of the first set | number (5), index (3), tag of the block hash (4), next 8 bytes of the transaction hash |
 //! | data | rollup (8), `b` or `r`, number (8) | body or receipts |
+//! | data | rollup (8), `s`, first 11 bytes of the block hash | a block that [`Store::replace_above`] took off the chain: hash (32), number (8), lengths of header and body (4 each), header, body, receipts |
 //!
 //! Numbers are big-endian. Transaction rows are 20 bytes of key and of value because the engine keeps those without allocation; the
 //! tag ties a row to the very block that wrote it, so that rows of a removed or replaced block are void without being deleted.
@@ -86,6 +87,19 @@ pub struct BlockRecord<'a> {
     pub transaction_hashes: &'a [B256],
 }
 
+/// The bytes of one stored block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredBlock {
+    /// Block number.
+    pub number: u64,
+    /// Header bytes.
+    pub header: Bytes,
+    /// Body bytes.
+    pub body: Bytes,
+    /// Receipts bytes.
+    pub receipts: Bytes,
+}
+
 /// Size of a store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StoreStatistics {
@@ -125,20 +139,104 @@ impl Store {
                 batch.delete(Space::Index, hash_key(rollup, old_hash));
             }
         }
-        let mut header = Vec::with_capacity(32 + block.header.len());
-        header.extend_from_slice(block.hash.as_slice());
-        header.extend_from_slice(block.header);
-        batch.put(Space::Index, number_key(rollup, b'h', block.number), header);
-        let mut number = block.number.to_be_bytes().to_vec();
-        number.extend_from_slice(&block.hash[HASH_KEY_BYTES..]);
-        batch.put(Space::Index, hash_key(rollup, block.hash), number);
-        batch.put(Space::Data, number_key(rollup, b'b', block.number), block.body.to_vec());
-        batch.put(Space::Data, number_key(rollup, b'r', block.number), block.receipts.to_vec());
-        for (index, hash) in block.transaction_hashes.iter().enumerate() {
-            let row = TransactionRow { number: block.number, index: index as u32, block_tag: tag(block.hash) };
-            batch.put(Space::Index, transaction_key(rollup, *hash), row.encode(*hash));
+        batch.put_block(rollup, &block);
+        self.with_engine(|engine| engine.write(batch))
+    }
+
+    /// Replaces the chain above `number` by these blocks (rising, from `number + 1` on), all or nothing. The blocks that go are
+    /// first copied aside, where [`Self::block`] and [`Self::replaced`] find them by hash; an interruption then leaves the old chain.
+    ///
+    /// # Panics
+    /// When the blocks do not follow `number`, or one is out of range.
+    pub fn replace_above(&self, rollup: u64, number: u64, blocks: &[BlockRecord<'_>]) -> Result<(), StoreError> {
+        assert!(blocks.iter().zip(number + 1..).all(|(block, expected)| block.number == expected));
+        assert!(blocks.iter().all(|block| block.number <= NUMBER_MAX && block.transaction_hashes.len() <= INDEX_MAX));
+        let _writing = self.inner.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.newest_headers(rollup, number.saturating_add(1), usize::MAX)?;
+        let mut batch = Batch::default();
+        for (old_number, hash) in old {
+            let stays = blocks.iter().any(|block| block.hash == hash);
+            if !stays {
+                self.set_aside(rollup, old_number, hash)?;
+                batch.delete(Space::Index, hash_key(rollup, hash));
+            }
+            if old_number > number + blocks.len() as u64 {
+                batch.delete(Space::Index, number_key(rollup, b'h', old_number));
+                batch.delete(Space::Data, number_key(rollup, b'b', old_number));
+                batch.delete(Space::Data, number_key(rollup, b'r', old_number));
+            }
+        }
+        for block in blocks {
+            batch.put_block(rollup, block);
         }
         self.with_engine(|engine| engine.write(batch))
+    }
+
+    fn set_aside(&self, rollup: u64, number: u64, hash: B256) -> Result<(), StoreError> {
+        let Some(block) = self.numbered(rollup, number)? else { return Ok(()) };
+        let mut row = Vec::with_capacity(48 + block.header.len() + block.body.len() + block.receipts.len());
+        row.extend_from_slice(hash.as_slice());
+        row.extend_from_slice(&number.to_be_bytes());
+        for part in [&block.header, &block.body] {
+            row.extend_from_slice(&u32::try_from(part.len()).expect("a block has fewer than 4 GiB").to_be_bytes());
+        }
+        for part in [&block.header, &block.body, &block.receipts] {
+            row.extend_from_slice(part);
+        }
+        let mut batch = Batch::default();
+        batch.put(Space::Data, aside_key(rollup, hash), row);
+        self.with_engine(|engine| engine.write(batch))
+    }
+
+    /// The block with this number and hash, on the chain or set aside.
+    pub fn block(&self, rollup: u64, number: u64, hash: B256) -> Result<Option<StoredBlock>, StoreError> {
+        let is_on_chain = || Ok::<bool, StoreError>(self.hash_by_number(rollup, number)? == Some(hash));
+        if is_on_chain()? {
+            let block = self.numbered(rollup, number)?;
+            // Looked at twice, since a replacement may have come between.
+            if block.is_some() && is_on_chain()? {
+                return Ok(block);
+            }
+        }
+        self.replaced(rollup, hash)
+    }
+
+    /// Header bytes of the block with this number and hash, on the chain or set aside.
+    pub fn header_of(&self, rollup: u64, number: u64, hash: B256) -> Result<Option<Bytes>, StoreError> {
+        match self.hash_and_header(rollup, number)? {
+            Some((known, header)) if known == hash => Ok(Some(header)),
+            _ => Ok(self.replaced(rollup, hash)?.map(|block| block.header)),
+        }
+    }
+
+    /// A block that was set aside.
+    pub fn replaced(&self, rollup: u64, hash: B256) -> Result<Option<StoredBlock>, StoreError> {
+        let Some(row) = self.get(Space::Data, &aside_key(rollup, hash))? else { return Ok(None) };
+        let corrupt = || StoreError::Corrupt { what: "replaced block" };
+        let (head, parts) = row.split_first_chunk::<48>().ok_or_else(corrupt)?;
+        if head[..32] != hash[..] {
+            return Ok(None);
+        }
+        let length = |at: usize| u32::from_be_bytes(head[at..at + 4].try_into().expect("four bytes")) as usize;
+        let (header, body) = (length(40), length(44));
+        if header + body > parts.len() {
+            return Err(corrupt());
+        }
+        Ok(Some(StoredBlock {
+            number: u64::from_be_bytes(head[32..40].try_into().expect("eight bytes")),
+            header: row.slice(48..48 + header),
+            body: row.slice(48 + header..48 + header + body),
+            receipts: row.slice(48 + header + body..),
+        }))
+    }
+
+    fn numbered(&self, rollup: u64, number: u64) -> Result<Option<StoredBlock>, StoreError> {
+        let (Some(header), Some(body), Some(receipts)) =
+            (self.header(rollup, number)?, self.body(rollup, number)?, self.receipts(rollup, number)?)
+        else {
+            return Ok(None);
+        };
+        Ok(Some(StoredBlock { number, header, body, receipts }))
     }
 
     /// Header bytes of a block.
@@ -292,6 +390,22 @@ impl Batch {
     fn delete(&mut self, space: Space, key: Key) {
         self.rows.push((space, key, None));
     }
+
+    fn put_block(&mut self, rollup: u64, block: &BlockRecord<'_>) {
+        let mut header = Vec::with_capacity(32 + block.header.len());
+        header.extend_from_slice(block.hash.as_slice());
+        header.extend_from_slice(block.header);
+        self.put(Space::Index, number_key(rollup, b'h', block.number), header);
+        let mut number = block.number.to_be_bytes().to_vec();
+        number.extend_from_slice(&block.hash[HASH_KEY_BYTES..]);
+        self.put(Space::Index, hash_key(rollup, block.hash), number);
+        self.put(Space::Data, number_key(rollup, b'b', block.number), block.body.to_vec());
+        self.put(Space::Data, number_key(rollup, b'r', block.number), block.receipts.to_vec());
+        for (index, hash) in block.transaction_hashes.iter().enumerate() {
+            let row = TransactionRow { number: block.number, index: index as u32, block_tag: tag(block.hash) };
+            self.put(Space::Index, transaction_key(rollup, *hash), row.encode(*hash));
+        }
+    }
 }
 
 /// Bytes of a block hash in its row's key; the row's value holds the rest.
@@ -306,9 +420,17 @@ fn number_key(rollup: u64, kind: u8, number: u64) -> Key {
 }
 
 fn hash_key(rollup: u64, hash: B256) -> Key {
+    key_by_hash(rollup, b'n', hash)
+}
+
+fn aside_key(rollup: u64, hash: B256) -> Key {
+    key_by_hash(rollup, b's', hash)
+}
+
+fn key_by_hash(rollup: u64, kind: u8, hash: B256) -> Key {
     let mut key = Vec::with_capacity(20);
     key.extend_from_slice(&rollup.to_be_bytes());
-    key.push(b'n');
+    key.push(kind);
     key.extend_from_slice(&hash[..HASH_KEY_BYTES]);
     key
 }
