@@ -196,7 +196,12 @@ def empty_economy(mode: NetworkMode, parameters: LedgerParameters) -> Economy:
 
 def economy_root(economy: Economy) -> Hash32:
     """Tree hash over the parts and the roots of the tables."""
-    return Hash32(merkle_root([*_encode_parts(economy), *(getattr(economy, kind.name).root() for kind in TABLES)]))
+    return Hash32(merkle_root(economy_leaves(economy)))
+
+
+def economy_leaves(economy: Economy) -> list[bytes]:
+    """Leaves of the economy's tree: its parts, then the root of every table."""
+    return [*_encode_parts(economy), *(getattr(economy, kind.name).root() for kind in TABLES)]
 
 
 def _encode_parts(economy: Economy) -> list[bytes]:
