@@ -143,7 +143,7 @@ class EngineDriver:
     async def wait_for(self, number: BlockNumber, timeout_s: float) -> EngineStatus:
         """Returns when the engine has our block `number`. Raises TimeoutError."""
         return await self.wait_until(
-            lambda now: now.state is DriverState.FOLLOWING and now.engine_head >= number, timeout_s
+            lambda now: now.state is DriverState.FOLLOWING and now.engine_head >= number and self._extends(), timeout_s
         )
 
     # ------------------------------------------------------------ the task
@@ -262,8 +262,7 @@ class EngineDriver:
         self._ahead_since = self._ahead_since or now
         unwound = self._driven_number > head.number
         if not unwound and now - self._ahead_since < self._settings.ahead_grace_s:
-            self._engine_head = head
-            self._update(engine_head=head.number)
+            self._stands_at(head)
             raise EngineLags(
                 f"The engine has {engine_number - head.number} blocks above our head {head.number}; they are taken "
                 "back unless they become ours.",
@@ -320,8 +319,8 @@ class EngineDriver:
             raise EngineLags(f"The engine answers {answer.status.status} to head {block.number}.")
         self._told = told
         self._driven_number = max(self._driven_number, block.number)
-        self._engine_head = block
-        self._update(engine_head=block.number, safe=told.safe, finalized=told.finalized)
+        self._stands_at(block)
+        self._update(safe=told.safe, finalized=told.finalized)
 
     async def _tell(self, head: BlockId) -> None:
         """Tells the engine what is settled, if that has changed since."""
@@ -343,11 +342,14 @@ class EngineDriver:
         return NO_HASH if number == _GENESIS else self._blocks.hash_of(number) or NO_HASH
 
     def _reached(self, head: BlockId) -> None:
-        self._engine_head = head
+        self._stands_at(head)
         self._driven_number = head.number
-        self._update(engine_head=head.number)
         if head == self._blocks.head():
             self._become(DriverState.FOLLOWING)
+
+    def _stands_at(self, block: BlockId) -> None:
+        self._engine_head = block
+        self._update(engine_head=block.number, engine_hash=block.hash)
 
     # ------------------------------------------------------------ stopping
     async def _stop_with_evidence(self, error: BlockRefused) -> None:

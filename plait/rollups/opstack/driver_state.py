@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from plait.errors import InvariantBroken
-from plait.types import BlockNumber, ChainId, Milliseconds
+from plait.types import BlockNumber, ChainId, Hash32, Milliseconds
 
 
 class DriverState(StrEnum):
@@ -52,7 +52,8 @@ class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     Fields:
         code, message: why it is not following; empty otherwise.
-        head: our newest sealed block; engine_head: the highest block of ours that the engine has as its head.
+        head: our newest sealed block; engine_head: the highest block of ours that the engine has as its head,
+            with its hash.
         safe, finalized: what the engine was told last.
         imported: blocks handed over; built: of them built by the engine first.
         unwound: times that the engine's head was taken back; reconnects: times that the connection was made anew.
@@ -66,6 +67,7 @@ class EngineStatus(msgspec.Struct, frozen=True, kw_only=True):
     message: str = ""
     head: BlockNumber = BlockNumber(0)
     engine_head: BlockNumber = BlockNumber(0)
+    engine_hash: Hash32 = Hash32(bytes(32))
     safe: BlockNumber = BlockNumber(0)
     finalized: BlockNumber = BlockNumber(0)
     imported: int = 0

@@ -51,7 +51,7 @@ class ForkchoiceState(msgspec.Struct, frozen=True):
 
 class _Answer(msgspec.Struct):
     result: msgspec.Raw = msgspec.Raw(b"null")
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class EngineClient:
@@ -151,7 +151,7 @@ class EngineClient:
         answer = await self._post(method, body)
         try:
             decoded = msgspec.json.decode(answer, type=_Answer)
-            error = None if decoded.error is None else msgspec.json.decode(decoded.error)
+            error = msgspec.json.decode(decoded.error)
         except (msgspec.MsgspecError, UnicodeDecodeError) as problem:
             raise malformed(f"no JSON-RPC for {method}", f"({problem})") from problem
         if error is not None:
