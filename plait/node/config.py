@@ -32,6 +32,7 @@ from plait.limits import (
 from plait.node.logging import LogFormat, LogLevel
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS, DEVELOPMENT_RELAYER
 from plait.rollups.embedded.genesis import DEVELOPMENT_BALANCE_WEI, GenesisSpecification, genesis_json
+from plait.rollups.opstack.faces.settings import FacesSettings
 from plait.types import (
     Address,
     Amount,
@@ -386,6 +387,8 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A node: where it keeps its data and where it listens. `data_dir` None keeps everything in memory."""
 
     data_dir: Path | None = None
+    faces: FacesSettings = FacesSettings()
+    """Interfaces of other programs of the OP Stack that this node answers; none by default."""
     host: str = "127.0.0.1"
     port: int = DEFAULT_PORT
     rollup_port_base: int | None = DEFAULT_ROLLUP_PORT_BASE

@@ -14,6 +14,7 @@ from plait.ledger.economy import Economy
 from plait.mempool import BundlePool, Pool
 from plait.mempool.actions import ActionPool
 from plait.native import Rollup
+from plait.node.config import NodeConfig
 from plait.node.message_book import MessageBook
 from plait.protocol.effects import SubBlockDecided
 from plait.protocol.requests import ApplicationInfo
@@ -37,6 +38,11 @@ class RollupHandle(Protocol):
     @property
     def parameters(self) -> RollupParameters:
         """As registered in the ledger."""
+        ...
+
+    @property
+    def is_active(self) -> bool:
+        """Whether this network orders it."""
         ...
 
 
@@ -162,6 +168,11 @@ class Backend(Protocol):
     @property
     def version(self) -> str:
         """Of Plait."""
+        ...
+
+    @property
+    def config(self) -> NodeConfig:
+        """Local settings."""
         ...
 
     @property

@@ -41,6 +41,7 @@ from plait.limits import (
     RPC_KEEPALIVE_S,
     RPC_WEBSOCKET_CONNECTIONS_MAX,
 )
+from plait.rollups.opstack.faces.service import Faces, showing
 from plait.rpc.authentication import SIGNATURE_HEADER, Credentials
 from plait.rpc.backend import Backend
 from plait.rpc.connection import Connection
@@ -105,6 +106,8 @@ class Server:
         self.rollup_urls: dict[int, str] = {}
         """On the main port."""
         self.own_port_urls: dict[int, str] = {}
+        self.faces = Faces()
+        """Of the node, beside this server."""
         self._backend = backend
         self._logger = structlog.get_logger().bind(component="rpc")
         self._counters = Counters()
@@ -371,7 +374,7 @@ def _too_large() -> web.Response:
 
 @contextlib.asynccontextmanager
 async def serve(backend: Backend, config: RpcConfig) -> AsyncIterator[Server]:
-    """Serves a node over HTTP and WebSocket until the end of the block.
+    """Serves a node over HTTP and WebSocket, and shows its faces, until the end of the block.
 
     Args:
         backend: the node; it must be running and outlive the server.
@@ -381,7 +384,13 @@ async def serve(backend: Backend, config: RpcConfig) -> AsyncIterator[Server]:
         ConfigurationError: `port_in_use` or `address_unusable`.
     """
     server = Server(backend, config)
-    async with asyncio.TaskGroup() as group:
+    log = structlog.get_logger().bind(component="faces").warning
+    settings = backend.config
+    async with (
+        showing(backend, settings.faces, data_dir=settings.data_dir, log=log) as server.faces,
+        asyncio.TaskGroup() as group,
+    ):
+        backend.metrics.statistics.add("faces", server.faces.statistics)
         follower = group.create_task(server.follow(), name="rpc-streams")
         try:
             await server.start()

@@ -181,10 +181,9 @@ async def test_all_followers_and_the_next_start_of_the_stream_see_the_same_bytes
 
 async def test_too_many_followers_and_wrong_paths_are_turned_away_with_a_reason() -> None:
     async with streaming(subscribers_max=1) as (_node, stream), aiohttp.ClientSession() as session:
-        async with session.ws_connect(f"{stream.url}/901"):
-            async with session.ws_connect(f"{stream.url}/902") as refused:
-                message = await refused.receive(5)
-                assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1013)
+        async with session.ws_connect(f"{stream.url}/901"), session.ws_connect(f"{stream.url}/902") as refused:
+            message = await refused.receive(5)
+            assert (message.type, message.data) == (aiohttp.WSMsgType.CLOSE, 1013)
         base = stream.url.replace("ws", "http", 1)
         async with session.get(f"{base}/903") as answer:
             assert (answer.status, "/901, /902" in await answer.text()) == (404, True)

@@ -1,0 +1,89 @@
+"""All faces of a node that its settings name, started and stopped as one. Level 5."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from plait.errors import ConfigurationError
+from plait.rollups.opstack.faces.conductor import Conductor
+from plait.rollups.opstack.faces.conductor_record import ConductorRecord
+from plait.rollups.opstack.faces.flashblock_stream import FlashblockStream
+from plait.rollups.opstack.faces.host import FaceHost
+from plait.rollups.opstack.faces.settings import FacesSettings
+
+RECORD_DIRECTORY = "conductor"
+
+
+class Faces:
+    """The faces that listen; where, and their numbers."""
+
+    def __init__(self) -> None:
+        self.flashblocks: FlashblockStream | None = None
+        self.conductor: Conductor | None = None
+
+    def statistics(self) -> dict[str, int | float]:
+        """Numbers for metrics."""
+        shown: dict[str, int | float] = {}
+        for name, face in (("flashblocks", self.flashblocks), ("conductor", self.conductor)):
+            if face is not None:
+                shown |= {f"{name}_{key}": value for key, value in face.statistics().items()}
+        return shown
+
+
+@asynccontextmanager
+async def showing(
+    host: FaceHost, settings: FacesSettings, *, data_dir: Path | None, log: Callable[..., Any]
+) -> AsyncIterator[Faces]:
+    """Shows a node's faces until the end of the block.
+
+    Args:
+        host: the node.
+        settings: which, and where.
+        data_dir: of the node; None for a node in memory.
+        log: told of failures, by event and fields.
+
+    Raises:
+        ConfigurationError: `port_in_use`, `address_unusable`; `data_directory_missing`: the conductor's mode `follow`
+            keeps its record on disk.
+    """
+    faces = Faces()
+    if settings.flashblocks is not None:
+        faces.flashblocks = FlashblockStream(host, settings.flashblocks, log)
+    if settings.conductor is not None:
+        record: ConductorRecord | None = None
+        if settings.conductor.mode == "follow":
+            if data_dir is None:
+                raise ConfigurationError(
+                    "The conductor in mode follow records blocks on disk; give the node a data directory.",
+                    code="data_directory_missing",
+                )
+            record = ConductorRecord(data_dir / RECORD_DIRECTORY)
+        faces.conductor = Conductor(host, settings.conductor, record)
+    running: list[FlashblockStream | Conductor] = [
+        face for face in (faces.flashblocks, faces.conductor) if face is not None
+    ]
+    async with _running(running):
+        yield faces
+
+
+@asynccontextmanager
+async def _running(faces: list[Any]) -> AsyncIterator[None]:
+    """Runs faces beside the block; one that cannot start ends it with its own error."""
+    tasks: list[asyncio.Task[None]] = []
+    try:
+        for face in faces:
+            ready = asyncio.Event()
+            task = asyncio.create_task(face.run(ready), name=type(face).__name__)
+            tasks.append(task)
+            waiting = asyncio.ensure_future(ready.wait())
+            await asyncio.wait((task, waiting), return_when=asyncio.FIRST_COMPLETED)
+            waiting.cancel()
+            if task.done():
+                task.result()
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
