@@ -66,6 +66,7 @@ class SoloEngine:
         relayer: who delivers messages between rollups; None delivers none.
         relays: asked like `bundles`: messages of earlier sub-blocks to try again.
         actions: asked like `candidates`: ledger actions that wait.
+        l1_items: asked like `candidates`: reports and facts of the L1 that wait.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class SoloEngine:
         relayer: Relayer | None = None,
         relays: Callable[[Slot], Sequence[Relay]] = lambda _: (),
         actions: Callable[[], Sequence[SignedAction]] = lambda: (),
+        l1_items: Callable[[], Sequence[bytes]] = lambda: (),
     ) -> None:
         self._application = application
         self._log = log
@@ -94,6 +96,7 @@ class SoloEngine:
         self._relayer = relayer
         self._relays = relays
         self._actions = actions
+        self._l1_items = l1_items
         self._info = application.info()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="plait-solo")
         self._stopping = asyncio.Event()
@@ -163,8 +166,9 @@ class SoloEngine:
             self._ticks_idle += 1
             return
         candidates, bundles, actions = self._candidates(), self._bundles(slot), self._actions()
+        l1_items = self._l1_items()
         same_slot = slot == self._info.slot
-        if same_slot and not candidates and not bundles and not actions:
+        if same_slot and not candidates and not bundles and not actions and not l1_items:
             self._ticks_idle += 1
             return
         height = Height(self._info.height + 1)
@@ -176,8 +180,9 @@ class SoloEngine:
             relayer=self._relayer,
             relays=self._relays(slot),
             actions=actions,
+            l1_items=l1_items,
         )
-        needed = not same_slot or bool(candidates) or bool(actions)
+        needed = not same_slot or bool(candidates) or bool(actions) or bool(l1_items)
         decision = await asyncio.get_running_loop().run_in_executor(self._worker, self._decide, request, needed)
         if isinstance(decision, tuple):
             self._ticks_idle += 1

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from plait.mempool.actions import ActionPool
 from plait.mempool.bundles import BundlePool
+from plait.mempool.l1_items import L1Items
 from plait.mempool.pool import Pool
 from plait.mempool.spread import Entry, EntryKind, Key
 from plait.types import Hash32
@@ -18,6 +19,7 @@ class Pools(NamedTuple):
     transactions: Pool
     bundles: BundlePool
     actions: ActionPool | None = None
+    l1_items: L1Items | None = None
 
 
 class PoolContents:

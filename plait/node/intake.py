@@ -32,6 +32,7 @@ from plait.codec.batch import (
     batch_hash_of,
     decode_batch,
 )
+from plait.codec.l1_items import is_l1_item
 from plait.errors import ActionRefused, BundleRefused, CodecError, PlaitError, TransactionRefused
 from plait.execution.bundles import DecodedBundle
 from plait.limits import (
@@ -160,6 +161,8 @@ class Intake:
         Returns:
             A BatchCode, 0 for "keep", and a sentence that begins with a stable code when it is another.
         """
+        if is_l1_item(data):
+            return self._check_report(data, recheck)
         if recheck:
             self.rechecks += 1
             return self._keep(batch_hash_of(data))
@@ -172,6 +175,26 @@ class Intake:
         if code is not BatchCode.KEPT and brought == self.entries_brought:
             self._waste.spend(len(data))
         return int(code), sentence
+
+    def _check_report(self, data: bytes, recheck: bool) -> tuple[int, str]:
+        """A validator's report of the L1: kept as long as it is the newest that waits."""
+        reports = self._pools.l1_items
+        if reports is None:
+            return BatchCode.REFUSED, _told("l1_not_used", "this network has no L1")
+        if recheck or reports.waits(data):
+            return (
+                (BatchCode.KEPT, "") if reports.waits(data) else (BatchCode.FINISHED, _told("l1_report_old", "decided"))
+            )
+        if self._budget.is_spent:
+            return BatchCode.REFUSED, _told("batch_unread", "too much came that was refused; it is sent again")
+        try:
+            if reports.offer_report(data):
+                return BatchCode.KEPT, ""
+        except (ActionRefused, CodecError) as error:
+            self._budget.spend(1)
+            return BatchCode.REFUSED, _told(error.code, error.message)
+        self._budget.spend(1)
+        return BatchCode.KNOWN, _told("l1_report_old", "a newer report of this key is known")
 
     def _keep(self, batch_hash: Hash32) -> tuple[BatchCode, str]:
         if self._spread.is_kept(batch_hash):

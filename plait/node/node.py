@@ -31,9 +31,11 @@ from plait.errors import ConfigurationError
 from plait.execution.messages import InteropSets
 from plait.ledger.accounts_view import EconomyAccounts
 from plait.ledger.economy import Economy
+from plait.ledger.l1 import L1State
 from plait.ledger.state import LedgerState
 from plait.mempool import BundlePool, Pool
 from plait.mempool.actions import ActionPool
+from plait.mempool.l1_items import L1Items
 from plait.native import NativeError, Rollup, recovery_statistics
 from plait.node.block_store import explained
 from plait.node.block_store import remove as remove_store
@@ -43,6 +45,7 @@ from plait.node.config import NetworkConfig, NodeConfig, decode_network, embedde
 from plait.node.engine import Engine, comet_genesis, prepare_comet
 from plait.node.health import Health, health_of
 from plait.node.install import discard_unfinished
+from plait.node.l1_view import l1_view
 from plait.node.logging import get_logger
 from plait.node.lost_log import require_log, require_no_later_snapshot
 from plait.node.message_book import MessageBook
@@ -112,6 +115,8 @@ class Node:
         self.actions = ActionPool(
             self.parameters.network_id, lambda: EconomyAccounts(restored.application.ledger.economy)
         )
+        self.l1_items = L1Items(self.parameters.network_id, l1_view(lambda: restored.application.ledger))
+        """What this node, and others, say of the L1."""
         self.relayer = relayer_of(config, stored.network)
         self._application = restored.application
         self.rollups: dict[RollupId, RollupHandle] = {}
@@ -210,6 +215,16 @@ class Node:
         return self._application.ledger.economy
 
     @property
+    def ledger(self) -> LedgerState:
+        """The committed ledger."""
+        return self._application.ledger
+
+    @property
+    def l1(self) -> L1State | None:
+        """What is agreed about the L1; None where it is synthetic."""
+        return self._application.ledger.l1
+
+    @property
     def interop_sets(self) -> InteropSets:
         """Which rollups execute each other's messages."""
         return sets_of(self._application.ledger)
@@ -238,6 +253,7 @@ class Node:
             relayer=self.relayer,
             relays=self.messages.offer,
             actions=self.actions.candidates,
+            l1_items=self.l1_items.candidates,
         )
 
     def _comet(self, stored: Stored) -> CometEngine:
@@ -258,6 +274,7 @@ class Node:
             relayer=self.relayer,
             relays=self.messages.offer,
             actions=self.actions.candidates,
+            l1_items=self.l1_items.candidates,
             intake=None if self.spreader is None else self.spreader.intake,
             snapshots=self._keeper.service,
             trace_dir=self.config.trace_dir,
@@ -265,7 +282,7 @@ class Node:
 
     def _spreader(self, comet: CometRpc) -> Spreader:
         spreader = Spreader(
-            Pools(self.pool, self.bundles, self.actions),
+            Pools(self.pool, self.bundles, self.actions, self.l1_items),
             send_through(comet),
             now_ms=self.clock.now_ms,
             slot=lambda: slot_at(self.parameters, self.clock.now_ms()),
@@ -282,7 +299,8 @@ class Node:
         self.messages.on_decided(effect, decision.relays_refused)
         self.actions.drop((failed.hash, failed.code, failed.sentence) for failed in decision.actions_failed)
         self.actions.on_decided((action.hash for action in effect.actions), effect.height, effect.time_ms)
-        if effect.ledger_effects:
+        self.l1_items.on_decided()
+        if effect.ledger_effects or self.l1 is not None:
             self._follow_registry(self._application.ledger)
         if self.spreader is not None:
             self.spreader.on_decided(effect.height)

@@ -59,11 +59,14 @@ class Spreader:
         self._full = asyncio.Event()
         self._failing = False
         self._send_failures = 0
+        self._reports: set[asyncio.Task[None]] = set()
         self._logger = get_logger("spread")
         pools.transactions.listen(self._transactions_admitted)
         pools.bundles.listen_handed_in(self._bundle_handed_in)
         if pools.actions is not None:
             pools.actions.listen(self._action_admitted)
+        if pools.l1_items is not None:
+            pools.l1_items.listen(self._report_made)
 
     # ------------------------------------------------------------ called by the pools
     def _transactions_admitted(self, rollup_id: RollupId, entries: Sequence[Admitted]) -> None:
@@ -85,6 +88,19 @@ class Spreader:
         if not self.intake.is_taking:
             self.spread.collect(Key(EntryKind.ACTION, NO_ROLLUP, hash_), len(raw))
             self._notify()
+
+    def _report_made(self, raw: bytes) -> None:
+        """Sends a report by itself; one that is lost is followed by a newer one."""
+        task = asyncio.ensure_future(self._send_report(raw))
+        self._reports.add(task)
+        task.add_done_callback(self._reports.discard)
+
+    async def _send_report(self, raw: bytes) -> None:
+        try:
+            await self._send(raw)
+        except (PlaitError, OSError) as error:
+            self._send_failures += 1
+            self._logger.warning("l1_report_not_sent", reason=str(error))
 
     def _notify(self) -> None:
         if self.spread.waiting:

@@ -118,7 +118,7 @@ class CometEngine:
         program: CometBFT; None when somebody else starts it.
         genesis: what CometBFT must have been started from.
         parameters: of the network; the grid.
-        candidates, bundles, relays, actions: asked on the event loop when this node proposes.
+        candidates, bundles, relays, actions, l1_items: asked on the event loop when this node proposes.
         publish: told on the event loop about each decided height, before CometBFT is told that it is committed.
         failed: told on the event loop about bundles that were tried in a slot and failed.
         relayer: who delivers messages between rollups; None delivers none.
@@ -145,6 +145,7 @@ class CometEngine:
         relayer: Relayer | None = None,
         relays: Callable[[Slot], Sequence[Relay]] = lambda _: (),
         actions: Callable[[], Sequence[SignedAction]] = lambda: (),
+        l1_items: Callable[[], Sequence[bytes]] = lambda: (),
         intake: Intake | None = None,
         snapshots: Snapshots | None = None,
         trace_dir: Path | None = None,
@@ -163,6 +164,7 @@ class CometEngine:
         self._relayer = relayer
         self._relays = relays
         self._actions = actions
+        self._l1_items = l1_items
         self._checks = PoolChecks(intake, logger)
         self._snapshots = SnapshotAnswers(snapshots, self.between_heights, logger)
         self._trace_dir = trace_dir
@@ -396,6 +398,7 @@ class CometEngine:
                 relayer=self._relayer,
                 relays=self._relays(slot),
                 actions=self._actions(),
+                l1_items=self._l1_items(),
             )
             prepared = await self._work(self._prepare, full)
         except Exception as error:
