@@ -9,6 +9,7 @@ QUESTIONS = [
     "solo",
     "over_http",
     "engine_api",
+    "engine_driver",
     "latency",
     "scaling",
     "memory",
