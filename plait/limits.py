@@ -590,6 +590,10 @@ BATCHER_OFFERS_MAX: Final = 64
 """Times that one transaction is signed, each time with higher fees: +10 % 64 times is a factor of 445."""
 BATCHER_WAITING_MAX: Final = 64
 """Transactions in the batcher's journal that are not on L1; beyond it nothing new is posted."""
+FOLLOWER_L1_BLOCKS_PER_STEP_MAX: Final = 64
+"""L1 blocks that the settlement view reads for one rollup before the next one has its turn."""
+FOLLOWER_ANCESTORS_MAX: Final = 2_048
+"""Blocks before the last final one that a span batch, posted twice, may begin with after a restart."""
 BATCHER_BACKLOG_BLOCKS_PER_STEP_MAX: Final = 5_000
 """Sealed blocks of one rollup that one step of the batcher reads; the next step reads on."""
 

@@ -220,10 +220,7 @@ class L1Watcher:
             )
         header = await self._client.header(self._anchor.number)
         if header is None:
-            raise Unavailable(
-                f"The L1 node at {self._client.address} has no block {self._anchor.number} yet; wait for it.",
-                code="l1_unreachable",
-            )
+            raise self._behind()
         if header.hash != self._anchor.hash:
             raise self._too_deep(header)
         self._checked = True
@@ -242,7 +239,11 @@ class L1Watcher:
                 header = None
             if header is not None:
                 setattr(self, tag, header.number)
+        if head.number < self._anchor.number:
+            raise self._behind()
         held = self._blocks.get(head.number)
+        if head.number == self._anchor.number and head.hash != self._anchor.hash:
+            raise self._too_deep(head)
         if held is not None and held.facts.hash != head.hash:
             await self._walk_back(head.number)
 
@@ -290,6 +291,12 @@ class L1Watcher:
         self.reorganisations += 1
         self.deepest_reorganisation = max(self.deepest_reorganisation, dropped)
         self._notify()
+
+    def _behind(self) -> Unavailable:
+        return Unavailable(
+            f"The L1 node at {self._client.address} has no block {self._anchor.number} yet; wait for it.",
+            code="l1_unreachable",
+        )
 
     def _too_deep(self, header: L1Header | None) -> L1Refused:
         found = "no such block" if header is None else f"0x{header.hash.hex()}"

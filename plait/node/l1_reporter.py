@@ -6,7 +6,8 @@ Specification
       newest `confirmations` blocks.
     - It is made anew when what it says changes, at most every L1_REPORT_PAUSE_S; and again after L1_REPORT_AGAIN_S
       while the ledger has an older one. Sequence numbers are the clock's milliseconds, above the ledger's for the key.
-    - `facts` gives the facts of a block whose digest was agreed on, for whoever proposes.
+    - The facts of the blocks after the agreed head are offered for whoever proposes when their digest is agreed on;
+      again when another block takes their place, and every L1_REPORT_AGAIN_S.
     - While the L1 cannot be read, what was seen last stays reported; nothing is invented. Whatever goes wrong here is
       an alarm with a code, in the log once when it begins and once when it ends, and never stops the node.
 Level 6.
@@ -20,10 +21,12 @@ from typing import Final
 from plait.crypto.l1_reports import sign_report
 from plait.derivation.l1_facts import L1BlockFacts
 from plait.derivation.rollup_config import BlockId
+from plait.errors import PlaitError
 from plait.l1.client import L1Client
 from plait.l1.watcher import L1Watcher
 from plait.ledger.l1 import L1State
 from plait.limits import (
+    L1_FACTS_OFFERED_MAX,
     L1_POLL_S,
     L1_REORG_BLOCKS_MAX,
     L1_REPORT_AGAIN_S,
@@ -102,7 +105,8 @@ class L1Reporter:
         network_id: part of what is signed.
         seed: of the Ed25519 key whose stake stands behind the reports; None on a node that only watches.
         agreed: the ledger's L1 state now; None before there is one.
-        submit: takes the bytes of a signed report to the network; must not block.
+        submit: takes the bytes of a signed report to the network; must not block. A PlaitError becomes an alarm.
+        offer_facts: takes the facts of a block that follows the agreed head; must not block.
         safe, conflicts: what derivation from L1 says here, ascending by rollup.
         positions: where the rollups stand, for the alarms.
         confirmations: newest L1 blocks of which nothing is said.
@@ -117,6 +121,7 @@ class L1Reporter:
         seed: bytes | None,
         agreed: Callable[[], L1State | None],
         submit: Callable[[bytes], object],
+        offer_facts: Callable[[L1BlockFacts], object],
         safe: Callable[[], Sequence[RollupSafe]] = tuple,
         conflicts: Callable[[], Sequence[RollupConflict]] = tuple,
         positions: Callable[[], Sequence[RollupPosition]] = tuple,
@@ -129,6 +134,9 @@ class L1Reporter:
         self._public_key = b"" if seed is None else ed25519_public_key(seed)
         self._agreed = agreed
         self._submit = submit
+        self._offer_facts = offer_facts
+        self._offered: dict[int, Hash32] = {}
+        self._offered_at = 0.0
         self._safe = safe
         self._conflicts = conflicts
         self._positions = positions
@@ -137,6 +145,7 @@ class L1Reporter:
         self._said: L1Report | None = None
         self._said_at = 0.0
         self._alarms: dict[tuple[str, int], Alarm] = {}
+        self._refusal: PlaitError | None = None
         self.reports = 0
 
     def __repr__(self) -> str:
@@ -194,7 +203,10 @@ class L1Reporter:
             return None
         # one chain of agreed blocks is left to see reorganisations in, and one reach of reading ahead
         self.watcher.keep_from(state.head.number + 1 - L1_REORG_BLOCKS_MAX)
-        if self._seed is None or self.watcher.status.state == "starting":
+        if self.watcher.status.state == "starting":
+            return None
+        self._offer(state)
+        if self._seed is None:
             return None
         report = report_of(
             self.watcher,
@@ -212,10 +224,26 @@ class L1Reporter:
             sequence = max(sequence, self._said.sequence + 1)
         report = _with_sequence(report, sequence)
         raw = sign_report(self._network_id, report, self._seed)
-        self._submit(raw)
         self._said, self._said_at = report, self._clock()
+        self._refusal = None
+        try:
+            self._submit(raw)
+        except PlaitError as error:
+            # such as the key of a validator that is not bonded yet: said again later
+            self._refusal = error
+            return None
         self.reports += 1
         return raw
+
+    def _offer(self, state: L1State) -> None:
+        """Hands out what proposers need next."""
+        following = self.watcher.chain(state.head.number + 1, L1_FACTS_OFFERED_MAX)
+        if self._clock() - self._offered_at >= L1_REPORT_AGAIN_S:
+            self._offered, self._offered_at = {}, self._clock()
+        for block in following:
+            if self._offered.get(block.facts.number) != block.digest:
+                self._offer_facts(block.facts)
+        self._offered = {block.facts.number: block.digest for block in following}
 
     def _worth_saying(self, report: L1Report, held: L1Report | None) -> bool:
         """Whether a report says something new, or the last one seems lost."""
@@ -230,6 +258,8 @@ class L1Reporter:
         status = self.watcher.status
         if status.code:
             now.append(_l1_alarm(status.code, status.message))
+        if self._refusal is not None:
+            now.append(_l1_alarm(self._refusal.code, self._refusal.message))
         malformed = int(self.watcher.statistics()["malformed_deposits"])
         if malformed:
             sentence = f"{malformed} logs of deposit contracts on L1 are no deposits; op-node stops at such a log."
