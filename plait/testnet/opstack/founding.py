@@ -21,14 +21,17 @@ from typing import Any, Final
 
 import msgspec
 
-from plait.client import Client
 from plait.codec.rlp import encode_bytes, encode_list, encode_uint
+from plait.derivation.l1_facts import encode_l1_facts
 from plait.derivation.rollup_config import BlockId, OpStackConfig, encode_rollup_json, rollup_json_of
 from plait.derivation.system_config import SystemConfig
 from plait.errors import Unavailable
+from plait.l1.client import L1Client
+from plait.l1.facts import block_facts
+from plait.l1.fees import blob_schedule
 from plait.limits import OPSTACK_READY_S
 from plait.native import Rollup, Store, ed25519_public_key, keccak256
-from plait.node.config import FIRST_CHAIN_ID, L1Terms, NetworkConfig, RollupConfig, embedded_genesis
+from plait.node.config import FIRST_CHAIN_ID, L1Config, NetworkConfig, RollupConfig, embedded_genesis
 from plait.rollups.contracts import artifact
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
 from plait.storage import NETWORK_FILE
@@ -64,16 +67,18 @@ class Founding(msgspec.Struct, frozen=True, kw_only=True):
     ports: PortPlan = PortPlan()
 
 
-async def found(directory: Path, founding: Founding, l1: Client) -> Layout:
+async def found(directory: Path, founding: Founding, l1: L1Client) -> Layout:
     """Makes a network in a directory that holds none; the layout is written last.
 
     Raises:
         Unavailable: `l1_refused`, a contract was not deployed.
     """
     contracts = await _deploy_all(l1, founding.rollups)
-    origin = await l1.call("eth_getBlockByNumber", "latest", False)
-    genesis_l1 = BlockId(BlockNumber(int(origin["number"], 16)), Hash32(bytes.fromhex(origin["hash"][2:])))
-    time_s = Seconds(int(origin["timestamp"], 16))
+    header = await l1.header("latest")
+    if header is None:
+        raise Unavailable("The L1 has no newest block.", code="l1_refused")
+    start, _ = block_facts(header, (), (), blob_schedule(L1_CHAIN_ID))
+    genesis_l1, time_s = BlockId(header.number, header.hash), header.timestamp
     reporter = _secret(directory / "reporter.key")
     _write_secret(directory / "batcher.key", BATCHER.private_key)
     _secret(directory / "jwt.hex")
@@ -102,9 +107,9 @@ async def found(directory: Path, founding: Founding, l1: Client) -> Layout:
     network = msgspec.structs.replace(
         bare,
         rollups=tuple(configured),
-        l1=L1Terms(
+        l1=L1Config(
             chain_id=L1_CHAIN_ID,
-            start=genesis_l1,
+            start="0x" + encode_l1_facts(start).hex(),
             lag_blocks=founding.l1_lag_blocks,
             reporter="0x" + ed25519_public_key(reporter).hex(),
         ),
@@ -191,7 +196,7 @@ def _rollup_config(
     )
 
 
-async def _deploy_all(l1: Client, count: int) -> tuple[RollupEntry, ...]:
+async def _deploy_all(l1: L1Client, count: int) -> tuple[RollupEntry, ...]:
     """A portal and a system configuration for every rollup, in one L1 block.
 
     Raises:
@@ -216,7 +221,7 @@ async def _deploy_all(l1: Client, count: int) -> tuple[RollupEntry, ...]:
     return tuple(entries)
 
 
-async def _receipt(l1: Client, transaction: str) -> dict[str, Any] | None:
+async def _receipt(l1: L1Client, transaction: str) -> dict[str, Any] | None:
     """None when the transaction is in no block after OPSTACK_READY_S."""
     for _ in range(OPSTACK_READY_S * 10):
         receipt: dict[str, Any] | None = await l1.call("eth_getTransactionReceipt", transaction)
@@ -241,7 +246,7 @@ def _system_arguments(chain_id: int, portal: Address) -> tuple[int, ...]:
     )
 
 
-async def _create(l1: Client, name: str, arguments: Sequence[int]) -> str:
+async def _create(l1: L1Client, name: str, arguments: Sequence[int]) -> str:
     """Sends a creation whose constructor takes static words: the transaction's hash."""
     code = artifact(name).creation_code + b"".join(value.to_bytes(32, "big") for value in arguments)
     transaction = {"from": OWNER.address_text, "data": "0x" + code.hex(), "gas": hex(_CREATION_GAS)}

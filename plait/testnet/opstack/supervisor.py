@@ -20,6 +20,7 @@ import msgspec
 
 from plait.client import Client, NodeUnreachable, RpcError
 from plait.errors import ConfigurationError, Unavailable
+from plait.l1.client import L1Client
 from plait.limits import OPSTACK_ASK_TIMEOUT_S
 from plait.testnet.member import Member
 from plait.testnet.opstack.beacon import BeaconFace
@@ -186,7 +187,7 @@ class OpStack:
         await self.beacon.start()
         if self._layout is None:
             say("Deploying the rollups' contracts and writing their genesis.")
-            async with Client(self.l1_url) as client:
+            async with L1Client(self.l1_url) as client:
                 self._layout = await found(self.directory, self._founding, client)
             self.is_new = True
         engines, nodes = [], []
