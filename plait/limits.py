@@ -579,6 +579,12 @@ CHANNEL_READ_BYTES: Final = 64 * 1024
 """Decompressed bytes that one step makes: a channel's memory grows with what is read of it, not with what it claims."""
 DERIVATION_RUN_BLOCKS_MAX: Final = 512
 """Blocks that derivation hands over at once to be executed together; their transactions are in memory."""
+DERIVATION_L1_BATCH_BLOCKS: Final = 32
+"""L1 blocks that derivation asks for at once."""
+DERIVATION_L1_AHEAD_MAX: Final = 128
+"""L1 blocks that derivation reads ahead of what it executes."""
+DERIVATION_NOTICES_SHOWN_MAX: Final = 100
+"""Notices that a derivation reports word by word; the others are counted."""
 DERIVATION_NOTICES_MAX: Final = 1_000
 """Notices of derivation that wait to be read; whoever floods the inbox floods nothing else."""
 
@@ -590,6 +596,13 @@ BATCHER_OFFERS_MAX: Final = 64
 """Times that one transaction is signed, each time with higher fees: +10 % 64 times is a factor of 445."""
 BATCHER_WAITING_MAX: Final = 64
 """Transactions in the batcher's journal that are not on L1; beyond it nothing new is posted."""
+SETTLEMENT_POLL_S: Final = 1.0
+"""Pause between two looks at L1 for what became of batches."""
+SETTLEMENT_VERIFIER_EVERY_S: Final = 5.0
+"""Pause between two questions to an op-node that verifies."""
+SETTLEMENT_VERIFIER_TIMEOUT_S: Final = 5.0
+BATCHER_REJECTIONS_MAX: Final = 3
+"""Times that blocks are posted again which are on L1 and do not derive; more would only cost."""
 FOLLOWER_L1_BLOCKS_PER_STEP_MAX: Final = 64
 """L1 blocks that the settlement view reads for one rollup before the next one has its turn."""
 FOLLOWER_ANCESTORS_MAX: Final = 2_048
@@ -627,3 +640,12 @@ CONDUCTOR_WAIT_S: Final = 0.8
 """For a block to be decided while op-node asks; its own patience is one second."""
 CONDUCTOR_BLOCKS_KEPT: Final = 1_024
 """Hashes of committed blocks that are kept, to recognise one that comes again."""
+JWT_AGE_MAX_S: Final = 60
+"""Seconds between a token's issue and the clock (execution-apis, engine/authentication)."""
+BOOST_REQUESTS_KEPT: Final = 100
+"""Forkchoice updates with attributes that are remembered by payload id; rollup-boost's own number."""
+BOOST_LEGS_KEPT: Final = 100_000
+"""Transactions that are remembered as legs of bundles: minutes of nothing but bundles; 30 MB."""
+SETTLING_RESTART_S: Final = 5
+"""Pause before a service of a node that failed is started again: long enough not to fill the log, short enough that
+nobody waits for it."""

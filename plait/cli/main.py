@@ -36,6 +36,7 @@ _COMMANDS = {
     "bundle": ("plait.cli.bundle", "Show a bundle: its legs, deliveries, and why it failed."),
     "verify": ("plait.cli.verify_stream", "Prove from one trusted block that a rollup's stream is complete."),
     "verify-log": ("plait.cli.verify", "Replay the decided log and compare every root."),
+    "derive": ("plait.cli.derive", "Rebuild an OP Stack rollup from L1 alone."),
     "snapshot": ("plait.cli.snapshot", "List, check and write the snapshots that new nodes start from."),
     "genesis": ("plait.cli.genesis", "Write a rollup's genesis file for op-geth."),
     "version": ("plait.cli.version", "Show versions of Plait and what it runs on."),
