@@ -486,8 +486,8 @@ L1_REORG_BLOCKS_MAX: Final = 64
 """How far an L1 reorg may reach behind the agreed head; two epochs of Ethereum, after which blocks are final."""
 L1_EPOCHS_KEPT: Final = 128
 """Epochs of a rollup that the ledger remembers for going back; above L1_REORG_BLOCKS_MAX."""
-UNWIND_BLOCKS_MAX: Final = 128
-"""Blocks of a rollup that one unwinding takes back: the states that the native core keeps."""
+UNWIND_BLOCKS_MAX: Final = 120
+"""Sealed blocks of a rollup that one unwinding takes back; below the states that the native core keeps."""
 ROLLUP_CONFIG_BYTES_MAX: Final = 64 * 1024
 """A rollup.json."""
 

@@ -153,7 +153,7 @@ class FlashblockStream:
 
     # ------------------------------------------------------------ publishing
     async def _publish(self, effect: SubBlockDecided) -> None:
-        unwound = {item.rollup_id for item in getattr(effect, "unwound", ())}
+        unwound = {item.rollup_id for item in effect.unwound}
         for rollup_id, channel in self._channels.items():
             if rollup_id in unwound or not channel.followers:
                 channel.reset()

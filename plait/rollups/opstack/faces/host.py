@@ -1,8 +1,9 @@
 """What faces need of a node, and nothing more; `plait.node.Node` has it. Level 5."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
+from plait.mempool import BundleStatus
 from plait.native import Rollup
 from plait.protocol.effects import SubBlockDecided
 from plait.types import RollupId, RollupParameters
@@ -52,6 +53,14 @@ class FaceBus(Protocol):
         ...
 
 
+class FaceBundles(Protocol):
+    """The bundles that the node knows."""
+
+    def listen(self, listener: Callable[[BundleStatus], None]) -> None:
+        """Also calls `listener` when a bundle came, moved on, or went."""
+        ...
+
+
 class FaceHost(Protocol):
     """A node as its faces see it; everything belongs to the event loop's thread."""
 
@@ -63,4 +72,9 @@ class FaceHost(Protocol):
     @property
     def bus(self) -> FaceBus:
         """Decided sub-blocks as they come."""
+        ...
+
+    @property
+    def bundles(self) -> FaceBundles:
+        """The bundles that are not decided yet, and what became of others."""
         ...

@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from plait.errors import ConfigurationError
+from plait.rollups.opstack.faces.boost import Boost
+from plait.rollups.opstack.faces.boost_source import BlockSource
+from plait.rollups.opstack.faces.boost_watch import BoostWatch
 from plait.rollups.opstack.faces.conductor import Conductor
 from plait.rollups.opstack.faces.conductor_record import ConductorRecord
 from plait.rollups.opstack.faces.flashblock_stream import FlashblockStream
 from plait.rollups.opstack.faces.host import FaceHost
 from plait.rollups.opstack.faces.settings import FacesSettings
+from plait.types import RollupId
 
 RECORD_DIRECTORY = "conductor"
 
@@ -22,6 +26,8 @@ class Faces:
     def __init__(self) -> None:
         self.flashblocks: FlashblockStream | None = None
         self.conductor: Conductor | None = None
+        self.boost: dict[int, Boost] = {}
+        """By chain id."""
 
     def statistics(self) -> dict[str, int | float]:
         """Numbers for metrics."""
@@ -29,6 +35,8 @@ class Faces:
         for name, face in (("flashblocks", self.flashblocks), ("conductor", self.conductor)):
             if face is not None:
                 shown |= {f"{name}_{key}": value for key, value in face.statistics().items()}
+        for chain_id, boost in self.boost.items():
+            shown |= {f"boost_{chain_id}_{key}": value for key, value in boost.statistics().items()}
         return shown
 
 
@@ -45,8 +53,8 @@ async def showing(
         log: told of failures, by event and fields.
 
     Raises:
-        ConfigurationError: `port_in_use`, `address_unusable`; `data_directory_missing`: the conductor's mode `follow`
-            keeps its record on disk.
+        ConfigurationError: `port_in_use`, `address_unusable`, `engine_jwt_unusable`; `data_directory_missing`: the
+            conductor's mode `follow` keeps its record on disk.
     """
     faces = Faces()
     if settings.flashblocks is not None:
@@ -61,9 +69,13 @@ async def showing(
                 )
             record = ConductorRecord(data_dir / RECORD_DIRECTORY)
         faces.conductor = Conductor(host, settings.conductor, record)
-    running: list[FlashblockStream | Conductor] = [
-        face for face in (faces.flashblocks, faces.conductor) if face is not None
-    ]
+    running: list[Any] = [face for face in (faces.flashblocks, faces.conductor) if face is not None]
+    if settings.boost:
+        watch = BoostWatch(host, (RollupId(item.chain_id) for item in settings.boost))
+        for item in settings.boost:
+            source = BlockSource(host, RollupId(item.chain_id), watch.legs)
+            faces.boost[item.chain_id] = Boost(source, item, watch.agreement, watch.legs, log)
+        running += [watch, *faces.boost.values()]
     async with _running(running):
         yield faces
 

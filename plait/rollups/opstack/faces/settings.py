@@ -43,6 +43,9 @@ class BoostSettings(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     mode: ExecutionMode = "enabled"
     """`dry_run`: our blocks are checked but the engine's are answered. `disabled`: everything passes through."""
+    timeout_ms: int = 4_000
+    """For our block to be sealed, checked and agreed on; the engine's own is answered after it. A block is sealed a
+    block time after its timestamp, so this has to be longer than that."""
     debug_port: int | None = None
     """Of debug_setExecutionMode and debug_getExecutionMode on 127.0.0.1; None for none."""
 
