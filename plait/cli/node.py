@@ -65,7 +65,7 @@ async def run(config: NodeConfig, *, as_json: bool, until_stdin_closes: bool) ->
         node = await stack.enter_async_context(Node.start(None, config))
         stack.enter_context(stopping_on_signals(node))
         if until_stdin_closes:
-            await stack.enter_async_context(_stopping_with_stdin(node))
+            await stack.enter_async_context(stopping_with_stdin(node))
         server = await stack.enter_async_context(serve(node, rpc))
         description = describe(node, server) | {"name": config.name}
         if as_json:
@@ -90,7 +90,7 @@ class _Stdin(asyncio.Protocol):
 
 
 @contextlib.asynccontextmanager
-async def _stopping_with_stdin(node: Node) -> AsyncIterator[None]:
+async def stopping_with_stdin(node: Node) -> AsyncIterator[None]:
     """Whoever started the node holds the other end: when that one dies, the node must not go on unseen."""
     transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: _Stdin(node), sys.stdin)
     try:

@@ -359,6 +359,9 @@ class L1Connection(msgspec.Struct, frozen=True, kw_only=True):
     rpc_url: str
     beacon_url: str = ""
     """Of a beacon node, where batches come in blobs; empty for none."""
+    reporter_key: Path | None = None
+    """File with the Ed25519 seed of the network's one reporter, 64 hex digits; a validator's own key reports where there
+    are validators."""
 
 
 class EngineConnection(msgspec.Struct, frozen=True, kw_only=True):

@@ -52,6 +52,7 @@ from plait.node.message_book import MessageBook
 from plait.node.metrics import Metrics
 from plait.node.relayer import relayer_of
 from plait.node.restore import Restored, genesis_of, restore, source_of
+from plait.node.settling import Settling
 from plait.node.snapshot_keeper import SnapshotKeeper
 from plait.node.spread import Pools, Spreader, send_through
 from plait.node.state_sync import Home, SnapshotService
@@ -132,6 +133,8 @@ class Node:
         self.engine: Engine = self._solo() if config.engine == "solo" else self._comet(stored)
         self._loop = asyncio.get_running_loop()
         self._add_statistics()
+        self.settling = Settling(self) if config.l1 or config.engines or config.batcher else None
+        """What connects it to an L1 and to execution engines; None where nothing does."""
 
     # ------------------------------------------------------------ lifecycle
     @classmethod
@@ -173,11 +176,16 @@ class Node:
                     spreading = None
                     if node.spreader is not None:
                         spreading = group.create_task(node.spreader.run(), name="spreader")
+                    settling = None
+                    if node.settling is not None:
+                        settling = group.create_task(node.settling.run(), name="settling")
                     try:
                         yield node
                     finally:
                         node.stop()
                         snapshots.cancel()
+                        if settling is not None:
+                            settling.cancel()
                         if spreading is not None:
                             spreading.cancel()
             except BaseExceptionGroup as failed:
