@@ -13,12 +13,13 @@ from plait.derivation.l1_info import decode_l1_attributes
 from plait.derivation.span_transactions import read_item
 from plait.errors import CodecError
 from plait.native import keccak256
-from plait.types import BlockNumber, Hash32, Seconds
+from plait.types import BlockNumber, Gas, Hash32, Seconds
 
 _DEPOSIT: Final = 0x7E
 _TIMESTAMP_FIELD: Final = 11
 """Place of the timestamp in a header; the parent's hash is the first field, the number the ninth."""
 _NUMBER_FIELD: Final = 8
+_GAS_LIMIT_FIELD: Final = 9
 _BLOCK_OVERHEAD_BYTES: Final = 70
 """What an empty block takes in a batch, about."""
 
@@ -28,6 +29,7 @@ class BatchBlock(msgspec.Struct, frozen=True, kw_only=True):
 
     number: BlockNumber
     hash: Hash32
+    gas_limit: Gas
     sequence_number: int
     """Of its L1 origin's blocks, from 0."""
     batch: SingularBatch
@@ -47,29 +49,18 @@ def batch_block(raw: bytes) -> BatchBlock:
     Raises:
         CodecError: `batch_malformed`: it is no block of an OP Stack rollup.
     """
-    _, start, stop = read_item(raw, 0, len(raw))
-    header_item = start
+    _, header_item, stop = read_item(raw, 0, len(raw))
     _, header_start, header_stop = read_item(raw, header_item, stop)
     header = _header_fields(raw, header_start, header_stop)
-    is_list, position, end = read_item(raw, header_stop, stop)
-    if not is_list:
-        raise CodecError("a block's transactions are a list", code="batch_malformed")
-    users: list[bytes] = []
-    first: bytes | None = None
-    while position < end:
-        legacy, payload, after = read_item(raw, position, end)
-        transaction = raw[position:after] if legacy else raw[payload:after]
-        if first is None:
-            first = transaction
-        if legacy or transaction[0] != _DEPOSIT:
-            users.append(transaction)
-        position = after
-    if first is None:
+    transactions = raw_transactions(raw)
+    if not transactions:
         raise CodecError("a block without the L1-attributes deposit is of no OP Stack rollup", code="batch_malformed")
-    origin = decode_l1_attributes(first)
+    users = [one for one in transactions if one[0] != _DEPOSIT]
+    origin = decode_l1_attributes(transactions[0])
     return BatchBlock(
         number=BlockNumber(int.from_bytes(header[_NUMBER_FIELD], "big")),
         hash=Hash32(keccak256(raw[header_item:header_stop])),
+        gas_limit=Gas(int.from_bytes(header[_GAS_LIMIT_FIELD], "big")),
         sequence_number=origin.sequence_number,
         batch=SingularBatch(
             parent_hash=Hash32(header[0]),
@@ -79,6 +70,23 @@ def batch_block(raw: bytes) -> BatchBlock:
             transactions=tuple(users),
         ),
     )
+
+
+def raw_transactions(raw: bytes) -> list[bytes]:
+    """All transactions of a block in their order, deposits included. Raises CodecError as `batch_block`."""
+    _, start, stop = read_item(raw, 0, len(raw))
+    _, _, position = read_item(raw, start, stop)
+    is_list, position, end = read_item(raw, position, stop)
+    if not is_list:
+        raise CodecError("a block's transactions are a list", code="batch_malformed")
+    found: list[bytes] = []
+    while position < end:
+        legacy, payload, after = read_item(raw, position, end)
+        if after == payload:
+            raise CodecError("a transaction is empty", code="batch_malformed")
+        found.append(raw[position:after] if legacy else raw[payload:after])
+        position = after
+    return found
 
 
 def _header_fields(raw: bytes, position: int, end: int) -> list[bytes]:

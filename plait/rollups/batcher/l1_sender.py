@@ -155,6 +155,15 @@ class L1Sender:
         """Transactions that are not known to be on L1."""
         return sum(self._known(nonce).receipt is None for nonce in self._journal.entries)
 
+    def included(self) -> list[tuple[Posting, int]]:
+        """Postings that are on L1 as a whole and count, and the L1 block of their last transaction."""
+        found = []
+        for posting in self._journal.postings():
+            receipts = self._receipts(posting)
+            if receipts is not None and not self._journal.entries[posting.first_nonce].void:
+                found.append((posting, max(int(receipt.block.number) for receipt in receipts)))
+        return found
+
     # ------------------------------------------------------------ following
     async def step(self) -> list[SenderEvent]:
         """Looks at L1 once and does what is needed.

@@ -19,12 +19,12 @@ import msgspec
 from plait.derivation.frames import CHANNEL_ID_BYTES
 from plait.derivation.rollup_config import OpStackConfig
 from plait.errors import InvariantBroken, PlaitError, Unavailable
-from plait.limits import BATCHER_BACKLOG_BLOCKS_PER_STEP_MAX
+from plait.limits import BATCHER_BACKLOG_BLOCKS_PER_STEP_MAX, BATCHER_REJECTIONS_MAX
 from plait.native import keccak256
 from plait.rollups.batcher.assembly import Format, contents, make_part, ranges_of
 from plait.rollups.batcher.blocks import batch_block
 from plait.rollups.batcher.costs import Costs, shares
-from plait.rollups.batcher.journal import Cursor, Journal, Posting
+from plait.rollups.batcher.journal import Cursor, Journal, Posting, Range
 from plait.rollups.batcher.l1_access import L1Access
 from plait.rollups.batcher.l1_sender import (
     Finalized,
@@ -66,6 +66,18 @@ class PostedRollup(msgspec.Struct, frozen=True, kw_only=True):
     config: OpStackConfig
     batcher: Address
     """Whose transactions its derivation reads now."""
+
+
+class Floor(msgspec.Struct, frozen=True, kw_only=True):
+    """How far L1 has a rollup, read up to an L1 block."""
+
+    number: BlockNumber
+    hash: Hash32
+    l1_number: BlockNumber
+    following: bool
+    """Whether nothing keeps the reading of L1 from going on."""
+    blocked: bool = False
+    """Whether our next block cannot derive: L1 decided otherwise, or lost its origin. It is not worth posting."""
 
 
 class BatcherTerms(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +132,8 @@ class Batcher:
         terms: an operator's choices.
         now_s: the time, seconds since the epoch.
         logger: where it says what it does.
-        floor: the last block of a rollup that is known to be posted, from L1; None while that is not known.
+        floor: how far a rollup is posted by what L1 itself says; None while that is not known. Without it a new batcher
+            begins at the rollup's genesis.
     """
 
     def __init__(
@@ -134,7 +147,7 @@ class Batcher:
         terms: BatcherTerms,
         now_s: Callable[[], float],
         logger: Logger,
-        floor: Callable[[RollupId], Cursor | None] | None = None,
+        floor: Callable[[RollupId], Floor | None] | None = None,
     ) -> None:
         self._rollups = rollups
         self._l1 = l1
@@ -152,6 +165,7 @@ class Batcher:
         self._flush = False
         self._ratio = RATIO_FIRST
         self._counted: set[int] = set()
+        self._rejected: dict[Hash32, int] = {}
         self.costs: dict[RollupId, Costs] = {}
         self.state = "starting"
         """`posting`, or a stable code of what is wrong."""
@@ -173,6 +187,19 @@ class Batcher:
     def backlog_bytes(self) -> int:
         """Data of sealed blocks that are in no posting, before compression."""
         return sum(tail.data_bytes for tail in self._tails.values())
+
+    def own_blobs(self) -> dict[Hash32, bytes]:
+        """Blobs of postings that are not final, by versioned hash: what a beacon node need not be asked for."""
+        return {
+            hash_: blob
+            for entry in self._journal.entries.values()
+            if entry.sidecar is not None
+            for hash_, blob in zip(entry.sidecar.versioned_hashes, entry.content.blobs, strict=True)
+        }
+
+    def posted_ranges(self, rollup_id: RollupId) -> list[Range]:
+        """What of a rollup is in postings that are not final, in order."""
+        return self._journal.ranges(rollup_id)
 
     def da_budget(self) -> DaBudget | None:
         """What a new block may hold of user transactions while L1 is behind; None for no limit."""
@@ -242,6 +269,7 @@ class Batcher:
         """
         for event in await self.sender.step():
             await self._on_event(event)
+        await self._check_derived()
         if await self._post():
             await self.sender.step()
         if self.sender.refusal is not None:
@@ -268,12 +296,45 @@ class Batcher:
                 nonce = await self._l1.nonce(self.sender.address)
                 await asyncio.to_thread(self._journal.rewind, {}, nonce)
 
+    async def _check_derived(self) -> None:
+        """Voids what is on L1 and does not derive: it is posted again, a bounded number of times."""
+        if self._floor is None:
+            return
+        rollups = self._rollups()
+        for posting, included_at in self.sender.included():
+            for part in posting.ranges:
+                rollup = rollups.get(part.rollup_id)
+                floor = self._floor(part.rollup_id)
+                if rollup is None or floor is None or not floor.following or floor.l1_number <= included_at:
+                    continue
+                if floor.number >= part.last or not self._has(rollup, part.last, part.last_hash):
+                    continue
+                times = self._rejected.get(part.last_hash, 0)
+                if times >= BATCHER_REJECTIONS_MAX:
+                    continue
+                self._rejected[part.last_hash] = times + 1
+                if times + 1 == BATCHER_REJECTIONS_MAX:
+                    self._logger.warning(
+                        "batch_rejected",
+                        code="batcher_rejected",
+                        rollup=part.rollup_id,
+                        first=part.first,
+                        last=part.last,
+                    )
+                await self._on_event(Voided(nonce=posting.first_nonce, code="batcher_not_derived"))
+                await asyncio.to_thread(self._journal.void_from, posting.first_nonce)
+                return
+
+    def _is_blocked(self, rollup_id: RollupId) -> bool:
+        floor = None if self._floor is None else self._floor(rollup_id)
+        return floor is not None and floor.blocked
+
     # ------------------------------------------------------------ posting
     async def _post(self) -> bool:
         rollups = {
             rollup_id: rollup
             for rollup_id, rollup in sorted(self._rollups().items())
-            if rollup.batcher == self.sender.address
+            if rollup.batcher == self.sender.address and not self._is_blocked(rollup_id)
         }
         for rollup in rollups.values():
             await asyncio.to_thread(self._refresh, rollup)
@@ -361,9 +422,9 @@ class Batcher:
         settled = self._journal.settled.cursors.get(rollup.rollup_id)
         if settled is not None and self._has(rollup, settled.number, settled.hash):
             return settled
-        floor = None if self._floor is None else self._floor(rollup.rollup_id)
-        if floor is not None and self._has(rollup, floor.number, floor.hash):
-            return floor
+        if self._floor is not None:
+            floor = self._floor(rollup.rollup_id)
+            return None if floor is None else Cursor(floor.number, floor.hash)
         genesis = rollup.config.genesis_l2
         return Cursor(genesis.number, genesis.hash)
 

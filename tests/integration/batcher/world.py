@@ -214,7 +214,13 @@ class Silent:
 
 
 def make_batcher(
-    l1: L1Access, chains: list[Chain], terms: BatcherTerms, directory: Path | None = None, now_s: Any = time.time
+    l1: L1Access,
+    chains: list[Chain],
+    terms: BatcherTerms,
+    *,
+    directory: Path | None = None,
+    now_s: Any = time.time,
+    floor: Any = None,
 ) -> Batcher:
     posted = {chain.posted.rollup_id: chain.posted for chain in chains}
     return Batcher(
@@ -226,4 +232,5 @@ def make_batcher(
         terms=terms,
         now_s=now_s,
         logger=Silent(),
+        floor=floor,
     )
