@@ -1,4 +1,4 @@
-"""A rollup on an invented L1: a sequencer that seals real blocks in the native core, and a poster that puts them there."""
+"""A rollup on an invented L1: a sequencer that seals blocks in the native core, and a poster that puts them on L1."""
 
 from __future__ import annotations
 
