@@ -7,6 +7,7 @@ import msgspec
 
 from plait.cli.acting import AMOUNT, acting_options, run, send, tokens
 from plait.cli.output import json_option, out, print_json, url_option
+from plait.cli.rollup_chain import check, handover, import_
 from plait.client import Client
 from plait.errors import InvalidInput
 from plait.ledger.registry import genesis_entry
@@ -226,5 +227,8 @@ def _camel(name: str) -> str:
     first, *others = name.split("_")
     return first + "".join(part.capitalize() for part in others)
 
+
+for _command in (check, import_, handover):
+    rollup.add_command(_command)
 
 commands = {"rollup": rollup}

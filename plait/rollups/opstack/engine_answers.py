@@ -138,12 +138,12 @@ def read_block(value: Any) -> EngineBlock:
 
 
 # ---------------------------------------------------------------- refusals
-_CODES: Final = {
-    -38001: "engine_payload_unknown",
-    -38002: "engine_forkchoice_invalid",
-    -38003: "engine_attributes_invalid",
-    -38004: "engine_request_too_large",
-    -38005: "engine_fork_mismatch",
+_CODES: Final[dict[int, dict[str, str]]] = {
+    -38001: {"code": "engine_payload_unknown"},
+    -38002: {"code": "engine_forkchoice_invalid"},
+    -38003: {"code": "engine_attributes_invalid"},
+    -38004: {"code": "engine_request_too_large"},
+    -38005: {"code": "engine_fork_mismatch"},
 }
 _FORCED: Final = re.compile(r"failed to force-include tx: (0x[0-9a-fA-F]{64})\b.*?\berr: (.*)", re.DOTALL)
 _UNDECODABLE: Final = re.compile(r"transaction ([0-9]{1,7}) is not valid: (.*)", re.DOTALL)
@@ -170,11 +170,11 @@ def refusal(method: str, error: Any) -> EngineRefused | CodecError:
         advice = " Start it with the genesis and fork times that rollup.json names, or correct those."
     return EngineRefused(
         f"The engine refuses {method}: {detail}.{advice}",
-        code=_CODES.get(number),
         number=number,
         detail=detail,
         forced=read_forced(detail),
         method=method,
+        **_CODES.get(number, {}),
     )
 
 

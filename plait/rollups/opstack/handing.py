@@ -37,7 +37,7 @@ class BlockRefused(InvalidInput):
 
     default_code = "engine_hash_mismatch"
 
-    def __init__(self, ours: PayloadEnvelope, engine: PayloadEnvelope | None, engine_words: str, code: str) -> None:
+    def __init__(self, ours: PayloadEnvelope, engine: PayloadEnvelope | None, engine_words: str, *, code: str) -> None:
         self.ours, self.engine, self.engine_words = ours, engine, engine_words
         payload = ours.payload
         field = None if engine is None else first_difference(ours, engine)
@@ -99,9 +99,9 @@ async def build_block(
     try:
         built = await _build(client, attributes_of(ours), parent.hash, fork)
     except EngineRefused as error:
-        raise BlockRefused(ours, None, error.fields["detail"], "engine_hash_mismatch") from error
+        raise BlockRefused(ours, None, error.fields["detail"], code="engine_hash_mismatch") from error
     if built.block_hash != expected:
-        raise BlockRefused(ours, _readable(built), "", "engine_hash_mismatch")
+        raise BlockRefused(ours, _readable(built), "", code="engine_hash_mismatch")
     status = await client.new_payload(built.payload_json, built.parent_beacon_block_root, fork)
     if status.status in _REFUSED:
         status = await _examine(client, ours, status, fork)
@@ -164,14 +164,14 @@ async def _examine(
     try:
         built = await _build(client, attributes_of(ours), ours.payload.parent_hash, fork)
     except EngineRefused as error:
-        raise BlockRefused(ours, None, f"{words}; {error.fields['detail']}", "engine_hash_mismatch") from error
+        raise BlockRefused(ours, None, f"{words}; {error.fields['detail']}", code="engine_hash_mismatch") from error
     if built.block_hash != ours.payload.block_hash:
-        raise BlockRefused(ours, _readable(built), words, "engine_hash_mismatch")
+        raise BlockRefused(ours, _readable(built), words, code="engine_hash_mismatch")
     for _ in range(ENGINE_INVALID_RETRIES_MAX):
         status = await client.new_payload(built.payload_json, built.parent_beacon_block_root, fork)
         if status.status not in _REFUSED:
             return status
-    raise BlockRefused(ours, _readable(built), words, "engine_block_refused")
+    raise BlockRefused(ours, _readable(built), words, code="engine_block_refused")
 
 
 def _readable(built: BuiltPayload) -> PayloadEnvelope | None:

@@ -13,11 +13,12 @@ Level 5.
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from plait.derivation.execution_payload import PayloadEnvelope, payload_json
 from plait.derivation.rollup_config import BlockId, OpStackConfig
-from plait.errors import ConfigurationError, PlaitError, Unavailable
+from plait.errors import ConfigurationError, Unavailable
 from plait.limits import ENGINE_BODIES_PER_CALL, HANDOVER_TIMEOUT_S
 from plait.native import Rollup
 from plait.rollups.opstack.engine_client import EngineClient
@@ -90,7 +91,13 @@ class OpNode:
 
 
 async def take(
-    node: OpNode, client: EngineClient, rollup: Rollup, config: OpStackConfig, progress: Progress | None = None
+    node: OpNode,
+    client: EngineClient,
+    rollup: Rollup,
+    config: OpStackConfig,
+    *,
+    progress: Progress | None = None,
+    keep: Callable[[Anchor], Awaitable[None]] | None = None,
 ) -> Anchor:
     """Stops the stock sequencer and returns its last block, which the rollup then has as its head.
 
@@ -100,6 +107,7 @@ async def take(
         rollup: of the native core, at a block of the chain.
         config: the chain's.
         progress: told while blocks are copied.
+        keep: what else belongs to taking over, such as writing the copy; when it fails, op-node goes on.
 
     Raises:
         ConfigurationError: `handover_mismatch`; `handover_not_sequencing`; what `copy_chain` raises. op-node sequences
@@ -121,14 +129,17 @@ async def take(
             await copy_chain(client, rollup, config, until=number, progress=progress)
             if rollup.head.hash != last:
                 raise Unavailable(f"The engine's block {number} is not the sequencer's last.", code="handover_moved")
-            return await anchor_of(client, number, config)
+            anchor = await anchor_of(client, number, config)
+            if keep is not None:
+                await keep(anchor)
+            return anchor
     except TimeoutError:
         await node.start(last)
         raise Unavailable(
             f"The last blocks were not copied within {HANDOVER_TIMEOUT_S:g} s; op-node sequences again.",
             code="handover_timeout",
         ) from None
-    except (PlaitError, asyncio.CancelledError):
+    except BaseException:
         await node.start(last)
         raise
 

@@ -14,7 +14,8 @@ Level 5.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,6 +44,8 @@ GENESIS_FILE: Final = "genesis.json"
 ANCHOR_FILE: Final = "anchor.rlp"
 STATE_FILE: Final = "state"
 BLOCKS_FILE: Final = "blocks"
+STORE_FILE: Final = "copy"
+SNAPSHOT_FILE: Final = "copy.snapshot"
 _COMMIT_BLOCKS: Final = 128
 _ANCHOR_BYTES_MAX: Final = 64 * 1024
 
@@ -340,6 +343,35 @@ async def anchor_of(client: EngineClient, number: BlockNumber, config: OpStackCo
 
 
 # ---------------------------------------------------------------- files
+@contextlib.contextmanager
+def open_copy(directory: Path, genesis_json: bytes) -> Iterator[Rollup]:
+    """The copy of a chain in a directory, where the last one ended; what was copied is kept at the end of the block,
+    also after a failure.
+
+    Args:
+        directory: made if missing; one copy at a time.
+        genesis_json: the chain's, in op-geth's format.
+
+    Raises:
+        NativeError: what `Rollup.from_genesis` and `Rollup.from_snapshot` refuse; `store_locked`.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    snapshot = directory / SNAPSHOT_FILE
+    store = Store.open(str(directory / STORE_FILE))
+    try:
+        if snapshot.exists():
+            rollup = Rollup.from_snapshot(genesis_json, store, str(snapshot))
+        else:
+            rollup = Rollup.from_genesis(genesis_json, store)
+        try:
+            yield rollup
+        finally:
+            store.sync()
+            rollup.write_snapshot(str(snapshot))
+    finally:
+        store.close()
+
+
 def write_import(directory: Path, genesis_json: bytes, rollup: Rollup, anchor: Anchor) -> None:
     """Writes what a node needs to go on from the anchor.
 

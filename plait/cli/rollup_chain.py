@@ -1,0 +1,190 @@
+"""`plait rollup check|import|handover`: bring in an OP Stack chain that exists, and give it back to its sequencer."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from plait.cli.output import err, json_option, out, print_json
+from plait.client import Client
+from plait.derivation.rollup_config import OpStackConfig, decode_rollup_json
+from plait.errors import ConfigurationError
+from plait.rollups.opstack.engine_client import EngineClient
+from plait.rollups.opstack.handover import OpNode, give, take
+from plait.rollups.opstack.importing import Anchor, check_chain, check_grid, copy_chain, open_copy, write_import
+from plait.rollups.opstack.jwt import read_secret
+from plait.types import BlockNumber, Milliseconds, Seconds
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+def engine_options(function: F) -> F:
+    """Options that name a chain and its engine."""
+    for option in (
+        json_option,
+        click.option(
+            "--rollup-config", type=_file, required=True, metavar="FILE", help="rollup.json, as op-node reads it."
+        ),
+        click.option(
+            "--jwt", type=click.Path(dir_okay=False, path_type=Path), required=True, metavar="FILE",
+            help="Secret file that the engine was started with.",
+        ),
+        click.option("--engine", required=True, metavar="URL", help="Authenticated RPC of the chain's op-geth."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def copy_options(function: F) -> F:
+    """Options of a command that copies a chain."""
+    for option in (
+        click.option(
+            "--into", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIRECTORY",
+            help="Where the copy is kept; a second call goes on with it.",
+        ),
+        click.option(
+            "--genesis", type=_file, required=True, metavar="FILE", help="The chain's genesis, as op-geth reads it."
+        ),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+@click.command("check")
+@click.option("--url", metavar="URL", help="A node of the network to join: are its slots those of the chain?")
+@engine_options
+def check(engine: str, jwt: Path, rollup_config: Path, url: str | None, as_json: bool) -> None:
+    """Check an engine against rollup.json: secret, chain id, genesis, fork; with --url also the network's slots."""
+    config = decode_rollup_json(rollup_config.read_bytes())
+
+    async def work(client: EngineClient) -> dict[str, Any]:
+        await check_chain(client, config)
+        if url is not None:
+            await _check_network(url, config)
+        head = await client.block("latest")
+        return {
+            "chainId": config.chain_id,
+            "fork": config.fork,
+            "head": None if head is None else {"number": head.number, "hash": "0x" + head.hash.hex()},
+        }
+
+    found = _with_engine(engine, jwt, work)
+    if as_json:
+        print_json(found)
+    else:
+        out.print(f"chain {config.chain_id} at {config.fork}: the engine fits; head {found['head']}", markup=False)
+
+
+@click.command("import")
+@copy_options
+@engine_options
+def import_(*, engine: str, jwt: Path, rollup_config: Path, genesis: Path, into: Path, as_json: bool) -> None:
+    """Copy a chain from its engine, execute every block again, and write what a node needs to go on from the last."""
+    config = decode_rollup_json(rollup_config.read_bytes())
+    genesis_json = genesis.read_bytes()
+
+    async def work(client: EngineClient) -> Anchor:
+        await check_chain(client, config)
+        with open_copy(into, genesis_json) as rollup:
+            anchor = await copy_chain(client, rollup, config, progress=_progress(as_json))
+            await asyncio.to_thread(write_import, into, genesis_json, rollup, anchor)
+        return anchor
+
+    _print_anchor(_with_engine(engine, jwt, work), into, as_json)
+
+
+@click.group()
+def handover() -> None:
+    """Take a chain over from a stock op-node sequencer, or give it back; no block time is left out."""
+
+
+@handover.command("take")
+@click.option("--op-node", required=True, metavar="URL", help="RPC of the sequencer, with --rpc.enable-admin.")
+@copy_options
+@engine_options
+def take_(
+    *, op_node: str, engine: str, jwt: Path, rollup_config: Path, genesis: Path, into: Path, as_json: bool
+) -> None:
+    """Stop op-node and write what a node needs to go on from its last block. It is quick after an `import`."""
+    config = decode_rollup_json(rollup_config.read_bytes())
+    genesis_json = genesis.read_bytes()
+
+    async def work(client: EngineClient) -> Anchor:
+        await check_chain(client, config)
+        async with OpNode(op_node) as node:
+            with open_copy(into, genesis_json) as rollup:
+
+                async def keep(anchor: Anchor) -> None:
+                    await asyncio.to_thread(write_import, into, genesis_json, rollup, anchor)
+
+                return await take(node, client, rollup, config, progress=_progress(as_json), keep=keep)
+
+    _print_anchor(_with_engine(engine, jwt, work), into, as_json)
+
+
+@handover.command("give")
+@click.option("--op-node", required=True, metavar="URL", help="RPC of the sequencer, with --rpc.enable-admin.")
+@engine_options
+def give_(op_node: str, engine: str, jwt: Path, rollup_config: Path, as_json: bool) -> None:
+    """Show op-node the blocks made here and start it upon the last one. Let the rollup leave the network first."""
+    config = decode_rollup_json(rollup_config.read_bytes())
+
+    async def work(client: EngineClient) -> dict[str, Any]:
+        await check_chain(client, config)
+        async with OpNode(op_node) as node:
+            last = await give(node, client, config)
+        return {"number": last.number, "hash": "0x" + last.hash.hex()}
+
+    found = _with_engine(engine, jwt, work)
+    if as_json:
+        print_json(found)
+    else:
+        out.print(f"op-node sequences upon block {found['number']} {found['hash']}", markup=False)
+
+
+def _with_engine(url: str, jwt: Path, work: Callable[[EngineClient], Awaitable[T]]) -> T:
+    async def inner() -> T:
+        async with EngineClient(url, read_secret(jwt)) as client:
+            return await work(client)
+
+    return asyncio.run(inner())
+
+
+async def _check_network(url: str, config: OpStackConfig) -> None:
+    async with Client(url) as client:
+        network = await client.call("plait_networkInfo")
+    if any(rollup["chainId"] == config.chain_id for rollup in network["rollups"]):
+        raise ConfigurationError(f"Chain {config.chain_id} is on that network already.", code="rollup_already_registered")
+    check_grid(config, genesis_time_s=Seconds(network["genesisTime"]), slot_ms=Milliseconds(network["slotMs"]))
+
+
+def _progress(quiet: bool) -> Callable[[BlockNumber, BlockNumber], None] | None:
+    def show(number: BlockNumber, last: BlockNumber) -> None:
+        err.print(f"  block {number:,} of {last:,}", end="\r" if number < last else "\n", markup=False)
+
+    return None if quiet else show
+
+
+def _print_anchor(anchor: Anchor, into: Path, as_json: bool) -> None:
+    shown = {
+        "chainId": anchor.config.chain_id,
+        "number": anchor.block.number,
+        "hash": "0x" + anchor.block.hash.hex(),
+        "timestamp": anchor.timestamp,
+        "l1Origin": {"number": anchor.origin.number, "hash": "0x" + anchor.origin.hash.hex()},
+        "sequenceNumber": anchor.sequence_number,
+        "directory": str(into),
+    }
+    if as_json:
+        print_json(shown)
+        return
+    out.print(
+        f"chain {shown['chainId']}: executed up to block {anchor.block.number:,} {shown['hash']}, every hash equal; "
+        f"written to {into}",
+        markup=False,
+    )
