@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import click
 
-from plait.cli.inspect import HASH, answer, colour_of, follow, outcome_of, reached
+from plait.cli.inspect import HASH, WAIT_LEVELS, answer, colour_of, follow, outcome_of, reached
 from plait.cli.output import EXIT_NO, fail, json_option, out, print_json, url_option
 from plait.client import Client, RpcError
 from plait.errors import InvalidInput
@@ -16,7 +16,7 @@ OUTPUT_DIGITS_MAX: Final = 136
 
 @click.command()
 @click.argument("hash_", metavar="HASH")
-@click.option("--wait", type=click.Choice(["decided", "sealed"]), help="Wait until it has got that far.")
+@click.option("--wait", type=click.Choice(WAIT_LEVELS), help="Wait until it has got that far.")
 @click.option("--timeout", "seconds", type=float, default=30.0, show_default=True, help="Seconds to wait.")
 @url_option
 @json_option

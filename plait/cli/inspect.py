@@ -16,7 +16,11 @@ from plait.errors import InvalidInput
 
 T = TypeVar("T")
 HASH = re.compile(r"0x[0-9a-fA-F]{64}\Z")
-_COLOURS = {"dropped": "red", "sealed": "green", "decided": "green"}
+_COLOURS = {"dropped": "red", "decided": "green", "sealed": "green", "posted": "green", "safe": "green"} | {
+    "finalized": "green"
+}
+WAIT_LEVELS = ("decided", "sealed", "posted", "safe", "finalized")
+"""Levels to wait for; those after sealed come only on rollups that derive from an L1."""
 
 
 def answer(work: Coroutine[Any, Any, T], *, as_json: bool) -> T:
@@ -68,6 +72,9 @@ def _print_status(found: dict[str, Any]) -> None:
     headings = ["rollup", "sealed", "age", "open", "txs", "gas used", "base fee", "pool"]
     if not narrow():
         headings.insert(2, "hash")
+    has_l1 = any(rollup.get("l1") for rollup in network["rollups"])
+    if has_l1:
+        headings.append("posted/safe/final")
     for heading in headings:
         table.add_column(heading, no_wrap=True)
     now_s = slot["clockMs"] / 1_000
@@ -86,8 +93,15 @@ def _print_status(found: dict[str, Any]) -> None:
             f"{share:.0f} %" if narrow() else f"{open_block.get('gasUsed', 0):,} ({share:.0f} %)",
             gwei(open_block.get("baseFee")),
             f"{lane.get('pending', 0)}+{lane.get('queued', 0)}",
+            *([on_l1(rollup)] if has_l1 else []),
         )
     out.print(table)
+
+
+def on_l1(rollup: dict[str, Any]) -> str:
+    """The last blocks of a rollup that are posted, safe and finalized on L1."""
+    found = rollup.get("l1")
+    return "-" if found is None else f"{found['posted']}/{found['safe']}/{found['finalized']}"
 
 
 def gwei(quantity: str | None) -> str:
@@ -179,12 +193,13 @@ def _print_block(found: dict[str, Any], transactions: bool) -> None:
 @click.command()
 @click.argument("hash_", metavar="HASH")
 @click.option("--rollup", "chain_id", type=int, help="Look at this rollup only.")
-@click.option("--wait", type=click.Choice(["decided", "sealed"]), help="Wait until it has got that far.")
+@click.option("--wait", type=click.Choice(WAIT_LEVELS), help="Wait until it has got that far.")
 @click.option("--timeout", "seconds", type=float, default=30.0, show_default=True, help="Seconds to wait.")
 @url_option
 @json_option
 def tx(hash_: str, chain_id: int | None, wait: str | None, seconds: float, url: str, as_json: bool) -> None:  # noqa: PLR0917 - click's
-    """Show a transaction and how far it has got: received, decided, sealed, or dropped and why.
+    """Show a transaction and how far it has got: received, decided, sealed (and on L1
+    posted, safe, finalized), or dropped and why.
 
     Exits 1 when nothing is known of it, when it was dropped, or when it has not got as far as --wait asks.
     """
@@ -236,7 +251,7 @@ async def follow(
 
 def reached(found: dict[str, Any], level: str) -> bool:
     """Whether a status is at this level or beyond."""
-    order = ["received", "decided", "sealed"]
+    order = ["received", *WAIT_LEVELS]
     return found["level"] in order and order.index(found["level"]) >= order.index(level)
 
 

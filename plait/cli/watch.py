@@ -12,7 +12,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from plait.cli.inspect import gwei
+from plait.cli.inspect import gwei, on_l1
 from plait.cli.output import fail, json_option, narrow, out, print_json, short, url_option
 from plait.client import Client, NodeUnreachable, RpcError
 from plait.limits import WATCH_SUB_BLOCKS_KEPT
@@ -74,6 +74,9 @@ class View:
         headings = ["rollup", "sealed", "open", "txs", "gas", "base fee", "pool"]
         if not narrow():
             headings.insert(2, "hash")
+        has_l1 = any(rollup.get("l1") for rollup in self.network["rollups"])
+        if has_l1:
+            headings.append("posted/safe/final")
         for heading in headings:
             table.add_column(heading, no_wrap=True)
         for rollup in self.network["rollups"]:
@@ -90,6 +93,7 @@ class View:
                 f"{100 * share:.0f} %" if narrow() else f"{bar(share)} {100 * share:4.0f} %",
                 gwei(block.get("baseFee")),
                 f"{lane.get('pending', 0)}+{lane.get('queued', 0)}",
+                *([on_l1(rollup)] if has_l1 else []),
             )
         return table
 

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from plait.client.jsonrpc import Client
 
 Comparison = Literal["eq", "ne", "lt", "gt", "le", "ge"]
-_LEVELS: Final = ("received", "decided", "sealed")
+_LEVELS: Final = ("received", "decided", "sealed", "posted", "safe", "finalized")
+Level = Literal["decided", "sealed", "posted", "safe", "finalized"]
+"""What a bundle can be waited for; those after `sealed` where its rollups derive from an L1."""
 
 
 class BundleDropped(PlaitError):
@@ -192,9 +194,7 @@ class Bundle:
         found: dict[str, Any] | None = await self._client.call("plait_getBundle", self.hash)
         return found
 
-    async def wait(
-        self, level: Literal["decided", "sealed"] = "decided", *, timeout_s: float = CLIENT_BUNDLE_WAIT_S
-    ) -> dict[str, Any]:
+    async def wait(self, level: Level = "decided", *, timeout_s: float = CLIENT_BUNDLE_WAIT_S) -> dict[str, Any]:
         """Its status once it has come so far.
 
         Raises:

@@ -16,6 +16,7 @@ from plait.mempool.actions import ActionPool
 from plait.native import Rollup
 from plait.node.config import NodeConfig
 from plait.node.message_book import MessageBook
+from plait.node.settlement import Settlement
 from plait.protocol.effects import SubBlockDecided
 from plait.protocol.requests import ApplicationInfo
 from plait.storage.record import DecidedRecord
@@ -228,6 +229,11 @@ class Backend(Protocol):
     @property
     def economy(self) -> Economy:
         """Accounts, stake, governance and registry, as committed."""
+        ...
+
+    @property
+    def settlement(self) -> Settlement | None:
+        """How far an L1 has the rollups' blocks; None without one."""
         ...
 
     @property

@@ -1,8 +1,8 @@
 """What a URL stands for: one rollup, or the network as a whole; the first argument of every handler.
 
-Block references are resolved here, once for all methods: `latest`, `safe` and `finalized` are the last sealed block
-(without an L1 there is nothing that could undo it), `pending` is the open block as decided so far, `earliest` is
-genesis.
+Block references are resolved here, once for all methods: `latest` is the last sealed block, `pending` the open block
+as decided so far, `earliest` genesis. `safe` and `finalized` are what a verifier calls so: the last block that derives
+from L1's newest blocks, and from final ones. Without an L1 nothing could undo a sealed block: both are the last one.
 
 Level 7.
 """
@@ -73,7 +73,14 @@ class Endpoint:
             return 0
         if ref.tag == "pending" and self.native.open_block is not None:
             return PENDING
-        return head
+        return self._settled(ref.tag, head)
+
+    def _settled(self, tag: str | None, head: int) -> int:
+        settlement = self.backend.settlement if tag in {"safe", "finalized"} else None
+        levels = None if settlement is None else settlement.levels(self.rollup_id)
+        if levels is None:
+            return head
+        return min(levels.posted if tag == "safe" else levels.finalized, head)
 
     def require_kept(self, number: int) -> None:
         """Refuses a sealed block that this node does not have because it began from a later snapshot.

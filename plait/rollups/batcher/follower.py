@@ -11,6 +11,7 @@ What L1 made final is an `Anchor`: following goes on from there after a restart 
 derived anew, from L1 blocks that the reader mostly still holds.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Literal, Protocol
@@ -149,7 +150,7 @@ class Follower:
         if pipeline is None:
             return False
         for _ in range(FOLLOWER_L1_BLOCKS_PER_STEP_MAX):
-            if not self._derive(pipeline):
+            if not await asyncio.to_thread(self._derive, pipeline):
                 break
             following = await reader.block(pipeline.origin.number + 1)
             if following is None:

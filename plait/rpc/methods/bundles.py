@@ -17,6 +17,7 @@ from plait.rpc.encoding import hex_of
 from plait.rpc.endpoint import Endpoint
 from plait.rpc.errors import RpcError
 from plait.rpc.interop import refuse_never_valid
+from plait.rpc.levels import lowest_level, sealed_level
 from plait.rpc.methods.blocks import nullable
 from plait.rpc.parameters import DATA, HASH, OBJECT_SCHEMA
 from plait.rpc.table import Param, method
@@ -119,9 +120,19 @@ def cancel_bundle(endpoint: Endpoint, bundle_hash: bytes, signature: bytes) -> b
     example=(_HASH_EXAMPLE,),
 )
 def get_bundle(endpoint: Endpoint, bundle_hash: bytes) -> dict[str, Any] | None:
-    """How far a bundle has come (`received`, `decided`, `sealed`), or why it was dropped; null when it is unknown."""
+    """How far a bundle has come (`received`, `decided`, `sealed`, and with an L1 `posted`, `safe`, `finalized`: as far as
+    the last of its rollups), or why it was dropped; null when it is unknown."""
     status = endpoint.backend.bundles.status(Hash32(bundle_hash))
-    return None if status is None else status_of(status)
+    if status is None:
+        return None
+    shown = status_of(status)
+    if status.status == "sealed":
+        places = [(part.rollup_id, part.block_number) for part in (*status.legs, *status.deliveries)]
+        level = lowest_level(
+            sealed_level(endpoint.backend, one, number) for one, number in places if number is not None
+        )
+        shown |= {"level": level, "status": level}
+    return shown
 
 
 @method("plait_reserve", Param("request", RESERVE), Param("signature", DATA), scope="both", result=OBJECT_SCHEMA)

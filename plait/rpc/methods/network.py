@@ -16,6 +16,7 @@ from plait.protocol.proposal import Proposal, decode_proposal, encode_header
 from plait.rpc.encoding import hex_of, item_hashes, sub_block
 from plait.rpc.endpoint import Endpoint
 from plait.rpc.errors import HISTORY_PRUNED, INVALID_PARAMS, SERVER_ERROR, RpcError
+from plait.rpc.levels import l1_levels, sealed_level
 from plait.rpc.methods.blocks import nullable
 from plait.rpc.parameters import COUNT, HASH, HASH_SCHEMA, HEIGHT, OBJECT_SCHEMA, TEXT
 from plait.rpc.streams import Subscriber
@@ -40,6 +41,7 @@ def _rollup_info(endpoint: Endpoint, rollup_id: RollupId) -> dict[str, Any]:
         "minBaseFee": hex(parameters.min_base_fee),
         "genesisHash": hex_of(parameters.genesis_hash),
         "path": f"/{rollup_id}",
+        "l1": l1_levels(endpoint.backend, rollup_id),
         "head": {"number": head.number, "hash": hex_of(head.hash), "timestamp": head.timestamp},
         "openBlock": None
         if open_block is None
@@ -74,7 +76,7 @@ def network_info(endpoint: Endpoint) -> dict[str, Any]:
 
 @method("plait_rollups", scope="both", result={"type": "array", "items": OBJECT_SCHEMA}, example=())
 def rollups(endpoint: Endpoint) -> list[dict[str, Any]]:
-    """Every rollup with its parameters, head and open block, by ascending id."""
+    """Every rollup with its parameters, head, open block, and how far L1 has it (`l1`), by ascending id."""
     return [_rollup_info(endpoint, rollup_id) for rollup_id in sorted(endpoint.backend.rollups)]
 
 
@@ -214,8 +216,8 @@ def get_inclusion_proof(endpoint: Endpoint, rollup_id: int, hash_: bytes) -> dic
     example=(_HASH_EXAMPLE,),
 )
 async def get_transaction_status(endpoint: Endpoint, hash_: bytes, rollup_id: int | None) -> dict[str, Any] | None:
-    """How far a transaction has come (`received`, `decided`, `sealed`), or why it was dropped; null when nothing is
-    known."""
+    """How far a transaction has come (`received`, `decided`, `sealed`; with an L1 `posted`, `safe`, `finalized`), or why
+    it was dropped; null when nothing is known."""
     for candidate in _rollup_ids(endpoint, rollup_id):
         status = await _status(endpoint, candidate, hash_)
         if status is not None:
@@ -245,7 +247,7 @@ def _included(
 ) -> dict[str, Any]:
     native = endpoint.backend.rollups[rollup_id].native
     sealed = location[0] <= native.head.number
-    level = "sealed" if sealed else "decided"
+    level = sealed_level(endpoint.backend, rollup_id, location[0]) if sealed else "decided"
     shown: dict[str, Any] = {"level": level, "status": level, "height": height}
     shown |= {"blockNumber": location[0], "transactionIndex": location[1]}
     if sealed:
@@ -259,6 +261,22 @@ def _included(
         if outcome is not None:
             return shown | {"succeeded": outcome[0] == 1, "gasUsed": outcome[1]}
     return shown
+
+
+@method(
+    "plait_getSettlement",
+    _ROLLUP,
+    scope="both",
+    result=nullable(OBJECT_SCHEMA),
+    example=(),
+)
+def get_settlement(endpoint: Endpoint, rollup_id: int | None) -> dict[str, Any] | None:
+    """How far L1 has the rollups: per rollup the last block that is sealed, `posted`, `safe` and `finalized`, and a
+    `conflict` where L1 derives another block than this node has; null without an L1."""
+    settlement = endpoint.backend.settlement
+    if settlement is None:
+        return None
+    return settlement.status(None if rollup_id is None else _rollup_ids(endpoint, rollup_id)[0])
 
 
 class _Receipt(msgspec.Struct):

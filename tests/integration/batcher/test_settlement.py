@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from world import BATCHER, L1_CHAIN_ID, Anvil, Chain, facts_at, make_batcher
 
+from plait.errors import Unavailable
 from plait.l1.client import L1Client
 from plait.node.settlement import FollowedRollup, Settlement
 from plait.rollups.batcher.assembly import Format
@@ -70,10 +71,21 @@ class World:
             await chain.grow(self.client, grow)
         await self.settle()
         self.batcher.flush()
-        await self.batcher.step()
+        await self.post()
         self.anvil.mine(mine)
-        await self.batcher.step()
+        await self.post()
         await self.settle()
+
+    async def post(self) -> None:
+        """A step of the batcher, again while L1 does not answer in time, as its task does."""
+        for _ in range(10):
+            try:
+                await self.batcher.step()
+            except Unavailable as error:
+                assert error.code == "l1_unreachable", error
+            else:
+                return
+        raise AssertionError("L1 does not answer")
 
     def levels(self) -> list[tuple[int, int, int]]:
         found = [self.settlement.levels(RollupId(chain.chain_id)) for chain in self.chains]
