@@ -556,6 +556,8 @@ L1_STEP_BLOCKS_MAX: Final = 32
 """Blocks that a watcher reads before it publishes what it has."""
 L1_SILENCE_S: Final = 60.0
 """Without a new block for so long L1 counts as lagging: five slots of Ethereum."""
+L1_AGREEMENT_BEHIND_BLOCKS: Final = 10
+"""L1 blocks beyond the network's lag that a node sees and the network has not agreed on, from which on it warns."""
 L1_FACTS_OFFERED_MAX: Final = 16
 """L1 blocks after the agreed head whose facts a node holds ready for its proposals."""
 L1_REPORT_PAUSE_S: Final = 0.5

@@ -26,6 +26,7 @@ from plait.l1.client import L1Client
 from plait.l1.watcher import L1Watcher
 from plait.ledger.l1 import L1State
 from plait.limits import (
+    L1_AGREEMENT_BEHIND_BLOCKS,
     L1_FACTS_OFFERED_MAX,
     L1_POLL_S,
     L1_REORG_BLOCKS_MAX,
@@ -255,6 +256,10 @@ class L1Reporter:
 
     def _judge(self) -> None:
         now = list(alarms_of(self._positions(), self.watcher.l1_head))
+        state = self._agreed()
+        behind = 0 if state is None else self.watcher.tip.number - state.terms.lag_blocks - state.head.number
+        if behind > L1_AGREEMENT_BEHIND_BLOCKS:
+            now.append(_behind_alarm(behind))
         status = self.watcher.status
         if status.code:
             now.append(_l1_alarm(status.code, status.message))
@@ -270,6 +275,17 @@ class L1Reporter:
             log(alarm.code, rollup=int(alarm.rollup_id), percent=alarm.percent, message=alarm.message)
         for alarm in cleared:
             _log.info("alarm_ended", code=alarm.code, rollup=int(alarm.rollup_id))
+
+
+def _behind_alarm(blocks: int) -> Alarm:
+    return Alarm(
+        code="l1_agreement_lags",
+        level="warning",
+        rollup_id=RollupId(0),
+        message=f"The network has not agreed on {blocks} L1 blocks that this node sees; check that validators with "
+        "more than two thirds of the stake read the L1.",
+        percent=100,
+    )
 
 
 def _l1_alarm(code: str, message: str) -> Alarm:
