@@ -31,7 +31,6 @@ Level 2. Lives on one thread (the event loop's). Time and slot are arguments.
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import NamedTuple
 
 import msgspec
 
@@ -60,7 +59,6 @@ from plait.mempool.bundle_records import (
     SubBlockEffect,
     TrialFailed,
     bundle_of,
-    lowest_nonces_of,
     payer_of,
     payer_of_replacement,
     placements_of,
@@ -70,6 +68,7 @@ from plait.mempool.bundle_records import (
 from plait.mempool.lane import RollupReads
 from plait.mempool.reservations import Reservation, Reservations
 from plait.mempool.signatures import signer_of
+from plait.mempool.waiting_bundles import UNSIGNED, BundleAdmission, BundleOrigin, WaitingBundle, shared
 from plait.native import PENDING as AT_PENDING
 from plait.native import Refusal, Transaction, decode_transactions
 from plait.types import Bundle, BundleTerms, Hash32, Milliseconds, RollupId, RollupParameters, Slot
@@ -80,64 +79,6 @@ _Reads = dict[RollupId, tuple[dict[bytes, tuple[int, int, bool]], dict[Transacti
 
 _Named = tuple[BundleTerms, tuple[bytes, ...]]
 """A bundle's terms, and the canonical bytes of its legs."""
-
-
-class _Entry:
-    """A bundle that waits."""
-
-    __slots__ = (
-        "bundle",
-        "first_slot",
-        "label",
-        "last_slot",
-        "mishap",
-        "missed",
-        "not_before_height",
-        "origin",
-        "payer",
-        "senders",
-        "size",
-        "stamp_ms",
-        "trials",
-    )
-
-    def __init__(self, bundle: DecodedBundle, admission: "_Admission", stamp_ms: Milliseconds) -> None:
-        self.bundle = bundle
-        self.payer = admission.payer
-        self.label = admission.origin.label
-        self.origin = admission.origin
-        self.first_slot, self.last_slot = admission.slots
-        self.stamp_ms = stamp_ms
-        self.senders = lowest_nonces_of(bundle)
-        self.size = sum(map(len, bundle.leg_bytes)) + len(bundle.terms_bytes)
-        self.trials = 0
-        self.not_before_height = 0
-        self.mishap: Mishap | None = None
-        self.missed = False
-
-
-class _Origin(NamedTuple):
-    """What came with a bundle."""
-
-    signature: bytes | None = None
-    replaces: Hash32 | None = None
-    reservation: bytes | None = None
-    label: Label | None = None
-    request: LabelRequest | None = None
-    relayed: bool = False
-
-
-_UNSIGNED = _Origin()
-
-
-class _Admission(NamedTuple):
-    """What the checks found out about a bundle that may come in."""
-
-    origin: _Origin
-    payer: Payer
-    slots: tuple[Slot, Slot]
-    """First and last in which it can take place: its window, narrowed by its pins."""
-    replaces: Hash32 | None
 
 
 class BundlePool:
@@ -152,7 +93,7 @@ class BundlePool:
         self.dropped: dict[str, int] = {}
         self.refused: dict[str, int] = {}
         self._rollups: dict[RollupId, tuple[RollupReads, RollupParameters]] = {}
-        self._entries: dict[Hash32, _Entry] = {}
+        self._entries: dict[Hash32, WaitingBundle] = {}
         self._bytes = 0
         self._by_payer: dict[Payer, int] = {}
         self._by_sender: dict[tuple[RollupId, bytes], dict[Hash32, int]] = {}
@@ -291,7 +232,7 @@ class BundlePool:
             BundleRefused: the first rule that fails; nothing has changed then.
         """
         try:
-            origin = _Origin(signature, replaces, reservation, label, request, relayed)
+            origin = BundleOrigin(signature, replaces, reservation, label, request, relayed)
             admission = self._check(bundle, slot, origin, self._read([bundle]))
         except BundleRefused as refused:
             self._count_refused(refused)
@@ -314,7 +255,7 @@ class BundlePool:
             try:
                 if isinstance(bundle, BundleRefused):
                     raise bundle
-                admission = self._check(bundle, slot, _UNSIGNED, reads)
+                admission = self._check(bundle, slot, UNSIGNED, reads)
             except BundleRefused as refused:
                 self._count_refused(refused)
                 results.append(refused)
@@ -325,10 +266,10 @@ class BundlePool:
     def _count_refused(self, refused: BundleRefused) -> None:
         self.refused[refused.code] = self.refused.get(refused.code, 0) + 1
 
-    def _take(self, bundle: DecodedBundle, admission: _Admission, now_ms: Milliseconds) -> Hash32:
+    def _take(self, bundle: DecodedBundle, admission: BundleAdmission, now_ms: Milliseconds) -> Hash32:
         if admission.replaces is not None:
             self._drop(admission.replaces, Mishap("bundle_replaced", f"Bundle 0x{bundle.hash.hex()} took its place."))
-        entry = _Entry(bundle, admission, now_ms)
+        entry = WaitingBundle(bundle, admission, now_ms)
         senders = entry.senders
         for sender in senders:
             last_ms = self._last_stamp_ms.get(sender)
@@ -355,7 +296,7 @@ class BundlePool:
         for listener in self._on_handed_in:
             listener(what)
 
-    def _check(self, bundle: DecodedBundle, slot: Slot, origin: _Origin, reads: _Reads) -> _Admission:
+    def _check(self, bundle: DecodedBundle, slot: Slot, origin: BundleOrigin, reads: _Reads) -> BundleAdmission:
         terms = bundle.terms
         if bundle.hash in self._entries or bundle.hash in self._unsealed:
             raise BundleRefused("this bundle is held already", code="bundle_already_known")
@@ -399,7 +340,7 @@ class BundlePool:
             )
         if len(self._entries) >= self.bundles_max or self._bytes >= BUNDLES_BYTES_MAX:
             raise BundleRefused(f"{len(self._entries)} bundles are held; try again later", code="bundle_pool_full")
-        return _Admission(origin, payer, (first, last), replaces)
+        return BundleAdmission(origin, payer, (first, last), replaces)
 
     def _slots(self, terms: BundleTerms) -> tuple[Slot, Slot]:
         """The window narrowed by the pins. Raises BundleRefused when nothing is left of it."""
@@ -535,13 +476,13 @@ class BundlePool:
                 self._drop(bundle_hash, Mishap("reserve_taken", text, taken[0]))
         return made
 
-    def _waiting_entry(self, bundle_hash: Hash32) -> _Entry:
+    def _waiting_entry(self, bundle_hash: Hash32) -> WaitingBundle:
         entry = self._entries.get(bundle_hash)
         if entry is None:
             raise BundleRefused(f"no bundle 0x{bundle_hash.hex()} waits here", code="bundle_unknown")
         return entry
 
-    def _check_signed(self, entry: _Entry, text: str, signature: bytes | None) -> None:
+    def _check_signed(self, entry: WaitingBundle, text: str, signature: bytes | None) -> None:
         signer = None if signature is None else signer_of(text, signature)
         if signer is None or all(signer != address for _, address in entry.senders):
             raise BundleRefused(
@@ -563,7 +504,7 @@ class BundlePool:
             and debts.get(entry.payer, 0) <= BUNDLE_FAILED_GAS_PER_SLOT_MAX
         ]
         if len(waiting) > BUNDLES_PER_SUB_BLOCK_MAX:
-            waiting = _shared(waiting)
+            waiting = shared(waiting)
         waiting.sort(key=lambda entry: (entry.trials > 0, entry.stamp_ms))
         return [
             BundleCandidate(
@@ -636,6 +577,23 @@ class BundlePool:
                 mishap = Mishap("bundle_expired", text, last.rollup_id, last.index, reason, last.output)
             self._drop(waiting.bundle.hash, mishap)
 
+    def on_unwound(self, rollup_id: RollupId, to_number: int) -> list[BundleStatus]:
+        """Follows a rollup that went back: what of it was decided in later blocks is dropped; returns those bundles."""
+        lost = []
+        for status in (*self._unsealed.values(), *self._ends.values()):
+            placed = (*status.legs, *status.deliveries)
+            if status.status in {"decided", "sealed"} and any(
+                leg.rollup_id == rollup_id and leg.block_number is not None and leg.block_number > to_number
+                for leg in placed
+            ):
+                lost.append(status)
+        for status in lost:
+            self._unsealed.pop(status.hash, None)
+            text = f"L1 took back the blocks of rollup {rollup_id} after {to_number}, and the bundle with them"
+            gone = Mishap("unwound", f"{text}; send it again.", rollup_id)
+            self._end(msgspec.structs.replace(status, status="dropped", mishap=gone))
+        return lost
+
     def _reached(self, effect: SubBlockEffect) -> list[Hash32]:
         """Bundles that wait with a nonce which a decided transaction may have used. One that an authorization
         (EIP-7702) used up is found by its next trial."""
@@ -659,7 +617,7 @@ class BundlePool:
                 del self._unsealed[status.hash]
                 self._end(msgspec.structs.replace(status, status="sealed"))
 
-    def _drop_if_overtaken(self, entry: _Entry) -> None:
+    def _drop_if_overtaken(self, entry: WaitingBundle) -> None:
         """Drops a bundle one of whose nonces another decided transaction used."""
         for leg, transactions in zip(entry.bundle.terms.legs, entry.bundle.legs, strict=True):
             rollup, _ = self._rollups[leg.rollup_id]
@@ -708,7 +666,7 @@ class BundlePool:
             "reservations": len(self.reservations),
         }
 
-    def _waiting(self, entry: _Entry) -> BundleStatus:
+    def _waiting(self, entry: WaitingBundle) -> BundleStatus:
         terms = entry.bundle.terms
         return BundleStatus(
             hash=entry.bundle.hash,
@@ -726,7 +684,7 @@ class BundlePool:
         self.dropped[mishap.code] = self.dropped.get(mishap.code, 0) + 1
         self._end(msgspec.structs.replace(self._waiting(entry), status="dropped", mishap=mishap))
 
-    def _remove(self, entry: _Entry) -> None:
+    def _remove(self, entry: WaitingBundle) -> None:
         del self._entries[entry.bundle.hash]
         self._bytes -= entry.size
         self._pinned.pop(entry.bundle.hash, None)
@@ -751,27 +709,6 @@ class BundlePool:
     def _tell(self, status: BundleStatus) -> None:
         for listener in self._listeners:
             listener(status)
-
-
-def _shared(waiting: Sequence[_Entry]) -> list[_Entry]:
-    """BUNDLES_PER_SUB_BLOCK_MAX of them: every payer's best, then every payer's second, and so on.
-
-    The best are those that never failed; among them pinned ones, then the highest bids, then the oldest.
-    """
-
-    def rank(entry: _Entry) -> tuple[bool, bool, bool, int, Milliseconds]:
-        terms = entry.bundle.terms
-        bid = 0 if terms.fee_bid is None else terms.fee_bid.amount
-        return entry.trials > 0, entry.missed, not terms.pins, -bid, entry.stamp_ms
-
-    turns: dict[Payer, int] = {}
-    placed: list[tuple[int, int, _Entry]] = []
-    for place, entry in enumerate(sorted(waiting, key=rank)):
-        turn = turns.get(entry.payer, 0)
-        turns[entry.payer] = turn + 1
-        placed.append((turn, place, entry))
-    placed.sort(key=lambda item: item[:2])
-    return [entry for _, _, entry in placed[:BUNDLES_PER_SUB_BLOCK_MAX]]
 
 
 def _decoded(

@@ -150,6 +150,13 @@ class Waiters:
                 if not future.done():
                     future.set_result(Sealed(end.height, end.block_number))
 
+    def unwound(self, to_number: int, end: DroppedEnd) -> None:
+        """Tells those who wait for blocks after this one that these are gone."""
+        for block_number in [waiting for waiting in self._by_block if waiting > to_number]:
+            for _, future in self._by_block.pop(block_number):
+                if not future.done():
+                    future.set_result(end)
+
     def dropped(self, hash_: bytes, end: DroppedEnd) -> None:
         """Tells those who wait that it will not come."""
         if not self._by_hash:

@@ -41,7 +41,7 @@ from plait.mempool.refusals import REASONS, refusal, sentence
 from plait.native import PENDING as AT_PENDING
 from plait.native import Refusal, Transaction, decode_transactions
 from plait.ordering.queues import SenderQueue
-from plait.types import Height, Milliseconds, RollupId, RollupParameters
+from plait.types import BlockNumber, Height, Milliseconds, RollupId, RollupParameters
 
 DELEGATION_PREFIX = b"\xef\x01\x00"
 """EIP-7702: an account with this code is still an ordinary sender."""
@@ -122,15 +122,39 @@ class Pool:
     def update_rollup(self, parameters: RollupParameters, now_ms: Milliseconds) -> None:
         """Holds a rollup's transactions by other parameters from now on; what they do not allow any more is dropped."""
         before = self.lanes[parameters.rollup_id]
-        after = Lane(before.rollup, parameters)
+        self._renew(before, Lane(before.rollup, parameters), [], now_ms)
+
+    def on_unwound(
+        self, rollup_id: RollupId, to_number: BlockNumber, lost: Sequence[Transaction], now_ms: Milliseconds
+    ) -> None:
+        """Follows a rollup that went back: transactions that are in no block any more wait again, before the others.
+
+        Args:
+            rollup_id: of the rollup.
+            to_number: its last block that stayed.
+            lost: what may be executed again by itself; not parts of bundles.
+            now_ms: time of the sub-block.
+        """
+        before = self.lanes.get(rollup_id)
+        if before is None or before.is_closed:
+            return
+        before.waiters.unwound(to_number, DroppedEnd("unwound", sentence("unwound", f"block {to_number} stayed")))
+        self._renew(before, Lane(before.rollup, before.parameters), lost, now_ms)
+
+    def _renew(self, before: Lane, after: Lane, first: Sequence[Transaction], now_ms: Milliseconds) -> None:
+        """Puts a rollup's transactions into a new lane, behind `first`, by the state as it is now."""
         after.take_over(before)
-        self.lanes[parameters.rollup_id] = after
+        rollup_id = after.parameters.rollup_id
+        self.lanes[rollup_id] = after
         self._recount()
+        for transaction in first:
+            after.history.forget(transaction.hash)
+        known = {transaction.hash for transaction in first}
         waiting = sorted(before.by_hash.values(), key=lambda entry: (entry.account.address, entry.nonce))
-        results = self.admit(parameters.rollup_id, [entry.transaction for entry in waiting], now_ms)
-        for entry, result in zip(waiting, results, strict=True):
+        again = [*first, *(entry.transaction for entry in waiting if entry.hash not in known)]
+        for transaction, result in zip(again, self.admit(rollup_id, again, now_ms), strict=True):
             if isinstance(result, TransactionRefused):
-                after.end(entry.hash, DroppedEnd(result.code, result.message))
+                after.end(transaction.hash, DroppedEnd(result.code, result.message))
 
     def close_rollup(self, rollup_id: RollupId) -> None:
         """Drops the transactions of a rollup that left, and takes no more. What became of earlier ones stays known."""

@@ -52,11 +52,13 @@ from plait.node.message_book import MessageBook
 from plait.node.metrics import Metrics
 from plait.node.relayer import relayer_of
 from plait.node.restore import Restored, genesis_of, restore, source_of
+from plait.node.settlement import Settlement
 from plait.node.settling import Settling
 from plait.node.snapshot_keeper import SnapshotKeeper
 from plait.node.spread import Pools, Spreader, send_through
 from plait.node.state_sync import Home, SnapshotService
 from plait.node.take_over import Taken
+from plait.node.unwinding import follow_unwound
 from plait.protocol.grid import slot_at
 from plait.protocol.requests import ApplicationInfo
 from plait.protocol.sub_block import sets_of
@@ -233,6 +235,11 @@ class Node:
         return self._application.ledger.l1
 
     @property
+    def settlement(self) -> Settlement | None:
+        """How far the L1 has the rollups' blocks; None where it is synthetic."""
+        return None if self.settling is None else self.settling.settlement
+
+    @property
     def interop_sets(self) -> InteropSets:
         """Which rollups execute each other's messages."""
         return sets_of(self._application.ledger)
@@ -300,6 +307,9 @@ class Node:
 
     def _publish(self, decision: Decision) -> None:
         effect = decision.effect
+        if effect.unwound:
+            relayer = None if self.relayer is None else self.relayer.address
+            follow_unwound(effect, self.pool, self.bundles, relayer, self._logger)
         if decision.dropped:
             self.pool.drop(decision.dropped, effect.time_ms)
         self.pool.on_decided(effect)
