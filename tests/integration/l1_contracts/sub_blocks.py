@@ -81,6 +81,7 @@ class Chain:
 
     def __init__(self, state: LedgerState, *, network_id: int = NETWORK_ID, ids: Sequence[RollupId] = ROLLUPS) -> None:
         self.state = state
+        self._root = ledger_root(state)
         self.made: list[Made] = []
         self._network_id = network_id
         self._ids = ids
@@ -99,9 +100,10 @@ class Chain:
         state: LedgerState | None = None,
     ) -> Made:
         """The next sub-block."""
-        self.state = self.state if state is None else state
+        if state is not None:
+            self.state, self._root = state, ledger_root(state)
         height = Height(len(self.made) + 1)
-        root = ledger_root(self.state)
+        root = self._root
         seals: tuple[RollupSeals, ...] = tuple(
             (RollupId(one), tuple((BlockNumber(number), Hash32(found)) for number, found in blocks))
             for one, blocks in sealed
