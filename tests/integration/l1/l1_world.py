@@ -64,6 +64,8 @@ class Anvil:
         while True:
             try:
                 self.call("eth_chainId")
+                # else blocks that are mined within a second have the same time, which no other L1 gives them
+                self.call("anvil_setBlockTimestampInterval", 1)
                 return
             except (OSError, urllib.error.URLError):
                 assert self._process.poll() is None, "anvil ended at once"
@@ -90,6 +92,10 @@ class Anvil:
         for _ in range(count):
             self.call("evm_mine")
         return int(self.call("eth_blockNumber"), 16)
+
+    def later(self, seconds: int) -> None:
+        """Gives the next block a time so long after the clock's."""
+        self.call("evm_setNextBlockTimestamp", int(time.time()) + seconds)
 
     def send(self, sender: str, to: str | None, data: bytes, value: int = 0) -> str:
         """Hands a transaction in, which the next block will hold; its hash."""

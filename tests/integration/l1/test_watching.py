@@ -177,7 +177,7 @@ async def test_an_l1_that_came_back_empty_is_named(anvil: Anvil, client: L1Clien
     await watcher.step()
     await watcher.step()
     assert watcher.status.state in {"wrong_chain", "unreachable"}
-    anvil.call("evm_increaseTime", 100)  # else the same second would give the same blocks
+    anvil.later(100)  # else the same second would give the same blocks
     anvil.mine(6)
     await watcher.step()
     assert watcher.status.code == "l1_reorg_too_deep"
