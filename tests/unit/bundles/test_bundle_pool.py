@@ -288,6 +288,7 @@ def test_bundles_handed_in_together_fare_as_one_after_the_other() -> None:
 
 def test_a_flood_that_fills_whole_sub_blocks_delays_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("plait.mempool.waiting_bundles.BUNDLES_PER_SUB_BLOCK_MAX", 8)
+    monkeypatch.setattr("plait.mempool.bundles.BUNDLES_PER_SUB_BLOCK_MAX", 8)
     flood = Bundles()
     for nonce in range(1, 21):  # the first nonce is missing: each fails at every sub-block, which costs no gas
         flood.send(*pair(0, nonce))
