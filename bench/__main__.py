@@ -20,6 +20,7 @@ QUESTIONS = [
     "joining",
     "ledger_steps",
     "light",
+    "derivation",
 ]
 
 

@@ -18,6 +18,8 @@ Every step is atomic (build aside, rename) and keyed by version: an interrupted 
     python tools/build_tools.py cometbft    the same for CometBFT, the engine of a network
     python tools/build_tools.py comet-oracle
                                             prints the path of the program that answers with CometBFT's own code
+    python tools/build_tools.py opstack-oracle
+                                            the same with op-node's own code
     python tools/build_tools.py clients     installs the packages of the client tests and prints their directory
     python tools/build_tools.py contracts   the same for the contract compiler
     python tools/build_tools.py all         all of them; outside CI a missing toolchain is said and passed over
@@ -42,6 +44,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 CLIENTS = REPOSITORY / "tests" / "e2e" / "clients"
 CONTRACTS = REPOSITORY / "contracts"
 COMET_ORACLE = REPOSITORY / "tests" / "peers" / "comet"
+OPSTACK_ORACLE = REPOSITORY / "tests" / "peers" / "opstack"
 
 OP_GETH_VERSION = "v1.101702.3"
 OP_GETH_MODULE = "github.com/ethereum-optimism/op-geth"
@@ -206,9 +209,19 @@ def build_comet_oracle() -> Path:
     Raises:
         ToolMissingError: Go is missing or the build failed (go.sum pins every module's checksum).
     """
-    sources = sorted((*COMET_ORACLE.glob("*.go"), COMET_ORACLE / "go.mod", COMET_ORACLE / "go.sum"))
+    return _build_oracle(COMET_ORACLE, "comet-oracle")
+
+
+def build_opstack_oracle() -> Path:
+    """The same for the program that answers with op-node's own code."""
+    return _build_oracle(OPSTACK_ORACLE, "opstack-oracle")
+
+
+def _build_oracle(folder: Path, name: str) -> Path:
+    """Builds a Go program of ours that links a foreign module, when the cache has none of its sources' state."""
+    sources = sorted((*folder.glob("*.go"), folder / "go.mod", folder / "go.sum"))
     digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
-    target = cache_directory() / f"comet-oracle-{digest}" / "oracle"
+    target = cache_directory() / f"{name}-{digest}" / "oracle"
     with exclusive(target.parent):
         if not target.exists():
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -216,7 +229,7 @@ def build_comet_oracle() -> Path:
             toolchain = {"GOTOOLCHAIN": os.environ.get("GOTOOLCHAIN", "local"), "GOFLAGS": ""}
             run(
                 ["go", "build", "-mod=readonly", "-buildvcs=false", "-trimpath", "-o", str(aside), "."],
-                COMET_ORACLE,
+                folder,
                 toolchain,
             )
             os.replace(aside, target)
@@ -297,6 +310,7 @@ def build_all() -> int:
         lambda: build_op_stack("op-batcher"),
         build_cometbft,
         build_comet_oracle,
+        build_opstack_oracle,
         lambda: install_packages(CLIENTS),
         lambda: install_packages(CONTRACTS),
     ):
@@ -319,6 +333,7 @@ def main() -> int:
             "op-batcher",
             "cometbft",
             "comet-oracle",
+            "opstack-oracle",
             "foundry",
             "clients",
             "contracts",
@@ -336,6 +351,8 @@ def main() -> int:
                 print(build_cometbft())
             case "comet-oracle":
                 print(build_comet_oracle())
+            case "opstack-oracle":
+                print(build_opstack_oracle())
             case "foundry":
                 print(foundry_path("anvil"))
                 print(foundry_path("cast"))
