@@ -82,7 +82,8 @@ class World:
             try:
                 await self.batcher.step()
             except Unavailable as error:
-                assert error.code == "l1_unreachable", error
+                if error.code != "l1_unreachable":
+                    raise
             else:
                 return
         raise AssertionError("L1 does not answer")
@@ -115,8 +116,10 @@ def begin(anvil: Anvil, client: L1Client, tmp_path: Path) -> Begin:
     return made
 
 
-@pytest.mark.parametrize("carrier", ["calldata", "blob"])
-@pytest.mark.parametrize(("batch", "compression"), [("span", "brotli"), ("singular", "zlib")])
+@pytest.mark.parametrize(
+    ("batch", "compression", "carrier"),
+    [("span", "brotli", "calldata"), ("singular", "zlib", "calldata"), ("span", "zlib", "blob")],
+)
 async def test_every_block_becomes_posted_safe_and_final(
     begin: Begin, batch: str, compression: str, carrier: str
 ) -> None:
