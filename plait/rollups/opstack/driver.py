@@ -250,11 +250,13 @@ class EngineDriver:
         return found
 
     async def _same_at(self, number: BlockNumber) -> BlockId | None:
-        """Block `number` if both have the same one. Raises EngineLags: the engine has none."""
+        """Block `number` if both have the same one, or if we no longer have ours: a node that began from a snapshot
+        lacks old blocks, and whatever is built upon another one is refused. Raises EngineLags: the engine has none."""
         theirs = await self._client.block(number)
         if theirs is None:
             raise EngineLags(f"The engine does not have block {number} of its own chain.")
-        return BlockId(number, theirs.hash) if theirs.hash == self._blocks.hash_of(number) else None
+        ours = self._blocks.hash_of(number)
+        return BlockId(number, theirs.hash) if ours is None or theirs.hash == ours else None
 
     async def _above(self, head: BlockId, engine_number: BlockNumber) -> None:
         """The engine has blocks above our head. They may be ours to come; otherwise they are taken back."""
@@ -314,7 +316,15 @@ class EngineDriver:
     async def _move(self, block: BlockId) -> None:
         """Makes a block the engine's head, and tells it what is settled."""
         state, told = self._forkchoice(block)
-        answer = await self._client.forkchoice_updated(state)
+        try:
+            answer = await self._client.forkchoice_updated(state)
+        except EngineRefused as error:
+            if error.code != "engine_forkchoice_invalid":
+                raise
+            # what is settled is no ancestor of this block yet, for instance while L1 reorganises: the head comes first
+            self._log.warning("engine_settled_blocks_refused", safe=told.safe, finalized=told.finalized)
+            answer = await self._client.forkchoice_updated(ForkchoiceState(block.hash))
+            told = self._told
         if answer.status.status != "VALID":
             raise EngineLags(f"The engine answers {answer.status.status} to head {block.number}.")
         self._told = told

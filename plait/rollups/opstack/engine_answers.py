@@ -80,11 +80,12 @@ class ForcedRefusal(msgspec.Struct, frozen=True):
 # ---------------------------------------------------------------- answers
 def read_payload_status(value: Any) -> PayloadStatus:
     """A PayloadStatusV1. Raises CodecError `engine_answer_malformed`."""
-    if not isinstance(value, dict) or value.get("status") not in _STATUSES:
+    status = value.get("status") if isinstance(value, dict) else None
+    if not isinstance(status, str) or status not in _STATUSES:
         raise malformed("a payload status", "that is none")
     latest = value.get("latestValidHash")
     return PayloadStatus(
-        cast(Status, value["status"]),
+        cast(Status, status),
         None if latest is None else Hash32(read_data(latest, "latestValidHash", 32)),
         bounded(value.get("validationError")),
     )

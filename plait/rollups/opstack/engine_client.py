@@ -171,7 +171,7 @@ class EngineClient:
             raise malformed("no JSON-RPC for a batch", f"({problem})") from problem
         if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
             raise malformed("no JSON-RPC for a batch", "(it is no list)")
-        by_id = {item.get("id"): item for item in found}
+        by_id = {item["id"]: item for item in found if isinstance(item.get("id"), int)}
         results = []
         for at, (method, _) in enumerate(calls):
             item = by_id.get(at)

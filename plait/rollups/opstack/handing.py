@@ -68,7 +68,7 @@ async def import_block(client: EngineClient, blocks: Blocks, number: BlockNumber
     """
     found, expected = blocks.payload(number), blocks.hash_of(number)
     if found is None or expected is None:
-        raise EngineLags(f"Our block {number} was replaced.", code="engine_unwinding")
+        raise _absent(blocks, number)
     status = await client.new_payload(*found, fork)
     if status.status in _REFUSED:
         status = await _examine(client, read_payload(*found), status, fork)
@@ -95,7 +95,7 @@ async def build_block(
     """
     ours, expected = envelope_of(blocks, number), blocks.hash_of(number)
     if ours is None or expected is None or ours.payload.parent_hash != parent.hash:
-        raise EngineLags(f"Our block {number} was replaced.", code="engine_unwinding")
+        raise _absent(blocks, number)
     try:
         built = await _build(client, attributes_of(ours), parent.hash, fork)
     except EngineRefused as error:
@@ -172,6 +172,17 @@ async def _examine(
         if status.status not in _REFUSED:
             return status
     raise BlockRefused(ours, _readable(built), words, code="engine_block_refused")
+
+
+def _absent(blocks: Blocks, number: BlockNumber) -> EngineLags:
+    """Why we have no such block: it was taken back, or this node began above it."""
+    if number > blocks.head().number or blocks.hash_of(number) is not None:
+        return EngineLags(f"Our block {number} was replaced.", code="engine_unwinding")
+    return EngineLags(
+        f"The engine needs block {number}, which this node does not have because it began from a snapshot: let the "
+        "engine sync from a peer or from op-node first, or copy another engine's data directory.",
+        code="engine_history_missing",
+    )
 
 
 def _readable(built: BuiltPayload) -> PayloadEnvelope | None:

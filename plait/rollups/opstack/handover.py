@@ -16,13 +16,14 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
+from plait.derivation.anchor import Anchor
 from plait.derivation.execution_payload import PayloadEnvelope, payload_json
 from plait.derivation.rollup_config import BlockId, OpStackConfig
 from plait.errors import ConfigurationError, Unavailable
 from plait.limits import ENGINE_BODIES_PER_CALL, HANDOVER_TIMEOUT_S
 from plait.native import Rollup
 from plait.rollups.opstack.engine_client import EngineClient
-from plait.rollups.opstack.importing import Anchor, Progress, anchor_of, copy_chain, fetch_blocks
+from plait.rollups.opstack.importing import Progress, anchor_of, copy_chain, fetch_blocks
 from plait.rollups.opstack.wire import data, malformed, read_data, read_quantity
 from plait.types import BlockNumber, Hash32
 
@@ -193,7 +194,7 @@ async def _number_of(client: EngineClient, block_hash: Hash32) -> BlockNumber:
     """Number of a block that the engine has, or is about to have, as its head."""
     while True:
         found = await client.call("eth_getBlockByHash", data(block_hash), False)
-        if found is not None:
+        if isinstance(found, dict):
             return BlockNumber(read_quantity(found.get("number"), "number"))
         await asyncio.sleep(_POLL_S)
 

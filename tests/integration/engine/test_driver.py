@@ -194,6 +194,65 @@ async def test_safe_and_finalized_follow_what_is_settled(engines: Engines, drive
                 assert int(engine.eth.call("eth_getBlockByNumber", tag, False)["number"], 16) == number
 
 
+class Snapshot(Switching):
+    """Blocks of a node that began from a snapshot: it has none up to a number, but knows the first one."""
+
+    def __init__(self, chain: Chain, missing: int) -> None:
+        super().__init__(chain)
+        self.missing = missing
+
+    def payload(self, number: BlockNumber) -> tuple[bytes, bytes] | None:
+        return None if number <= self.missing else super().payload(number)
+
+    def hash_of(self, number: BlockNumber) -> Hash32 | None:
+        return None if 0 < number <= self.missing else super().hash_of(number)
+
+
+async def test_a_node_without_old_blocks_drives_an_engine_that_has_them_and_says_what_another_one_needs(
+    engines: Engines, drivers: Drivers
+) -> None:
+    chain = Chain()
+    chain.grow(12)
+    engine = engines.started(chain)
+    driver = drivers.run(engine.url, engine.secret, Snapshot(chain, 8))
+    status = await driver.wait_until(lambda now: now.code == "engine_history_missing", WAIT_S)
+    assert "block 1," in status.message
+    whole = drivers.run(engine.url, engine.secret, chain)
+    await whole.wait_for(BlockNumber(12), WAIT_S)
+    await drivers.close()
+    drivers._tasks.clear()
+    driver = drivers.run(engine.url, engine.secret, Snapshot(chain, 8))
+    chain.grow(1)
+    await driver.wait_for(BlockNumber(13), WAIT_S)
+    assert driver.status.imported == 1
+
+
+async def test_settled_blocks_that_the_engine_cannot_have_do_not_hold_up_its_head(
+    engines: Engines, drivers: Drivers
+) -> None:
+    class Other(Switching):
+        """Names another hash for an old block, as when what is settled was just taken back."""
+
+        lies = True
+
+        def hash_of(self, number: BlockNumber) -> Hash32 | None:
+            return Hash32(keccak256(b"other")) if number == 2 and self.lies else super().hash_of(number)
+
+    chain = Chain()
+    chain.grow(3)
+    engine = engines.started(chain)
+    blocks = Other(chain)
+    settled = SettledHeads(BlockNumber(2), BlockNumber(0))
+    driver = drivers.run(engine.url, engine.secret, blocks, settled=lambda: settled)
+    with pytest.raises(TimeoutError):
+        await driver.wait_until(lambda now: now.safe == 2, 1)
+    assert engine.head()[0] == 3
+    blocks.lies = False
+    chain.grow(1)
+    driver.notify()
+    await driver.wait_until(lambda now: (now.engine_head, now.safe) == (4, 2), WAIT_S)
+
+
 class WrongRoot(Switching):
     """Our blocks with another state root from one on: what a fault of our own execution would give."""
 
