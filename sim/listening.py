@@ -89,14 +89,19 @@ class Running:
 
 
 async def _run(
-    config: RpcConfig, network: NetworkConfig | None, started: Callable[[Running], None], stop: threading.Event
+    config: RpcConfig,
+    network: NetworkConfig | None,
+    settings: NodeConfig | None,
+    started: Callable[[Running], None],
+    stop: threading.Event,
 ) -> None:
     network = network or NetworkConfig(
         genesis_time_s=int(time.time()) - 1,
         sub_blocks_per_slot=5,
         rollups=(RollupConfig(chain_id=901), RollupConfig(chain_id=902)),
     )
-    async with Node.start(network, NodeConfig(log_level="error")) as node, serve(node, config) as server:
+    settings = settings or NodeConfig(log_level="error")
+    async with Node.start(network, settings) as node, serve(node, config) as server:
         started(Running(node, server, asyncio.get_running_loop()))
         await asyncio.to_thread(stop.wait)
 
@@ -109,7 +114,9 @@ def running_with_blocks(config: RpcConfig) -> Iterator[Running]:
         yield node
 
 
-def running(config: RpcConfig, network: NetworkConfig | None = None) -> Iterator[Running]:
+def running(
+    config: RpcConfig, network: NetworkConfig | None = None, settings: NodeConfig | None = None
+) -> Iterator[Running]:
     """A node of two rollups, or of another network, that listens until the generator is closed."""
     box: list[Running] = []
     ready, stop = threading.Event(), threading.Event()
@@ -118,7 +125,7 @@ def running(config: RpcConfig, network: NetworkConfig | None = None) -> Iterator
         box.append(found)
         ready.set()
 
-    thread = threading.Thread(target=lambda: asyncio.run(_run(config, network, started, stop)), daemon=True)
+    thread = threading.Thread(target=lambda: asyncio.run(_run(config, network, settings, started, stop)), daemon=True)
     thread.start()
     assert ready.wait(30), "the node did not start"
     yield box[0]

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from plait.execution.messages import InteropSets
 from plait.execution.relaying import Relayer
 from plait.ledger.economy import Economy
+from plait.ledger.l1 import L1State
 from plait.mempool import BundlePool, Pool
 from plait.mempool.actions import ActionPool
 from plait.native import Rollup
@@ -229,6 +230,11 @@ class Backend(Protocol):
     @property
     def economy(self) -> Economy:
         """Accounts, stake, governance and registry, as committed."""
+        ...
+
+    @property
+    def l1(self) -> L1State | None:
+        """What is agreed about the L1; None where it is synthetic."""
         ...
 
     @property

@@ -24,13 +24,21 @@ HEADER_NOT_FOUND: Final = RpcError(SERVER_ERROR, "header not found", {"code": "b
 class Endpoint:
     """The node through one URL."""
 
-    def __init__(self, backend: Backend, readers: Readers, streams: Streams, rollup: RollupHandle | None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        readers: Readers,
+        streams: Streams,
+        rollup: RollupHandle | None,
+        *,
+        watch: bool = True,
+    ) -> None:
         self.backend = backend
         self.readers = readers
         self.streams = streams
         self._rollup = rollup
         self.filters = Filters()
-        if rollup is not None:
+        if rollup is not None and watch:
             streams.watch(rollup.rollup_id, self.filters)
 
     @property
@@ -54,6 +62,15 @@ class Endpoint:
     def rollup_id(self) -> RollupId:
         """The rollup's id."""
         return self.rollup.rollup_id
+
+    def siblings(self) -> dict[RollupId, "Endpoint"]:
+        """All rollups that the network orders, by rising id, for methods about them all."""
+        rollups = self.backend.rollups
+        return {
+            rollup_id: Endpoint(self.backend, self.readers, self.streams, rollups[rollup_id], watch=False)
+            for rollup_id in sorted(rollups)
+            if rollups[rollup_id].is_active
+        }
 
     def head_number(self) -> int:
         """Number of the last sealed block."""

@@ -120,8 +120,8 @@ def cancel_bundle(endpoint: Endpoint, bundle_hash: bytes, signature: bytes) -> b
     example=(_HASH_EXAMPLE,),
 )
 def get_bundle(endpoint: Endpoint, bundle_hash: bytes) -> dict[str, Any] | None:
-    """How far a bundle has come (`received`, `decided`, `sealed`, and with an L1 `posted`, `safe`, `finalized`: as far as
-    the last of its rollups), or why it was dropped; null when it is unknown."""
+    """How far a bundle has come (`received`, `decided`, `sealed`, and with an L1 `posted`, `safe`, `finalized`: as far
+    as the last of its rollups), or why it was dropped; null when it is unknown."""
     status = endpoint.backend.bundles.status(Hash32(bundle_hash))
     if status is None:
         return None

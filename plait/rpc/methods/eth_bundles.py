@@ -6,11 +6,11 @@ They are bundles like any other: `plait_getBundle` follows them by the hash that
 
 from typing import Any, Final
 
+from plait.derivation.attributes import SEQUENCER_FEE_VAULT
 from plait.errors import RequestRefused
 from plait.mempool import Label
 from plait.native import OpenBlock, Session, Transaction
 from plait.protocol.grid import slot_at
-from plait.derivation.attributes import SEQUENCER_FEE_VAULT
 from plait.rpc.authentication import SIGNATURE_HEADER, Credentials
 from plait.rpc.bundle_answers import explain_revert
 from plait.rpc.encoding import hex_of

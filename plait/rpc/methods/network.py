@@ -216,8 +216,8 @@ def get_inclusion_proof(endpoint: Endpoint, rollup_id: int, hash_: bytes) -> dic
     example=(_HASH_EXAMPLE,),
 )
 async def get_transaction_status(endpoint: Endpoint, hash_: bytes, rollup_id: int | None) -> dict[str, Any] | None:
-    """How far a transaction has come (`received`, `decided`, `sealed`; with an L1 `posted`, `safe`, `finalized`), or why
-    it was dropped; null when nothing is known."""
+    """How far a transaction has come (`received`, `decided`, `sealed`; with an L1 `posted`, `safe`, `finalized`), or
+    why it was dropped; null when nothing is known."""
     for candidate in _rollup_ids(endpoint, rollup_id):
         status = await _status(endpoint, candidate, hash_)
         if status is not None:

@@ -31,6 +31,7 @@ from plait.rpc.parameters import (
     WAIT_MS,
     BlockRef,
 )
+from plait.rpc.pending_receipts import pending_receipt
 from plait.rpc.table import Param, method
 
 _DECODE_INLINE_MAX: Final = 2
@@ -97,19 +98,20 @@ async def send_raw_transaction(endpoint: Endpoint, raw: bytes) -> str:
     mode="coroutine",
     result=OBJECT_SCHEMA,
 )
-async def send_raw_transaction_sync(endpoint: Endpoint, raw: bytes, timeout_ms: int) -> msgspec.Raw:
-    """Sends a signed transaction and answers with its receipt once it is sealed (EIP-7966)."""
+async def send_raw_transaction_sync(endpoint: Endpoint, raw: bytes, timeout_ms: int) -> Any:
+    """Sends a transaction and answers with its receipt, as eth_getTransactionReceipt does (EIP-7966)."""
     hash_ = await _submit_one(endpoint, raw)
+    early = _shows_pending(endpoint)
     wait_ms = min(timeout_ms or RPC_TRANSACTION_WAIT_MS, RPC_TRANSACTION_WAIT_MS_MAX)
     try:
         async with asyncio.timeout(wait_ms / 1_000):
-            status = await endpoint.backend.pool.wait(endpoint.rollup_id, hash_, "sealed")
+            status = await endpoint.backend.pool.wait(endpoint.rollup_id, hash_, "decided" if early else "sealed")
     except TimeoutError:
         problem = f"The transaction was added to the transaction pool but wasn't processed in {wait_ms} ms"
         raise RpcError(WAIT_TIMEOUT, problem, hex_of(hash_)) from None
     if isinstance(status, DroppedEnd):
         raise RpcError(WAIT_DROPPED, status.sentence, {"code": status.code, "hash": hex_of(hash_)})
-    return raw_or_null(endpoint.native.receipt_json(hash_))
+    return await endpoint.readers.run(_receipt, endpoint, hash_)
 
 
 @method("eth_getTransactionByHash", Param("hash", HASH), result=nullable(OBJECT_SCHEMA), example=(_HASH_EXAMPLE,))
@@ -123,9 +125,25 @@ def transaction_by_hash(endpoint: Endpoint, hash_: bytes) -> Any:
 
 
 @method("eth_getTransactionReceipt", Param("hash", HASH), result=nullable(OBJECT_SCHEMA), example=(_HASH_EXAMPLE,))
-def transaction_receipt(endpoint: Endpoint, hash_: bytes) -> msgspec.Raw:
-    """A transaction's receipt, as soon as its block is sealed."""
-    return raw_or_null(endpoint.native.receipt_json(hash_))
+def transaction_receipt(endpoint: Endpoint, hash_: bytes) -> Any:
+    """A transaction's receipt once its block is sealed; with flashblocks once it is in the open block.
+
+    Until the block is sealed the receipt has a block hash of zeros.
+    """
+    return _receipt(endpoint, hash_)
+
+
+def _shows_pending(endpoint: Endpoint) -> bool:
+    return endpoint.backend.config.faces.flashblocks is not None
+
+
+def _receipt(endpoint: Endpoint, hash_: bytes) -> Any:
+    sealed = endpoint.native.receipt_json(hash_)
+    if sealed is not None or not _shows_pending(endpoint):
+        return raw_or_null(sealed)
+    pending = pending_receipt(endpoint.native, hash_)
+    # Between the two looks the block may have been sealed.
+    return raw_or_null(endpoint.native.receipt_json(hash_)) if pending is None else pending
 
 
 @method("eth_getRawTransactionByHash", Param("hash", HASH), result=DATA_SCHEMA, example=(_HASH_EXAMPLE,))
