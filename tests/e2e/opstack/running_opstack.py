@@ -27,7 +27,7 @@ from plait.testnet.control import ask
 from plait.testnet.opstack.programs import Programs, find_programs
 
 ROOT = Path(__file__).resolve().parents[3]
-FAST = ("--l1-block-time", "1", "--port", "0")
+FREE_PORTS = ("--port", "0")
 _POLL_S = 0.2
 
 
@@ -151,7 +151,7 @@ async def running_opstack(directory: Path, *arguments: str) -> AsyncIterator[Run
     require_programs()
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "plait.cli.main", "opstack", "up", "--json", "--data-dir", str(directory)),
-        *(*FAST, *arguments),
+        *(*FREE_PORTS, *arguments),
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, cwd=ROOT, limit=1 << 20,
     )  # fmt: skip
     assert process.stdout is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -28,12 +29,15 @@ async def test_everything_that_plait_orders_is_derived_with_equal_hashes(
 ) -> None:
     """Transfers, contracts, bundles over both rollups, messages within a slot and deposits, in both kinds of batches."""
     async with running_opstack(tmp_path / "net", "--batch", batch, "--posting", posting) as network:
-        deposits = asyncio.create_task(_deposit_until_cancelled(network))
-        await _demonstration(network)
-        await network.heads_reach(BLOCKS_MIN, 90)
-        deposits.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await deposits
+        accounts = [Account.from_key(account.private_key) for account in DEVELOPMENT_ACCOUNTS[:8]]
+        chains = [Chain(rollup["chainId"], rollup["plaitUrl"]) for rollup in network.rollups]
+        async with Client(network.plait_url) as client:
+            async with _deposits(network):
+                await demo.traffic(client, [Market(chain, accounts) for chain in chains], 0.0)
+            await asyncio.sleep(4)  # the stories look for traces: nobody else may be in their blocks
+            await demo.stories(client, chains, accounts[0])
+        async with _deposits(network):
+            await network.heads_reach(BLOCKS_MIN, 90)
         numbers = await network.require_derived(seconds=40)
         assert sum(numbers) >= 100
         for rollup in network.rollups:
@@ -44,27 +48,26 @@ async def test_everything_that_plait_orders_is_derived_with_equal_hashes(
         assert all(rollup["agree"] for rollup in status["rollups"]), status
 
 
-async def _demonstration(network: Running) -> None:
-    """The traffic and the stories of `make demo`: contracts, hundreds of transactions, trades over both rollups."""
-    accounts = [Account.from_key(account.private_key) for account in DEVELOPMENT_ACCOUNTS[:8]]
-    chains = [Chain(rollup["chainId"], rollup["plaitUrl"]) for rollup in network.rollups]
-    async with Client(network.plait_url) as client:
-        markets = [Market(chain, accounts) for chain in chains]
-        await demo.traffic(client, markets, 0.0)
-        await demo.stories(client, chains, accounts[0])
+@contextlib.asynccontextmanager
+async def _deposits(network: Running) -> AsyncIterator[None]:
+    """A deposit of one wei to every rollup, again and again, within the block."""
+    task = asyncio.create_task(_deposit(network))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
 
-async def _deposit_until_cancelled(network: Running) -> None:
-    """A deposit of one wei to every rollup, again and again."""
-    sender = DEVELOPMENT_ACCOUNTS[3].address_text
+async def _deposit(network: Running) -> None:
+    sender = DEVELOPMENT_ACCOUNTS[8].address_text  # a deposit takes a nonce of its sender on the rollup too
+    data = await asyncio.to_thread(
+        cast, "calldata", "depositTransaction(address,uint256,uint64,bool,bytes)", RECIPIENT, "1", "100000", "false",
+        "0x",
+    )  # fmt: skip
     while True:
         for rollup in network.rollups:
-            data = await asyncio.to_thread(
-                cast, "calldata", "depositTransaction(address,uint256,uint64,bool,bytes)", RECIPIENT, "1", "100000",
-                "false", "0x",
-            )  # fmt: skip
-            await network.l1(
-                "eth_sendTransaction", {"from": sender, "to": rollup["portal"], "value": "0x1", "data": data,
-                                        "gas": hex(2_000_000)},
-            )  # fmt: skip
-        await asyncio.sleep(3)
+            call = {"from": sender, "to": rollup["portal"], "value": "0x1", "data": data, "gas": hex(2_000_000)}
+            await network.l1("eth_sendTransaction", call)
+        await asyncio.sleep(2)
