@@ -535,6 +535,8 @@ SUPER_ROOT_CHAINS_MAX: Final = 256
 # ---------------------------------------------------------------- reading L1
 L1_TIMEOUT_S: Final = 10.0
 """One HTTP request to an L1 node."""
+L1_SEND_TIMEOUT_S: Final = 60.0
+"""Handing in one transaction: a node checks the proofs of its blobs first, which takes seconds on a busy machine."""
 L1_ATTEMPTS_MAX: Final = 3
 """Times that a read is sent when the connection breaks or the node asks for patience (429, 5xx)."""
 L1_RETRY_S: Final = 0.2

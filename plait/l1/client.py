@@ -29,7 +29,14 @@ from plait.l1.fields import as_bytes, as_list, as_object, as_quantity, malformed
 from plait.l1.headers import L1Header, header_of
 from plait.l1.receipts import L1Receipt, receipts_of
 from plait.l1.transactions import L1Block, transactions_of
-from plait.limits import L1_ANSWER_BYTES_MAX, L1_ATTEMPTS_MAX, L1_BATCH_CALLS_MAX, L1_RETRY_S, L1_TIMEOUT_S
+from plait.limits import (
+    L1_ANSWER_BYTES_MAX,
+    L1_ATTEMPTS_MAX,
+    L1_BATCH_CALLS_MAX,
+    L1_RETRY_S,
+    L1_SEND_TIMEOUT_S,
+    L1_TIMEOUT_S,
+)
 from plait.types import Address, BlockNumber, Hash32, Wei
 
 Tag = Literal["latest", "safe", "finalized", "pending", "earliest"]
@@ -214,7 +221,7 @@ class L1Client:
                 "replacement transaction underpriced", ...).
             Unavailable: `l1_unreachable`: it may or may not have arrived.
         """
-        answer = await self._exchange([("eth_sendRawTransaction", (_text(raw),))], attempts_max=1)
+        answer = await self._post([("eth_sendRawTransaction", (_text(raw),))], timeout_s=L1_SEND_TIMEOUT_S)
         return Hash32(as_bytes(_result(answer[0], "eth_sendRawTransaction", self.address), "a hash", 32))
 
     async def transaction_receipt(self, transaction_hash: Hash32) -> dict[str, Any] | None:
@@ -242,11 +249,9 @@ class L1Client:
         hashes = as_list(block.get("transactions"), "transactions")
         return await self.batch([("eth_getTransactionReceipt", (one,)) for one in hashes])
 
-    async def _exchange(
-        self, calls: Sequence[tuple[str, Sequence[Any]]], *, attempts_max: int | None = None
-    ) -> list[Any]:
+    async def _exchange(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
         """Answers to calls in their order; repeated when there is none. Raises Unavailable."""
-        attempts = attempts_max or self._attempts_max
+        attempts = self._attempts_max
         pause_s = L1_RETRY_S
         for attempt in range(1, attempts + 1):
             try:
@@ -258,7 +263,7 @@ class L1Client:
             pause_s *= 2
         raise AssertionError("the last attempt returns or raises")
 
-    async def _post(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
+    async def _post(self, calls: Sequence[tuple[str, Sequence[Any]]], *, timeout_s: float | None = None) -> list[Any]:
         if self._session is None:
             raise Unavailable("The L1 client is closed.", code="l1_unreachable")
         first = next(self._ids)
@@ -270,7 +275,8 @@ class L1Client:
         body = msgspec.json.encode(requests if len(requests) > 1 else requests[0])
         try:
             headers = {"Content-Type": "application/json"}
-            async with self._session.post(self._url, data=body, headers=headers) as response:
+            timeout = self._timeout if timeout_s is None else aiohttp.ClientTimeout(total=timeout_s)
+            async with self._session.post(self._url, data=body, headers=headers, timeout=timeout) as response:
                 if response.status in _PATIENCE:
                     raise self._unreachable(f"it answers HTTP {response.status}")
                 found = msgspec.json.decode(await self._read(response))
