@@ -9,11 +9,12 @@ import click
 
 from plait.cli.output import err, json_option, out, print_json
 from plait.client import Client
+from plait.derivation.anchor import Anchor
 from plait.derivation.rollup_config import OpStackConfig, decode_rollup_json
 from plait.errors import ConfigurationError
 from plait.rollups.opstack.engine_client import EngineClient
 from plait.rollups.opstack.handover import OpNode, give, take
-from plait.rollups.opstack.importing import Anchor, check_chain, check_grid, copy_chain, open_copy, write_import
+from plait.rollups.opstack.importing import check_chain, check_grid, copy_chain, open_copy, write_import
 from plait.rollups.opstack.jwt import read_secret
 from plait.types import BlockNumber, Milliseconds, Seconds
 
@@ -159,7 +160,9 @@ async def _check_network(url: str, config: OpStackConfig) -> None:
     async with Client(url) as client:
         network = await client.call("plait_networkInfo")
     if any(rollup["chainId"] == config.chain_id for rollup in network["rollups"]):
-        raise ConfigurationError(f"Chain {config.chain_id} is on that network already.", code="rollup_already_registered")
+        raise ConfigurationError(
+            f"Chain {config.chain_id} is on that network already.", code="rollup_already_registered"
+        )
     check_grid(config, genesis_time_s=Seconds(network["genesisTime"]), slot_ms=Milliseconds(network["slotMs"]))
 
 

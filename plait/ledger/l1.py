@@ -174,7 +174,7 @@ def with_facts(state: L1State, facts: L1BlockFacts, powers: Powers) -> L1State:
         raise ActionRefused(
             f"these facts of L1 block {facts.number} are not what the validators agreed on", code="l1_facts_not_agreed"
         )
-    if facts.parent_hash != head.hash or facts.timestamp <= head.timestamp:
+    if facts.parent_hash != head.hash or facts.timestamp < head.timestamp:
         raise ActionRefused(
             f"L1 block {facts.number} does not follow the agreed block {head.number}", code="l1_facts_unlinked"
         )

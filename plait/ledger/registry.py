@@ -120,7 +120,7 @@ def pending(economy: Economy) -> tuple[RollupEntry, ...]:
 def last_block(entry: RollupEntry) -> BlockNumber:
     """Number of the last block of a rollup that leaves: the one that ends where its leave slot begins."""
     parameters = entry.parameters
-    return BlockNumber((entry.leave_slot - parameters.start_slot) // parameters.block_time_slots - 1)
+    return BlockNumber(parameters.block_at(entry.leave_slot) - 1)
 
 
 def genesis_entry(

@@ -9,13 +9,15 @@ Level 3, pure.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
 
 from plait.crypto.open_digest import OPEN_DIGEST_EMPTY
+from plait.derivation.anchor import Anchor
 from plait.errors import ConfigurationError
 from plait.ledger import registry
 from plait.ledger.economy import Economy, empty_economy
@@ -114,6 +116,7 @@ def genesis_state(
     rollups: tuple[RollupParameters, ...],
     economy: Economy | None = None,
     l1: L1State | None = None,
+    anchors: Mapping[RollupId, Anchor] = MappingProxyType({}),
 ) -> LedgerState:
     """State before the first height: slot 0, sub-index 0, every rollup at its genesis block.
 
@@ -123,6 +126,7 @@ def genesis_state(
         economy: at genesis; None for one without tokens. A rollup that its registry does not have is entered without
             an owner and without fees.
         l1: at genesis, for a network with rollups that derive from an L1.
+        anchors: of those among them that existed before: the blocks that they go on from.
 
     Raises:
         ConfigurationError: a parameter is out of range, no rollup or more than ROLLUPS_MAX, or an id twice.
@@ -150,22 +154,23 @@ def genesis_state(
         slot=Slot(0),
         sub_index=SubIndex(0),
         time_ms=Milliseconds(parameters.genesis_time_s * 1_000),
-        rollups=tuple(
-            RollupRecord(
-                parameters=rollup,
-                head_number=rollup.anchor_number,
-                head_hash=rollup.genesis_hash,
-                open_block=None,
-                epochs=_first_epochs(rollup, l1),
-            )
-            for rollup in ordered
-        ),
+        rollups=tuple(_first_record(rollup, l1, anchors.get(rollup.rollup_id)) for rollup in ordered),
         l1=l1,
     )
 
 
-def _first_epochs(rollup: RollupParameters, l1: L1State | None) -> tuple[Epoch, ...]:
+def _first_record(rollup: RollupParameters, l1: L1State | None, anchor: Anchor | None) -> RollupRecord:
     config = None if l1 is None else l1.binding(rollup.rollup_id)
-    if config is None:
-        return ()
-    return (Epoch(first_block=BlockNumber(0), origin=config.genesis_l1, system=config.genesis_system),)
+    epochs: tuple[Epoch, ...] = ()
+    if anchor is not None:
+        first = BlockNumber(max(0, anchor.block.number - anchor.sequence_number))
+        epochs = (Epoch(first_block=first, origin=anchor.origin, system=anchor.system),)
+    elif config is not None:
+        epochs = (Epoch(first_block=BlockNumber(0), origin=config.genesis_l1, system=config.genesis_system),)
+    return RollupRecord(
+        parameters=rollup,
+        head_number=rollup.anchor_number,
+        head_hash=rollup.genesis_hash if anchor is None else anchor.block.hash,
+        open_block=None,
+        epochs=epochs,
+    )

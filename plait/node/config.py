@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from plait.derivation.anchor import Anchor, decode_anchor
 from plait.derivation.attributes import FORKS, Fork
 from plait.derivation.l1_facts import L1BlockFacts, decode_l1_facts
 from plait.derivation.rollup_config import OpStackConfig, config_of
@@ -93,6 +94,20 @@ class RollupConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """What is paid in at genesis, base units."""
     opstack: dict[str, Any] | None = None
     """Content of rollup.json for a rollup that derives from the L1; None for an embedded one."""
+    anchor: str = ""
+    """0x hex of `plait.derivation.anchor` for a chain that existed before the network: the block that it goes on from.
+    Every node needs the chain itself under imports/<chain id> of its data directory (`plait rollup import`)."""
+
+    def anchor_block(self) -> Anchor | None:
+        """The block that an existing chain goes on from. Raises ConfigurationError (`rollup_config_invalid`)."""
+        if not self.anchor:
+            return None
+        try:
+            return decode_anchor(bytes.fromhex(self.anchor.removeprefix("0x")))
+        except (ValueError, CodecError) as error:
+            raise ConfigurationError(
+                f"The anchor of rollup {self.chain_id} cannot be read: {error}.", code="rollup_config_invalid"
+            ) from error
 
     def terms(self) -> RollupTerms:
         """Its fees, as the ledger keeps them. Raises ConfigurationError (`rollup_terms_out_of_range`)."""
@@ -251,11 +266,18 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     def _check_binding(self, rollup: RollupConfig, config: OpStackConfig, start: L1BlockFacts) -> None:
         assert self.l1 is not None
+        anchor = rollup.anchor_block()
+        origin = config.genesis_l1 if anchor is None else anchor.origin
+        begins_s = config.genesis_time_s if anchor is None else anchor.timestamp
         wrong = {
             "l2_chain_id": config.chain_id != rollup.chain_id,
             "l1_chain_id": config.l1_chain_id != self.l1.chain_id,
-            "genesis.l1": (config.genesis_l1.number, config.genesis_l1.hash) != (start.number, start.hash),
-            "genesis.l2_time": config.genesis_time_s != self.genesis_time_s,
+            "genesis.l1": anchor is None and (origin.number, origin.hash) != (start.number, start.hash),
+            "the anchor's L1 origin": anchor is not None and origin.number < start.number,
+            "genesis.l2_time": anchor is None and begins_s != self.genesis_time_s,
+            "the anchor's time": (begins_s - self.genesis_time_s) % config.block_time_s != 0
+            or begins_s < self.genesis_time_s,
+            "the anchor's chain": anchor is not None and anchor.config != config,
             "block_time": config.block_time_s * 1_000 != rollup.block_time_slots * self.slot_ms,
         }
         for field, differs in wrong.items():
@@ -360,8 +382,8 @@ class L1Connection(msgspec.Struct, frozen=True, kw_only=True):
     beacon_url: str = ""
     """Of a beacon node, where batches come in blobs; empty for none."""
     reporter_key: Path | None = None
-    """File with the Ed25519 seed of the network's one reporter, 64 hex digits; a validator's own key reports where there
-    are validators."""
+    """File with the Ed25519 seed of the network's one reporter, 64 hex digits. Where there are validators, a
+    validator's own key reports."""
 
 
 class EngineConnection(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 
+import msgspec
+
 from plait.ledger import registry
 from plait.ledger.economy import Economy
 from plait.ledger.genesis import GenesisEconomy, GenesisValidator, genesis_economy
 from plait.ledger.rollup_records import NetworkMode, RollupEntry
 from plait.ledger.state import NOBODY, LedgerState, genesis_state
-from plait.node.config import NetworkConfig
-from plait.types import Hash32, RollupId
+from plait.node.config import NetworkConfig, RollupConfig
+from plait.types import Hash32, RollupId, RollupParameters, Slot
 
 
 def genesis_ledger(network: NetworkConfig, genesis_hashes: Mapping[RollupId, Hash32]) -> LedgerState:
@@ -21,12 +23,27 @@ def genesis_ledger(network: NetworkConfig, genesis_hashes: Mapping[RollupId, Has
     Raises:
         ConfigurationError: what `genesis_economy` and `genesis_state` refuse.
     """
-    rollups = tuple(rollup.parameters(genesis_hashes[RollupId(rollup.chain_id)]) for rollup in network.rollups)
+    rollups = tuple(
+        _anchored(network, rollup, rollup.parameters(genesis_hashes[RollupId(rollup.chain_id)]))
+        for rollup in network.rollups
+    )
+    anchors = {
+        RollupId(rollup.chain_id): anchor for rollup in network.rollups if (anchor := rollup.anchor_block()) is not None
+    }
     entries = tuple(
         registry.genesis_entry(parameters, rollup.owner_address() or NOBODY, terms=rollup.terms(), escrow=rollup.escrow)
         for rollup, parameters in zip(network.rollups, rollups, strict=True)
     )
-    return genesis_state(network.parameters(), rollups, genesis_stake(network, entries), network.l1_state())
+    return genesis_state(network.parameters(), rollups, genesis_stake(network, entries), network.l1_state(), anchors)
+
+
+def _anchored(network: NetworkConfig, rollup: RollupConfig, parameters: RollupParameters) -> RollupParameters:
+    """A rollup's parameters with the block and the slot that an existing chain goes on from."""
+    anchor = rollup.anchor_block()
+    if anchor is None:
+        return parameters
+    start_slot = (anchor.timestamp - network.genesis_time_s) * 1_000 // network.slot_ms
+    return msgspec.structs.replace(parameters, start_slot=Slot(start_slot), anchor_number=anchor.block.number)
 
 
 def genesis_stake(network: NetworkConfig, rollups: tuple[RollupEntry, ...] = ()) -> Economy:

@@ -74,6 +74,10 @@ GARBAGE_THRESHOLDS = (50_000, 20, 100)
 cycles; with Python's default of 700 the collector took a seventh of the event loop under load and freed nothing."""
 
 
+IMPORTS = "imports"
+"""Folder of a data directory with the chains that existed before the network (`plait rollup import`)."""
+
+
 class RollupHandle(msgspec.Struct, frozen=True):
     """A rollup of a running node."""
 
@@ -573,6 +577,7 @@ def _restore(config: NodeConfig, stored: Stored) -> Restored:
         network_snapshots=stored.network_snapshots,
         store_path=None if stored.directory is None else stored.directory.store,
         recheck_own=config.recheck_own,
+        imports=None if config.data_dir is None else config.data_dir / IMPORTS,
         progress=lambda height: logger.debug("replayed", height=height),
         on_damaged_store=lambda reason: logger.warning("store_set_aside", reason=reason, kept_as="store.damaged"),
     )

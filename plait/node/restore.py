@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from plait.errors import InvariantBroken, PlaitError
+from plait.errors import ConfigurationError, InvariantBroken, PlaitError
 from plait.ledger.encoding import decode_ledger
 from plait.ledger.rollup_records import rollup_key
 from plait.ledger.state import LedgerState
@@ -37,6 +37,7 @@ from plait.protocol.application import Application
 from plait.protocol.registry import RollupSource
 from plait.protocol.requests import FinalizeRequest
 from plait.rollups.embedded.source import EmbeddedSource
+from plait.rollups.opstack.importing import imported_rollup
 from plait.storage import DecidedLog, DecidedRecord, MemoryLog, Snapshot, Snapshots
 from plait.storage.network_snapshots import NetworkSnapshot, NetworkSnapshots
 from plait.types import Hash32, Height, RollupId
@@ -70,11 +71,28 @@ def at_genesis(
     store: Store,
     *,
     recheck_own: bool = False,
+    imports: Path | None = None,
 ) -> Application:
-    """The application before the first height."""
-    rollups = {rollup_id: Rollup.from_genesis(data, store) for rollup_id, data in sorted(genesis.items())}
+    """The application before the first height. `imports`: where chains lie that existed before (`plait rollup import`).
+
+    Raises:
+        ConfigurationError: `import_missing`.
+    """
+    existing = {RollupId(rollup.chain_id) for rollup in network.rollups if rollup.anchor}
+    rollups = {
+        rollup_id: _imported(imports, rollup_id, store) if rollup_id in existing else Rollup.from_genesis(data, store)
+        for rollup_id, data in sorted(genesis.items())
+    }
     ledger = genesis_ledger(network, {i: Hash32(rollup.genesis_hash) for i, rollup in rollups.items()})
     return Application(ledger, rollups, source, recheck_own=recheck_own, store=store)
+
+
+def _imported(imports: Path | None, rollup_id: RollupId, store: Store) -> Rollup:
+    if imports is None:
+        raise ConfigurationError(
+            f"Rollup {rollup_id} existed before; a node in memory cannot go on with it.", code="import_missing"
+        )
+    return imported_rollup(imports / str(rollup_id), store)[0]
 
 
 def restore(
@@ -87,6 +105,7 @@ def restore(
     store_path: Path | None,
     network_snapshots: NetworkSnapshots | None = None,
     recheck_own: bool = False,
+    imports: Path | None = None,
     progress: Callable[[Height], None] = lambda _: None,
     on_damaged_store: Callable[[str], None] = lambda _: None,
 ) -> Restored:
@@ -96,6 +115,7 @@ def restore(
         snapshots: the node's own; None to replay from where the log begins.
         network_snapshots: the fallback of a log that does not begin at height 1.
         store_path: the native core's derived data; None keeps it in memory.
+        imports: where chains lie that existed before the network.
         progress: told now and then which height has been replayed.
         on_damaged_store: told the reason when the store was set aside and is rebuilt.
 
@@ -105,7 +125,7 @@ def restore(
         NativeError: the store is in use or cannot be opened for a reason that is not damage.
     """
 
-    inputs = _Inputs(network, genesis, source, log, network_snapshots, recheck_own, progress)
+    inputs = _Inputs(network, genesis, source, log, network_snapshots, recheck_own, imports, progress)
 
     def attempt(store: Store, usable: Snapshots | None) -> Restored:
         return _restore_into(inputs, store, usable)
@@ -149,6 +169,7 @@ class _Inputs(NamedTuple):
     log: DecidedLog | MemoryLog
     network_snapshots: NetworkSnapshots | None
     recheck_own: bool
+    imports: Path | None
     progress: Callable[[Height], None]
 
 
@@ -169,7 +190,14 @@ def _restore_into(inputs: _Inputs, store: Store, snapshots: Snapshots | None) ->
     if application is None and inputs.log.base.height > 0:
         application = _from_network_snapshots(inputs, store, skipped)
     if application is None:
-        application = at_genesis(inputs.network, inputs.genesis, inputs.source, store, recheck_own=inputs.recheck_own)
+        application = at_genesis(
+            inputs.network,
+            inputs.genesis,
+            inputs.source,
+            store,
+            recheck_own=inputs.recheck_own,
+            imports=inputs.imports,
+        )
     snapshot_height = application.info().height
     transactions = replay(application, inputs.log, inputs.progress)
     return Restored(

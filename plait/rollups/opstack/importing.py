@@ -19,14 +19,12 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
-
-from plait.codec.rlp import Reader, encode_bytes, encode_list, encode_uint
+from plait.derivation.anchor import Anchor, decode_anchor
 from plait.derivation.attributes import DEPOSIT_TYPE
 from plait.derivation.execution_payload import ExecutionPayload, PayloadEnvelope
 from plait.derivation.l1_info import decode_l1_attributes
-from plait.derivation.rollup_config import BlockId, OpStackConfig, decode_config, encode_config
-from plait.derivation.system_config import SystemConfig, decode_system, encode_system
+from plait.derivation.rollup_config import BlockId, OpStackConfig
+from plait.derivation.system_config import SystemConfig
 from plait.errors import CodecError, ConfigurationError, Unavailable
 from plait.limits import BLOCK_TIME_SLOTS_MAX, ENGINE_BODIES_PER_CALL
 from plait.native import NativeError, Rollup, Session, Store, Transaction, decode_transactions
@@ -50,68 +48,9 @@ _COMMIT_BLOCKS: Final = 128
 _ANCHOR_BYTES_MAX: Final = 64 * 1024
 
 
-class Anchor(msgspec.Struct, frozen=True, kw_only=True):
-    """The block of an existing chain that a network goes on from.
-
-    Fields:
-        config: how the chain hangs on its L1, as its own rollup.json says.
-        block, timestamp: the anchor.
-        origin, sequence_number: its L1 block, and its place among the blocks of that origin.
-        system: the system configuration at that origin.
-    """
-
-    config: OpStackConfig
-    block: BlockId
-    timestamp: Seconds
-    origin: BlockId
-    sequence_number: int
-    system: SystemConfig
-
-    def encode(self) -> bytes:
-        """Canonical RLP."""
-        return encode_list(
-            (
-                encode_config(self.config),
-                encode_uint(self.block.number),
-                encode_bytes(self.block.hash),
-                encode_uint(self.timestamp),
-                encode_uint(self.origin.number),
-                encode_bytes(self.origin.hash),
-                encode_uint(self.sequence_number),
-                encode_system(self.system),
-            )
-        )
-
-
-def decode_anchor(data: bytes) -> Anchor:
-    """The reverse of `Anchor.encode`.
-
-    Raises:
-        CodecError: not canonical or out of range.
-    """
-    outer = Reader(data, what="anchor")
-    reader = outer.read_list("anchor")
-    outer.end()
-    config = decode_config(reader.read_list("rollup configuration"))
-    block = BlockId(BlockNumber(reader.read_uint()), Hash32(reader.read_bytes(size=32)))
-    timestamp = Seconds(reader.read_uint())
-    origin = BlockId(BlockNumber(reader.read_uint()), Hash32(reader.read_bytes(size=32)))
-    sequence_number = reader.read_uint()
-    inner = reader.read_list("system configuration")
-    system = decode_system(inner)
-    inner.end()
-    reader.end()
-    return Anchor(
-        config=config,
-        block=block,
-        timestamp=timestamp,
-        origin=origin,
-        sequence_number=sequence_number,
-        system=system,
-    )
-
-
 # ---------------------------------------------------------------- checks
+
+
 async def check_chain(client: EngineClient, config: OpStackConfig) -> None:
     """Returns when the engine runs the chain that rollup.json describes.
 
