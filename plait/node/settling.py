@@ -25,6 +25,7 @@ from plait.l1.beacon import BeaconClient
 from plait.l1.client import L1Client
 from plait.limits import SETTLING_RESTART_S
 from plait.node.l1_alarms import RollupPosition
+from plait.node.l1_positions import position_of
 from plait.node.l1_reporter import L1Reporter, watcher_of
 from plait.node.logging import get_logger
 from plait.node.settlement import FollowedRollup, Settlement
@@ -122,6 +123,7 @@ class Settling:
                 l1_chain_id=state.terms.chain_id,
                 bindings=lambda: tuple(self._bindings().values()),
                 beacon=beacon,
+                own_blobs=lambda: {} if self.batcher is None else self.batcher.own_blobs(),
             ),
             directory=None if home is None else home / "settlement",
             changed=self._wake_drivers,
@@ -225,32 +227,18 @@ class Settling:
 
     def _positions(self) -> list[RollupPosition]:
         """Where the rollups stand on the L1, for alarms."""
-        state, found = self._node.l1, []
-        bindings = self._bindings()
-        if state is None:
-            return []
-        for record in self._node.ledger.rollups:
-            binding = bindings.get(record.rollup_id)
-            if binding is None or not record.epochs:
-                continue
-            origin = next((one for one in state.blocks if one.number == record.epochs[-1].origin.number), None)
-            head = self._node.rollups[record.rollup_id].native.head
-            found.append(
-                RollupPosition(
-                    rollup_id=record.rollup_id,
-                    head_time_s=head.timestamp,
-                    origin_time_s=head.timestamp if origin is None else origin.timestamp,
-                    seq_window_blocks=binding.seq_window_blocks,
-                )
-            )
+        found: list[RollupPosition] = []
+        for rollup_id, binding in sorted(self._bindings().items()):
+            handle = self._node.rollups.get(rollup_id)
+            if handle is not None:
+                levels = None if self.settlement is None else self.settlement.levels(rollup_id)
+                found.append(position_of(handle.native, binding, None if levels is None else levels.posted))
         return found
 
     def _followed(self) -> dict[RollupId, FollowedRollup]:
         """The rollups whose batches are read."""
         return {
-            rollup_id: FollowedRollup(
-                rollup_id=rollup_id, native=self._node.rollups[rollup_id].native, config=binding
-            )
+            rollup_id: FollowedRollup(rollup_id=rollup_id, native=self._node.rollups[rollup_id].native, config=binding)
             for rollup_id, binding in self._bindings().items()
             if rollup_id in self._node.rollups
         }
