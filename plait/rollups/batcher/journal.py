@@ -118,7 +118,8 @@ class Journal:
 
     def void_from(self, nonce: int) -> None:
         """What is posted from this nonce on counts for nothing and is to be posted again. Raises OSError."""
-        for one, entry in list(self.entries.items()):
+        for one, entry in reversed(self.entries.items()):
+            # The last first: a crash in between leaves void what came after the loss, which is then noticed again.
             if one >= nonce and not entry.void:
                 self._write(entry := msgspec.structs.replace(entry, void=True))
                 self.entries[one] = entry
