@@ -71,9 +71,16 @@ class Refusal:
     message: str
 
 def decode_transactions(
-    raws: Sequence[bytes], chain_id: int, *, size_max: int = 131_072, senders: bytes | None = None
+    raws: Sequence[bytes],
+    chain_id: int,
+    *,
+    size_max: int = 131_072,
+    senders: bytes | None = None,
+    unprotected: bool = False,
 ) -> list[Transaction | Refusal]:
     """Decodes and recovers senders in parallel. `senders` (20 bytes each, concatenated) skips recovery: only for our own log.
+
+    `unprotected` accepts legacy transactions without EIP-155 (no `chain_id_missing`), as blocks of the OP Stack may hold them.
 
     A sender that was recovered is remembered by the transaction's hash, in a bounded memory of this process: decoding the same
     bytes again gives the same, without a recovery.
@@ -106,6 +113,9 @@ def declaring(transactions: Sequence[Transaction], address: bytes) -> list[int]:
 
 def keccak256(data: bytes) -> bytes: ...
 def keccak256_many(items: Sequence[bytes]) -> list[bytes]: ...
+def ordered_trie_root(values: Sequence[bytes]) -> bytes:
+    """Root of the trie of rlp(position) -> value: a header's transactions root and receipts root over their EIP-2718 bytes."""
+
 def merkle_root(items: Sequence[bytes]) -> bytes:
     """RFC 6962 tree hash (SHA-256) over the items."""
 
@@ -291,17 +301,23 @@ class FrozenRollup:
 
 @final
 class Rollup:
-    """A rollup's decided state, its last 128 states, and its blocks in the store."""
+    """A rollup's decided state, its last 128 states, and its blocks in the store.
+
+    `undo_blocks`: so many sealed blocks keep in the store what takes their changes of the state back (about 50 bytes for each
+    account or slot that a block changed), so that `session_at` reaches as many blocks back, whatever the states in memory, also
+    after a restart. Zero keeps none; then it reaches as far as the states in memory, which is the head alone after a restart. The
+    records of the last 128 blocks go with `FrozenRollup.write_blocks`, checked by whoever takes over.
+    """
 
     @staticmethod
-    def from_genesis(genesis_json: bytes, store: Store) -> Rollup:
+    def from_genesis(genesis_json: bytes, store: Store, *, undo_blocks: int = 0) -> Rollup:
         """Starts at block 0 of op-geth's genesis format.
 
         Codes: genesis_malformed; genesis_fork_unsupported (a fork after genesis time, a gap, or Ecotone missing);
         store_genesis_mismatch (the store holds another genesis of this chain id).
         """
     @staticmethod
-    def from_snapshot(genesis_json: bytes, store: Store, path: str) -> Rollup:
+    def from_snapshot(genesis_json: bytes, store: Store, path: str, *, undo_blocks: int = 0) -> Rollup:
         """Goes on where `write_snapshot` was called. Codes: snapshot_io, snapshot_format, snapshot_truncated, snapshot_corrupt,
         snapshot_root_mismatch, snapshot_code_missing, snapshot_foreign (of another rollup), and those of from_genesis."""
     def write_snapshot(self, path: str) -> None:
@@ -321,6 +337,7 @@ class Rollup:
         lowest: int,
         attributes: Attributes | None,
         transactions: Sequence[bytes],
+        undo_blocks: int = 0,
     ) -> Rollup:
         """A rollup at an agreed head, from files that a stranger may have sent: `FrozenRollup.write_state` and `write_blocks`.
 

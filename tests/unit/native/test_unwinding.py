@@ -123,3 +123,21 @@ def test_a_replay_from_a_snapshot_before_the_unwinding_sees_the_chain_of_then(tm
     assert again.session().log(5, 0) == log
     assert again.transaction_location(write(4, 5).hash) == (5, 1)
     store.close()
+
+
+def test_undo_records_reach_back_beyond_the_states_in_memory_and_over_a_restart(tmp_path: Path) -> None:
+    store = Store.open(str(tmp_path / "store"))
+    rollup = Rollup.from_genesis(genesis(), store, undo_blocks=200)
+    build(rollup, 140)
+    assert rollup.lowest_unwind == 0
+    rollup.write_snapshot(str(tmp_path / "snapshot"))
+    again = Rollup.from_snapshot(genesis(), store, str(tmp_path / "snapshot"), undo_blocks=200)
+    assert (again.statistics()["states_kept"], again.lowest_unwind) == (1, 0)
+    session = again.session_at(7)
+    assert session.storage(WRITER, bytes(32)) == (7).to_bytes(32, "big")
+    session.open(attributes(8))
+    session.run([write(7, 8)])
+    assert session.seal().header_rlp == rollup.raw_header(8)
+    again.commit(session)
+    assert again.head.number == 8
+    store.close()

@@ -101,7 +101,10 @@ fn milliseconds(start: Instant) -> f64 {
 }
 
 fn decode(raws: &[Bytes]) -> Vec<Arc<Transaction>> {
-    decode_transactions(raws, CHAIN_ID, 131_072, None).into_iter().map(|item| item.expect("signed here")).collect()
+    decode_transactions(raws, CHAIN_ID, 131_072, None, false)
+        .into_iter()
+        .map(|item| item.expect("signed here"))
+        .collect()
 }
 
 fn run(session: &mut plait_core::session::Session, number: u64, transactions: &[Arc<Transaction>]) {

@@ -2,11 +2,12 @@
 //!
 //! Two kinds of files. The *state* file is the state crate's snapshot of the last sealed block's state, with a short header. A
 //! *blocks* file holds blocks in falling order, each as length (4, little-endian) and payload: header RLP, transactions, receipts,
-//! byte strings with LEB128 lengths. Equal rollups give equal files on every node.
+//! byte strings with LEB128 lengths; then, of the last 128 blocks of a rollup that keeps them, the undo record, so that whoever took
+//! over can unwind as far as everybody else. Equal rollups give equal files on every node.
 //!
 //! Whoever takes over knows the agreed hash of the head, and nothing else is believed: every header is the preimage of the hash that
 //! the block above it names, transactions, receipts and bloom hash to what the header says, senders are recovered anew, the state
-//! hashes to the head's state root. The open block is executed again from its attributes and transactions.
+//! hashes to the head's state root, and every undo record leads to the state root of the block below. The open block is executed again from its attributes and transactions.
 //!
 //! Errors of content have the code `snapshot_blocks_wrong`, `snapshot_state_wrong`, `snapshot_open_block_wrong`, or one of the state
 //! file's own. Memory is bounded by a batch of blocks beside the state.
@@ -20,20 +21,23 @@ use std::sync::Arc;
 use alloy_consensus::Header;
 use alloy_primitives::{keccak256, Bytes, B256};
 use alloy_rlp::{Decodable, Encodable};
-use plait_state::{snapshot, Store};
+use plait_state::{snapshot, StateTrie, Store};
 use rayon::prelude::*;
 
 use crate::block::{decode_deposit, Attributes, Chunk, Sealed};
 use crate::codes::Codes;
 use crate::error::{CoreError, Result};
 use crate::records::{self, put_bytes, put_number, Reader};
-use crate::rollup::{build_genesis, store_block, Decided, Rollup};
+use crate::rollup::{build_genesis, Decided, Encoded, Rollup};
 use crate::seal::{receipts_root, transactions_root, withdrawals_root};
 use crate::session::RECENT_HASHES;
-use crate::transaction::{decode_transaction, Transaction};
+use crate::transaction::{decode_in_block, Transaction};
+use crate::undo;
 
 /// Version of the state file's header; the header of a node's own snapshots has another one.
 const SHARED_FORMAT: u64 = 2;
+/// Blocks below the head, the head included, whose undo records are handed on.
+const SHARED_UNDO_BLOCKS: u64 = 128;
 /// A longer block is refused before anything of it is read.
 const BLOCK_BYTES_MAX: usize = 256 << 20;
 /// Blocks verified at once: so many, or until they have so many bytes.
@@ -101,6 +105,11 @@ impl Rollup {
             hash = Some(header.parent_hash);
             payload.clear();
             encode_block(&mut payload, &header, &body);
+            if decided.view.head.header.number - number < SHARED_UNDO_BLOCKS {
+                if let Some(record) = self.store.block(self.chain.chain_id, number, own)?.map(|block| block.undo) {
+                    payload.extend_from_slice(&record);
+                }
+            }
             file.write_all(&(payload.len() as u32).to_le_bytes()).map_err(io)?;
             file.write_all(&payload).map_err(io)?;
             written += payload.len() as u64 + 4;
@@ -155,7 +164,8 @@ impl Rollup {
         for path in given.blocks {
             import.file(path)?;
         }
-        let (head, hashes) = import.finish(genesis.hash)?;
+        import.finish(genesis.hash)?;
+        let (head, hashes) = (import.head.take(), std::mem::take(&mut import.hashes));
         let (header, hash, body) = head.unwrap_or((genesis.header.clone(), genesis.hash, Arc::default()));
         if (header.number, hash) != (given.head_number, given.head_hash) {
             return Err(wrong(format!("the head is block {} {hash}, not the agreed one", header.number)));
@@ -166,6 +176,7 @@ impl Rollup {
                 format!("the state hashes to {state_root}, block {} has {}", header.number, header.state_root);
             return Err(CoreError::new("snapshot_state_wrong", message));
         }
+        import.undo(&state, &codes)?;
         if header.withdrawals_root != Some(withdrawals_root(&chain, &state)) {
             return Err(CoreError::new("snapshot_state_wrong", "the head's withdrawals root is not the state's"));
         }
@@ -183,7 +194,7 @@ impl Rollup {
         let chain_id = self.chain.chain_id;
         let transactions = raws
             .par_iter()
-            .map(|raw| decode_transaction(raw, chain_id, usize::MAX, None).map(Arc::new))
+            .map(|raw| decode_in_block(raw, chain_id, None).map(Arc::new))
             .collect::<std::result::Result<Vec<_>, _>>()
             .map_err(|refusal| refuse(refusal.message))?;
         let mut session = self.session();
@@ -231,6 +242,8 @@ struct Import<'a> {
     batch_bytes: usize,
     head: Option<(Header, B256, Arc<Chunk>)>,
     hashes: BTreeMap<u64, B256>,
+    /// Number, hash, state root and undo record of the highest blocks, falling.
+    recent: Vec<(u64, B256, B256, Vec<u8>)>,
 }
 
 impl<'a> Import<'a> {
@@ -245,6 +258,7 @@ impl<'a> Import<'a> {
             batch_bytes: 0,
             head: None,
             hashes: BTreeMap::new(),
+            recent: Vec::new(),
         }
     }
 
@@ -303,8 +317,12 @@ impl<'a> Import<'a> {
         self.batch_bytes = 0;
         let chain_id = self.chain_id;
         let contents = batch.par_iter().map(|block| content(block, chain_id)).collect::<Result<Vec<_>>>()?;
-        for (block, body) in batch.into_iter().zip(contents) {
-            store_block(self.store, chain_id, block.number, block.hash, &block.header_bytes, &body)?;
+        for (block, (body, undo)) in batch.into_iter().zip(contents) {
+            if self.recent.len() as u64 <= SHARED_UNDO_BLOCKS {
+                self.recent.push((block.number, block.hash, block.header.state_root, undo));
+            }
+            let encoded = Encoded::new(block.number, block.hash, block.header_bytes, &body);
+            self.store.write_block(chain_id, encoded.record())?;
             if self.head.is_none() {
                 self.head = Some((block.header, block.hash, Arc::new(body)));
             }
@@ -312,8 +330,7 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    #[allow(clippy::type_complexity)] // the head and the recent hashes, used once
-    fn finish(mut self, genesis: B256) -> Result<(Option<(Header, B256, Arc<Chunk>)>, BTreeMap<u64, B256>)> {
+    fn finish(&mut self, genesis: B256) -> Result<()> {
         self.flush()?;
         if self.next + 1 != self.lowest.max(1) && self.next != 0 {
             return Err(wrong(format!("the blocks end at {}, they must reach down to {}", self.next + 1, self.lowest)));
@@ -321,12 +338,30 @@ impl<'a> Import<'a> {
         if self.next == 0 && self.expected != genesis {
             return Err(wrong(format!("block 1 is not on the genesis block {genesis}")));
         }
-        Ok((self.head, self.hashes))
+        Ok(())
+    }
+
+    /// Stores the undo records that lead from the head's state to the state roots of the blocks below.
+    fn undo(&self, state: &StateTrie, codes: &Codes) -> Result<()> {
+        let mut state = state.clone();
+        for pair in self.recent.windows(2) {
+            let [(number, hash, _, record), (_, _, root, _)] = pair else { return Ok(()) };
+            if record.is_empty() {
+                return Ok(());
+            }
+            let refused = || wrong(format!("the undo record of block {number} does not lead to the state below"));
+            state = undo::apply(&state, record, codes).map_err(|_| refused())?;
+            if state.root() != *root {
+                return Err(refused());
+            }
+            self.store.write_undo(self.chain_id, *number, *hash, record)?;
+        }
+        Ok(())
     }
 }
 
-/// Transactions with receipts, found to be what the header commits to.
-fn content(block: &Fetched, chain_id: u64) -> Result<Chunk> {
+/// Transactions with receipts, found to be what the header commits to, and the undo record, not looked at.
+fn content(block: &Fetched, chain_id: u64) -> Result<(Chunk, Vec<u8>)> {
     let malformed = |_| wrong(format!("the content of block {} is malformed", block.number));
     let mut reader = Reader(&block.payload);
     reader.bytes().map_err(malformed)?;
@@ -336,9 +371,7 @@ fn content(block: &Fetched, chain_id: u64) -> Result<Chunk> {
         raws.push(reader.bytes().map_err(malformed)?);
     }
     let receipts = reader.bytes().map_err(malformed)?;
-    if !reader.0.is_empty() {
-        return Err(wrong(format!("bytes follow the content of block {}", block.number)));
-    }
+    let undo = reader.0.to_vec();
     let transactions = raws.par_iter().map(|raw| decode(raw, chain_id, block.number)).collect::<Result<Vec<_>>>()?;
     let body = records::with_receipts(transactions, receipts).map_err(malformed)?;
     if body.items.iter().any(|item| item.is_deposit() != item.deposit_nonce.is_some())
@@ -354,14 +387,14 @@ fn content(block: &Fetched, chain_id: u64) -> Result<Chunk> {
     if (receipts_root, bloom) != (header.receipts_root, header.logs_bloom) {
         return Err(wrong(format!("the receipts of block {} are not those of its header", block.number)));
     }
-    Ok(body)
+    Ok((body, undo))
 }
 
 fn decode(raw: &[u8], chain_id: u64, number: u64) -> Result<Arc<Transaction>> {
     let decoded = if raw.first() == Some(&0x7e) {
         decode_deposit(raw)
     } else {
-        decode_transaction(raw, chain_id, usize::MAX, None).map_err(|refusal| wrong(refusal.message))
+        decode_in_block(raw, chain_id, None).map_err(|refusal| wrong(refusal.message))
     };
     decoded.map(Arc::new).map_err(|error| wrong(format!("a transaction of block {number}: {}", error.message)))
 }

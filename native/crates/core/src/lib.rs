@@ -44,6 +44,7 @@ pub mod session;
 pub mod snapshot;
 pub mod trace;
 pub mod transaction;
+pub mod undo;
 pub mod unwind;
 
 pub use plait_state::{AccountInfo, Store};

@@ -8,7 +8,7 @@ use alloy_primitives::{Address, Bytes, Log, LogData, B256};
 
 use crate::block::{decode_deposit, Chunk, Included};
 use crate::error::{CoreError, Result};
-use crate::transaction::{decode_transaction, Transaction};
+use crate::transaction::{decode_in_block, Transaction};
 
 /// Raw transactions and their senders.
 pub fn encode_body(body: &Chunk) -> Vec<u8> {
@@ -57,7 +57,7 @@ pub fn decode(body: &[u8], receipts: &[u8], chain_id: u64) -> Result<Chunk> {
         let transaction = if raw.first() == Some(&0x7e) {
             decode_deposit(raw).map_err(|_| corrupt())?
         } else {
-            decode_transaction(raw, chain_id, usize::MAX, Some(sender)).map_err(|_| corrupt())?
+            decode_in_block(raw, chain_id, Some(sender)).map_err(|_| corrupt())?
         };
         transactions.push(Arc::new(transaction));
     }

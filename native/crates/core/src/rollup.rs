@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use alloy_consensus::Header;
 use alloy_primitives::B256;
 use alloy_rlp::{Decodable, Encodable};
-use plait_state::{AccountChange, AccountInfo, BlockRecord, StateChanges, StateTrie, Store, StoreError};
+use plait_state::{AccountChange, AccountInfo, BlockRecord, StateChanges, StateTrie, Store, StoreError, Undo};
 
 use crate::block::{Chunk, Included, OpenBlock, Sealed};
 use crate::chain::Chain;
@@ -54,6 +54,8 @@ pub struct Rollup {
     pub chain: Arc<Chain>,
     /// Block store, shared by all rollups of the node.
     pub store: Store,
+    /// Sealed blocks whose undo record stays in the store; unwinding reaches back so far. Zero keeps none.
+    pub undo_blocks: u64,
     decided: RwLock<Arc<Decided>>,
     committing: Mutex<()>,
     read_blocks: Mutex<VecDeque<(B256, Arc<Chunk>)>>,
@@ -131,6 +133,7 @@ impl Rollup {
             genesis_hash,
             chain,
             store,
+            undo_blocks: 0,
             decided: RwLock::new(Arc::new(decided)),
             committing: Mutex::new(()),
             read_blocks: Mutex::default(),
@@ -183,9 +186,9 @@ impl Rollup {
         let mut history = decided.history.clone();
         let epoch = decided.epoch + u64::from(session.base.is_some());
         match session.base.take() {
-            None => session.sealed.iter().try_for_each(|sealed| self.write_block(sealed))?,
+            None => self.append(&decided, &session.sealed)?,
             Some(base) => {
-                if let Err(error) = self.replace_above(base.header.number, &session.sealed) {
+                if let Err(error) = self.replace_above(&decided, &base, &session.sealed) {
                     session.base = Some(base);
                     return Err(error);
                 }
@@ -215,10 +218,8 @@ impl Rollup {
 
     /// Puts a sealed block with its content into the store.
     pub(crate) fn write_block(&self, sealed: &Sealed) -> Result<()> {
-        let body = sealed.body.as_ref().ok_or_else(|| CoreError::internal("a block to be stored has no content"))?;
-        let mut header = Vec::with_capacity(700);
-        sealed.header.encode(&mut header);
-        store_block(&self.store, self.chain.chain_id, sealed.header.number, sealed.hash, &header, body)
+        let block = Encoded::of(sealed, None)?;
+        Ok(self.store.write_block(self.chain.chain_id, block.record())?)
     }
 
     /// The rollup takes over the decided state of another object of the same rollup and store; readers see it as a whole.
@@ -249,22 +250,57 @@ impl Rollup {
     }
 }
 
-/// Puts a block into the store.
-///
-/// # Errors
-/// Store errors.
-pub(crate) fn store_block(
-    store: &Store,
-    chain_id: u64,
+/// A block with all that the store keeps of it.
+pub(crate) struct Encoded {
     number: u64,
     hash: B256,
-    header: &[u8],
-    body: &Chunk,
-) -> Result<()> {
-    let hashes: Vec<B256> = body.items.iter().map(|item| item.transaction.hash).collect();
-    let (encoded, receipts) = (records::encode_body(body), records::encode_receipts(body));
-    let record = BlockRecord { number, hash, header, body: &encoded, receipts: &receipts, transaction_hashes: &hashes };
-    Ok(store.write_block(chain_id, record)?)
+    header: Vec<u8>,
+    body: Vec<u8>,
+    receipts: Vec<u8>,
+    transactions: Vec<B256>,
+    /// Undo record and the number of the block whose record goes.
+    undo: Option<(Vec<u8>, Option<u64>)>,
+}
+
+impl Encoded {
+    /// A block by its parts.
+    pub(crate) fn new(number: u64, hash: B256, header: Vec<u8>, body: &Chunk) -> Self {
+        Self {
+            number,
+            hash,
+            header,
+            body: records::encode_body(body),
+            receipts: records::encode_receipts(body),
+            transactions: body.items.iter().map(|item| item.transaction.hash).collect(),
+            undo: None,
+        }
+    }
+
+    /// A sealed block.
+    pub(crate) fn of(sealed: &Sealed, undo: Option<(Vec<u8>, Option<u64>)>) -> Result<Self> {
+        let body = sealed.body.as_ref().ok_or_else(|| CoreError::internal("a block to be stored has no content"))?;
+        let mut header = Vec::with_capacity(700);
+        sealed.header.encode(&mut header);
+        Ok(Self { undo, ..Self::new(sealed.header.number, sealed.hash, header, body) })
+    }
+
+    /// With the undo record that another row of the store held.
+    pub(crate) fn with_undo(self, undo: &[u8]) -> Self {
+        Self { undo: (!undo.is_empty()).then(|| (undo.to_vec(), None)), ..self }
+    }
+
+    /// As the store takes it.
+    pub(crate) fn record(&self) -> BlockRecord<'_> {
+        BlockRecord {
+            number: self.number,
+            hash: self.hash,
+            header: &self.header,
+            body: &self.body,
+            receipts: &self.receipts,
+            transaction_hashes: &self.transactions,
+            undo: self.undo.as_ref().map(|(bytes, drops)| Undo { bytes, drops: *drops }),
+        }
+    }
 }
 
 impl Decided {

@@ -66,6 +66,11 @@ pub fn withdrawals_root(chain: &Chain, state: &StateTrie) -> B256 {
     }
 }
 
+/// Root of the trie that maps the RLP of each position to the bytes there (Yellow Paper 4.3.2).
+pub fn ordered_root<Item: AsRef<[u8]>>(values: &[Item]) -> B256 {
+    ordered_trie_root_with_encoder(values, |value, out| out.put_slice(value.as_ref()))
+}
+
 /// Root over the raw transactions.
 pub(crate) fn transactions_root(items: &[Included]) -> B256 {
     ordered_trie_root_with_encoder(items, |item, out| out.put_slice(&item.transaction.raw))

@@ -19,7 +19,7 @@ use crate::codes::Codes;
 use crate::error::{CoreError, Result};
 use crate::records::{self, put_bytes, put_number, Reader};
 use crate::rollup::{build_genesis, Decided, Rollup};
-use crate::transaction::{decode_transaction, Transaction};
+use crate::transaction::{decode_in_block, Transaction};
 
 /// Version of the header's layout.
 const FORMAT: u64 = 1;
@@ -210,7 +210,7 @@ fn decode_checked(bytes: &[u8], chain_id: u64, genesis_hash: B256) -> Result<Con
         let mut transactions = Vec::new();
         for _ in 0..reader.number()? {
             let sender = Address::from_slice(reader.take(20)?);
-            let transaction = decode_transaction(reader.bytes()?, chain_id, usize::MAX, Some(sender))
+            let transaction = decode_in_block(reader.bytes()?, chain_id, Some(sender))
                 .map_err(|refusal| CoreError::new("snapshot_corrupt", refusal.message))?;
             transactions.push(Arc::new(transaction));
         }

@@ -1,7 +1,7 @@
 //! User transactions: strict decoding, sender recovery, and the figures that admission and packing need.
 //!
 //! Invariants of a [`Transaction`]: its bytes are the one canonical encoding (re-encoding gives the same bytes), its type is
-//! 0, 1, 2 or 4, it names the rollup's chain id, its signature has a low s and recovers to `sender` (unless the sender was given
+//! 0, 1, 2 or 4, it names the rollup's chain id (a legacy one in a block may name none, as Homestead had it), its signature has a low s and recovers to `sender` (unless the sender was given
 //! by the caller, who then vouches for it). A sender that was recovered before is remembered by the hash of the bytes
 //! ([`crate::recovery`]). Deposits (0x7E), post-exec (0x7D) and blob transactions are never user transactions.
 //! Sources: EIP-2718, EIP-155, EIP-2, EIP-2930, EIP-1559, EIP-7702, EIP-3860, EIP-2681, EIP-7623.
@@ -89,12 +89,13 @@ pub fn decode_transactions<R: AsRef<[u8]> + Sync>(
     chain_id: u64,
     size_max: usize,
     senders: Option<&[Address]>,
+    unprotected: bool,
 ) -> Vec<Result<Arc<Transaction>, Refusal>> {
     raws.par_iter()
         .enumerate()
         .with_min_len(8)
         .map(|(index, raw)| {
-            decode_transaction(raw.as_ref(), chain_id, size_max, senders.map(|all| all[index])).map(Arc::new)
+            decode(raw.as_ref(), chain_id, size_max, senders.map(|all| all[index]), unprotected).map(Arc::new)
         })
         .collect()
 }
@@ -125,6 +126,24 @@ pub fn decode_transaction(
     size_max: usize,
     sender: Option<Address>,
 ) -> Result<Transaction, Refusal> {
+    decode(raw, chain_id, size_max, sender, false)
+}
+
+/// Decodes one transaction of a block: of any size, and a legacy one may lack replay protection, as in every OP Stack block.
+///
+/// # Errors
+/// As [`decode_transaction`].
+pub fn decode_in_block(raw: &[u8], chain_id: u64, sender: Option<Address>) -> Result<Transaction, Refusal> {
+    decode(raw, chain_id, usize::MAX, sender, true)
+}
+
+fn decode(
+    raw: &[u8],
+    chain_id: u64,
+    size_max: usize,
+    sender: Option<Address>,
+    unprotected: bool,
+) -> Result<Transaction, Refusal> {
     if raw.len() > size_max {
         return refuse("transaction_too_large", format!("{} bytes, at most {size_max} are accepted", raw.len()));
     }
@@ -138,7 +157,7 @@ pub fn decode_transaction(
     if envelope.encoded_2718() != raw {
         return refuse("rlp_malformed", "the bytes are not the canonical encoding of the transaction they decode to");
     }
-    check_fields(&envelope, chain_id)?;
+    check_fields(&envelope, chain_id, unprotected)?;
     let signature = check_signature(&envelope)?;
     let hash = keccak256(raw);
     let sender = match sender {
@@ -213,8 +232,9 @@ fn lacks_recipient(raw: &[u8]) -> bool {
     rest.first() == Some(&0x80)
 }
 
-fn check_fields(envelope: &OpTxEnvelope, chain_id: u64) -> Result<(), Refusal> {
+fn check_fields(envelope: &OpTxEnvelope, chain_id: u64, unprotected: bool) -> Result<(), Refusal> {
     match envelope.chain_id() {
+        None if unprotected => {}
         None => return refuse("chain_id_missing", "legacy transactions need EIP-155 replay protection here"),
         Some(id) if id != chain_id => {
             return refuse("chain_id_wrong", format!("signed for chain {id}, this rollup is {chain_id}"));

@@ -10,19 +10,28 @@ use std::sync::Arc;
 
 use alloy_consensus::Header;
 use alloy_primitives::B256;
-use alloy_rlp::{Decodable, Encodable};
+use alloy_rlp::Decodable;
 use plait_state::BlockRecord;
+use rayon::prelude::*;
 
 use crate::block::Sealed;
 use crate::error::{CoreError, Result};
 use crate::records;
-use crate::rollup::{AnyBlock, Decided, Rollup};
+use crate::rollup::{AnyBlock, Decided, Encoded, Rollup};
 use crate::session::{Session, View, RECENT_HASHES};
+use crate::undo;
 
 /// Ancestors whose hashes BLOCKHASH can name.
 const BLOCKHASH_ANCESTORS: u64 = 256;
 
 impl Rollup {
+    /// The same rollup, keeping the undo records of so many sealed blocks in the store; none with zero.
+    #[must_use]
+    pub fn keeping(mut self, undo_blocks: u64) -> Self {
+        self.undo_blocks = undo_blocks;
+        self
+    }
+
     /// A session that goes on from the sealed block `number`, without the open block.
     ///
     /// # Errors
@@ -45,16 +54,57 @@ impl Rollup {
     /// Store errors.
     pub fn lowest_unwind(&self) -> Result<u64> {
         let decided = self.decided();
-        Ok(decided.history.front().map_or(decided.view.head.header.number, |sealed| sealed.header.number))
+        let oldest = decided.history.front().map_or(decided.view.head.header.number, |sealed| sealed.header.number);
+        // Records end where the oldest were dropped, so those that are held are the last ones.
+        let (mut low, mut high) = (0, oldest);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if self.has_undo(&decided, middle + 1)? {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        Ok(high)
     }
 
+    fn has_undo(&self, decided: &Decided, number: u64) -> Result<bool> {
+        let Some(hash) = self.hash_of(decided, number)? else { return Ok(false) };
+        Ok(self.store.undo(self.chain.chain_id, number, hash)?.is_some())
+    }
+
+    /// A sealed block with the state after it: from memory, or made from the oldest state there by undo records.
     fn sealed_at(&self, decided: &Decided, number: u64) -> Result<Arc<Sealed>> {
-        decided.recent(number).cloned().ok_or_else(|| {
-            CoreError::new(
-                "state_unavailable",
-                format!("the state of block {number} is not held; `lowest_unwind` tells the first one that is"),
-            )
-        })
+        if let Some(sealed) = decided.recent(number) {
+            return Ok(sealed.clone());
+        }
+        let id = self.chain.chain_id;
+        let unavailable = || {
+            let message =
+                format!("the state of block {number} is not held; `lowest_unwind` tells the first one that is");
+            CoreError::new("state_unavailable", message)
+        };
+        let oldest = decided.history.front().ok_or_else(unavailable)?;
+        if !self.has_undo(decided, number + 1)? {
+            return Err(unavailable());
+        }
+        let (mut state, mut hash) = (oldest.state.clone(), oldest.header.parent_hash);
+        let mut above = oldest.hash;
+        let mut header = oldest.header.clone();
+        for below in (number..oldest.header.number).rev() {
+            let record = self.store.undo(id, below + 1, above)?.ok_or_else(unavailable)?;
+            state = undo::apply(&state, &record, &decided.view.codes)?;
+            let bytes = self.store.header_of(id, below, hash)?.ok_or_else(unavailable)?;
+            header = Header::decode(&mut &bytes[..]).map_err(|_| {
+                CoreError::new("store_corrupt", format!("the stored header of block {below} is malformed"))
+            })?;
+            (above, hash) = (hash, header.parent_hash);
+        }
+        if state.root() != header.state_root {
+            let message = format!("the undo records do not lead to the state of block {number}");
+            return Err(CoreError::new("store_corrupt", message));
+        }
+        Ok(Arc::new(Sealed { header, hash: above, state, body: None }))
     }
 
     /// The hashes of the blocks up to `number`, as a session of that block needs them.
@@ -78,11 +128,34 @@ impl Rollup {
         Ok(hashes)
     }
 
-    /// The store's chain above `number` becomes these blocks.
-    pub(crate) fn replace_above(&self, number: u64, sealed: &[Arc<Sealed>]) -> Result<()> {
-        let encoded = sealed.iter().map(|sealed| Encoded::of(sealed)).collect::<Result<Vec<_>>>()?;
+    /// The store's chain above the base becomes these blocks.
+    pub(crate) fn replace_above(&self, decided: &Decided, base: &Sealed, sealed: &[Arc<Sealed>]) -> Result<()> {
+        let encoded = self.encoded(decided, base, sealed)?;
         let records: Vec<BlockRecord<'_>> = encoded.iter().map(Encoded::record).collect();
-        Ok(self.store.replace_above(self.chain.chain_id, number, &records)?)
+        Ok(self.store.replace_above(self.chain.chain_id, base.header.number, &records)?)
+    }
+
+    /// Puts blocks that follow the head into the store.
+    pub(crate) fn append(&self, decided: &Decided, sealed: &[Arc<Sealed>]) -> Result<()> {
+        for block in self.encoded(decided, &decided.view.head, sealed)? {
+            self.store.write_block(self.chain.chain_id, block.record())?;
+        }
+        Ok(())
+    }
+
+    /// Consecutive blocks on `base`, with their undo records where those are kept.
+    fn encoded(&self, decided: &Decided, base: &Sealed, sealed: &[Arc<Sealed>]) -> Result<Vec<Encoded>> {
+        let parents = std::iter::once(base).chain(sealed.iter().map(|sealed| &**sealed));
+        let blocks: Vec<_> = parents.zip(sealed).collect();
+        let encode = |(parent, sealed): &(&Sealed, &Arc<Sealed>)| {
+            let number = sealed.header.number;
+            let undo = (self.undo_blocks > 0).then(|| {
+                let record = undo::encode(&sealed.state, &parent.state, &decided.view.codes);
+                (record, number.checked_sub(self.undo_blocks))
+            });
+            Encoded::of(sealed, undo)
+        };
+        blocks.par_iter().with_max_len(1).map(encode).collect()
     }
 
     /// A block that an unwinding took off the chain: header and content.
@@ -110,16 +183,22 @@ impl Rollup {
         let id = self.chain.chain_id;
         let (mut number, mut hash) = (head.header.number, head.hash);
         let mut moved = Vec::new();
-        while let Some(stored) = self.store.hash_by_number(id, number)?.filter(|stored| *stored != hash) {
-            match self.store.replaced(id, hash)? {
-                Some(block) => {
+        loop {
+            let stored = self.store.hash_by_number(id, number)?;
+            if stored == Some(hash) {
+                break;
+            }
+            match (self.store.replaced(id, hash)?, stored) {
+                (Some(block), _) => {
                     let header = Header::decode(&mut &block.header[..])
                         .map_err(|_| CoreError::new("store_corrupt", "a replaced block's header is malformed"))?;
                     moved.push((number, hash, block));
                     hash = header.parent_hash;
                 }
-                None if number == head.header.number && head.body.is_some() => hash = head.header.parent_hash,
-                None => {
+                // The caller writes the head itself.
+                (None, _) if number == head.header.number && head.body.is_some() => hash = head.header.parent_hash,
+                (None, None) => break,
+                (None, Some(stored)) => {
                     let message = format!("the store has {stored} as block {number} and lacks {hash}");
                     return Err(CoreError::new("store_corrupt", message));
                 }
@@ -132,45 +211,9 @@ impl Rollup {
         // The lowest first: after an interruption the walk from above still meets what is left.
         for (number, hash, block) in moved.into_iter().rev() {
             let body = records::decode(&block.body, &block.receipts, id)?;
-            crate::rollup::store_block(&self.store, id, number, hash, &block.header, &body)?;
+            let encoded = Encoded::new(number, hash, block.header.to_vec(), &body).with_undo(&block.undo);
+            self.store.write_block(id, encoded.record())?;
         }
         Ok(())
-    }
-}
-
-/// A sealed block as the store takes it.
-struct Encoded {
-    number: u64,
-    hash: B256,
-    header: Vec<u8>,
-    body: Vec<u8>,
-    receipts: Vec<u8>,
-    transactions: Vec<B256>,
-}
-
-impl Encoded {
-    fn of(sealed: &Sealed) -> Result<Self> {
-        let body = sealed.body.as_ref().ok_or_else(|| CoreError::internal("a block to be stored has no content"))?;
-        let mut header = Vec::with_capacity(700);
-        sealed.header.encode(&mut header);
-        Ok(Self {
-            number: sealed.header.number,
-            hash: sealed.hash,
-            header,
-            body: records::encode_body(body),
-            receipts: records::encode_receipts(body),
-            transactions: body.items.iter().map(|item| item.transaction.hash).collect(),
-        })
-    }
-
-    fn record(&self) -> BlockRecord<'_> {
-        BlockRecord {
-            number: self.number,
-            hash: self.hash,
-            header: &self.header,
-            body: &self.body,
-            receipts: &self.receipts,
-            transaction_hashes: &self.transactions,
-        }
     }
 }

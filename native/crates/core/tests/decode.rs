@@ -88,7 +88,7 @@ proptest! {
     #[test]
     fn a_batch_answers_in_order(kinds in prop::collection::vec(any::<bool>(), 0..40)) {
         let raws: Vec<Bytes> = kinds.iter().enumerate().map(|(nonce, good)| if *good { valid(nonce as u64, Vec::new()) } else { Bytes::from_static(&[0xc0]) }).collect();
-        let decoded = decode_transactions(&raws, CHAIN_ID, 131_072, None);
+        let decoded = decode_transactions(&raws, CHAIN_ID, 131_072, None, false);
         for (item, good) in decoded.iter().zip(&kinds) {
             prop_assert_eq!(item.is_ok(), *good);
         }

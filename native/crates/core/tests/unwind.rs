@@ -15,6 +15,7 @@ use alloy_primitives::{keccak256, Address, B256, U256};
 use alloy_rlp::Decodable;
 use common::{attributes, genesis, Signer, CHAIN_ID, WRITER};
 use plait_core::block::Attributes;
+use plait_core::history::Given;
 use plait_core::reads;
 use plait_core::records::decode;
 use plait_core::rollup::{AnyBlock, Decided, Rollup, PENDING};
@@ -22,6 +23,9 @@ use plait_core::session::Session;
 use plait_core::transaction::Transaction;
 use plait_core::Store;
 use proptest::prelude::*;
+
+/// More than any history here has.
+const UNDO_BLOCKS: u64 = 1_000;
 
 /// A folder that goes when the test does.
 struct Folder(PathBuf);
@@ -81,7 +85,8 @@ impl Chain {
 }
 
 fn rollup(store: Store) -> Rollup {
-    Rollup::from_genesis(genesis().to_string().as_bytes(), store).expect("a valid genesis")
+    let rollup = Rollup::from_genesis(genesis().to_string().as_bytes(), store).expect("a valid genesis");
+    rollup.keeping(UNDO_BLOCKS)
 }
 
 fn build(session: &mut Session, plan: &Plan) {
@@ -116,7 +121,8 @@ fn readings(rollup: &Rollup, ever: &Ever) -> Vec<String> {
             }
         }
         all.push(format!("{:?}", rollup.header(&decided, at as u64).unwrap()));
-        if let Ok(state) = decided.state_at(at) {
+        // States of before a restart are readable by unwinding alone.
+        if let (PENDING, Ok(state)) = (at, decided.state_at(at)) {
             let proof = state.account_proof(WRITER, &[U256::ZERO]);
             all.push(format!("{} {proof:?}", state.root()));
         }
@@ -137,6 +143,8 @@ fn readings(rollup: &Rollup, ever: &Ever) -> Vec<String> {
     for number in 0..=head {
         let mut session = rollup.session_at(number).unwrap();
         assert_eq!(session.head().hash, rollup.header(&decided, number).unwrap().unwrap().1);
+        assert_eq!(session.view().state().root(), session.head().header.state_root);
+        all.push(format!("{:?}", session.view().state().account_proof(WRITER, &[U256::ZERO])));
         let known: Vec<_> = (0..=head + 1).map(|number| session.block_hash(number)).collect();
         session.open(attributes(number + 1)).unwrap();
         all.push(format!("{number} {known:?} {}", session.seal().unwrap().hash));
@@ -291,7 +299,8 @@ impl World {
             Step::Restore => {
                 let Some(saved) = self.saved.clone() else { return };
                 let genesis = genesis().to_string();
-                self.rollup = Rollup::from_snapshot(genesis.as_bytes(), self.store.clone(), &file).unwrap();
+                let rollup = Rollup::from_snapshot(genesis.as_bytes(), self.store.clone(), &file).unwrap();
+                self.rollup = rollup.keeping(UNDO_BLOCKS);
                 self.chain = saved;
                 self.frozen = None;
             }
@@ -314,13 +323,7 @@ proptest! {
         let mut world = World::new();
         for step in &steps {
             world.step(step);
-            // A restart forgets older states: those histories are compared where both hold them.
-            if world.rollup.lowest_unwind().unwrap() == 0 {
-                check(&world.rollup, &world.chain, &world.ever);
-            } else {
-                let fresh = world.chain.fresh();
-                prop_assert_eq!(world.rollup.decided().view.head.hash, fresh.decided().view.head.hash);
-            }
+            check(&world.rollup, &world.chain, &world.ever);
         }
     }
 }
@@ -346,17 +349,26 @@ fn a_session_that_began_before_an_unwinding_keeps_its_own_chain() {
 
 #[test]
 fn no_session_starts_above_the_head_or_below_the_states_held() {
-    let mut world = World::new();
-    assert_eq!(world.rollup.session_at(1).unwrap_err().code, "block_unknown");
-    for _ in 0..140 {
-        world.build(&[]);
+    for (undo_blocks, lowest) in [(0, 12), (30, 109), (130, 9)] {
+        let mut world = World::new();
+        world.rollup = rollup(world.store.clone()).keeping(undo_blocks);
+        assert_eq!(world.rollup.session_at(1).unwrap_err().code, "block_unknown");
+        for _ in 0..140 {
+            world.build(&[2]);
+        }
+        let held = world.rollup.lowest_unwind().unwrap();
+        assert_eq!(held, lowest.min(12), "128 states in memory, or what the records reach");
+        assert!(world.rollup.session_at(held).is_ok());
+        assert_eq!(world.rollup.session_at(held - 1).unwrap_err().code, "state_unavailable");
+        assert_eq!(world.rollup.session_at(u64::MAX).unwrap_err().code, "block_unknown");
+        world.step(&Step::Snapshot);
+        world.step(&Step::Restore);
+        let expected = if undo_blocks == 0 { 139 } else { lowest };
+        assert_eq!(world.rollup.lowest_unwind().unwrap(), expected, "a restart leaves the records");
+        world.unwind(expected as usize, 1, &[]);
+        let fresh = world.chain.fresh();
+        assert_eq!(world.rollup.decided().view.head.hash, fresh.decided().view.head.hash);
     }
-    let lowest = world.rollup.lowest_unwind().unwrap();
-    assert!(world.rollup.session_at(lowest).is_ok());
-    if let Some(below) = lowest.checked_sub(1) {
-        assert_eq!(world.rollup.session_at(below).unwrap_err().code, "state_unavailable");
-    }
-    assert_eq!(world.rollup.session_at(u64::MAX).unwrap_err().code, "block_unknown");
 }
 
 /// Unwinds and builds without end in the store that the environment names; does nothing when it names none.
@@ -409,4 +421,37 @@ fn a_node_killed_while_it_unwinds_has_one_whole_chain_in_its_store() {
             assert_eq!(decode(&block.body, &block.receipts, CHAIN_ID).unwrap().items.len(), 1);
         }
     }
+}
+
+fn taken_over(frozen: &Rollup, folder: &Path, edit: impl Fn(&mut Vec<u8>)) -> plait_core::error::Result<Rollup> {
+    let decided = frozen.decided();
+    let (state, blocks) = (folder.join("state"), folder.join("blocks"));
+    frozen.write_state(&decided, &state).unwrap();
+    let mut bytes = blocks_file(frozen, &decided, &blocks);
+    edit(&mut bytes);
+    std::fs::write(&blocks, bytes).unwrap();
+    let head = &decided.view.head;
+    let (head_number, head_hash) = (head.header.number, head.hash);
+    let given = Given { state: &state, blocks: &[blocks], head_number, head_hash, lowest: 1, open: None };
+    Rollup::take_over(genesis().to_string().as_bytes(), Store::in_memory(), given)
+}
+
+#[test]
+fn who_takes_over_can_unwind_as_far_as_the_others_and_refuses_a_wrong_record() {
+    let mut world = World::new();
+    for _ in 0..140 {
+        world.build(&[2, 5]);
+    }
+    let taken = taken_over(&world.rollup, &world.folder.0, |_| {}).unwrap();
+    assert_eq!(taken.decided().view.head.header.number, 139);
+    assert_eq!(taken.lowest_unwind().unwrap(), 11, "128 blocks below the head");
+    let (own, other) = (taken.session_at(11).unwrap().view(), world.rollup.session_at(11).unwrap().view());
+    assert_eq!((own.head.hash, own.head.state.root()), (other.head.hash, other.head.state.root()));
+    // The first block in the file is the head; its record is what its payload ends with.
+    let end = |bytes: &[u8]| 4 + u32::from_le_bytes(bytes[..4].try_into().unwrap()) as usize;
+    let refused = taken_over(&world.rollup, &world.folder.0, |bytes| {
+        let last = end(bytes) - 1;
+        bytes[last] ^= 1;
+    });
+    assert_eq!(refused.unwrap_err().code, "snapshot_blocks_wrong");
 }

@@ -45,6 +45,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(transactions::keccak256, module)?)?;
     module.add_function(wrap_pyfunction!(transactions::keccak256_many, module)?)?;
     module.add_function(wrap_pyfunction!(transactions::merkle_root, module)?)?;
+    module.add_function(wrap_pyfunction!(transactions::ordered_trie_root, module)?)?;
     module.add_function(wrap_pyfunction!(session::run_many, module)?)?;
     module.add_function(wrap_pyfunction!(session::advance_many, module)?)?;
     Ok(())

@@ -83,6 +83,12 @@ impl FrozenRollup {
     }
 }
 
+impl Rollup {
+    fn shared(rollup: core::Rollup, undo_blocks: u64) -> Self {
+        Self(Arc::new(rollup.keeping(undo_blocks)))
+    }
+}
+
 /// Number, RLP and receipts of a block that left the chain.
 type ReplacedBlock<'py> = (u64, Bound<'py, PyBytes>, Bound<'py, PyList>);
 
@@ -93,22 +99,31 @@ pub struct Rollup(pub Arc<core::Rollup>);
 #[pymethods]
 impl Rollup {
     #[staticmethod]
-    fn from_genesis(py: Python<'_>, genesis_json: &[u8], store: &Bound<'_, Store>) -> PyResult<Self> {
+    #[pyo3(signature = (genesis_json, store, *, undo_blocks = 0))]
+    fn from_genesis(py: Python<'_>, genesis_json: &[u8], store: &Bound<'_, Store>, undo_blocks: u64) -> PyResult<Self> {
         let store = store.get().0.clone();
         let rollup = detached(py, || core::Rollup::from_genesis(genesis_json, store))?;
-        Ok(Self(Arc::new(rollup)))
+        Ok(Self::shared(rollup, undo_blocks))
     }
     #[staticmethod]
-    fn from_snapshot(py: Python<'_>, genesis_json: &[u8], store: &Bound<'_, Store>, path: PathBuf) -> PyResult<Self> {
+    #[pyo3(signature = (genesis_json, store, path, *, undo_blocks = 0))]
+    fn from_snapshot(
+        py: Python<'_>,
+        genesis_json: &[u8],
+        store: &Bound<'_, Store>,
+        path: PathBuf,
+        undo_blocks: u64,
+    ) -> PyResult<Self> {
         let store = store.get().0.clone();
         let rollup = detached(py, || core::Rollup::from_snapshot(genesis_json, store, &path))?;
-        Ok(Self(Arc::new(rollup)))
+        Ok(Self::shared(rollup, undo_blocks))
     }
     fn write_snapshot(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
         detached(py, || self.0.write_snapshot(&path))
     }
     #[staticmethod]
-    #[pyo3(signature = (genesis_json, store, *, state, blocks, head_number, head_hash, lowest, attributes, transactions))]
+    #[pyo3(signature = (genesis_json, store, *, state, blocks, head_number, head_hash, lowest, attributes, transactions,
+                        undo_blocks = 0))]
     #[allow(clippy::too_many_arguments)] // keyword arguments of a record used once
     fn take_over(
         py: Python<'_>,
@@ -121,6 +136,7 @@ impl Rollup {
         lowest: u64,
         attributes: Option<&Bound<'_, Attributes>>,
         transactions: Vec<PyBackedBytes>,
+        undo_blocks: u64,
     ) -> PyResult<Self> {
         let store = store.get().0.clone();
         let head_hash = word(head_hash)?;
@@ -128,7 +144,7 @@ impl Rollup {
         let open = attributes.map(|attributes| ((*attributes.get().0).clone(), raws));
         let given = Given { state: &state, blocks: &blocks, head_number, head_hash, lowest, open };
         let rollup = detached(py, || core::Rollup::take_over(genesis_json, store, given))?;
-        Ok(Self(Arc::new(rollup)))
+        Ok(Self::shared(rollup, undo_blocks))
     }
     fn become_like(&self, py: Python<'_>, other: &Bound<'_, Self>) -> PyResult<()> {
         let other = other.get().0.clone();

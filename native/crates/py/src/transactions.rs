@@ -116,13 +116,14 @@ impl Refusal {
 
 /// Decodes and recovers senders in parallel.
 #[pyfunction]
-#[pyo3(signature = (raws, chain_id, *, size_max = 131_072, senders = None))]
+#[pyo3(signature = (raws, chain_id, *, size_max = 131_072, senders = None, unprotected = false))]
 pub fn decode_transactions<'py>(
     py: Python<'py>,
     raws: Vec<PyBackedBytes>,
     chain_id: u64,
     size_max: usize,
     senders: Option<PyBackedBytes>,
+    unprotected: bool,
 ) -> PyResult<Bound<'py, PyList>> {
     let senders: Option<Vec<Address>> = match senders {
         None => None,
@@ -133,7 +134,8 @@ pub fn decode_transactions<'py>(
             return Err(PyValueError::new_err(message));
         }
     };
-    let decoded = detached(py, || Ok(core::decode_transactions(&raws, chain_id, size_max, senders.as_deref())))?;
+    let decode = || Ok(core::decode_transactions(&raws, chain_id, size_max, senders.as_deref(), unprotected));
+    let decoded = detached(py, decode)?;
     let list = PyList::empty(py);
     for item in decoded {
         match item {
@@ -228,6 +230,13 @@ pub fn keccak256<'py>(py: Python<'py>, data: &[u8]) -> Bound<'py, PyBytes> {
 pub fn keccak256_many<'py>(py: Python<'py>, items: Vec<PyBackedBytes>) -> PyResult<Bound<'py, PyList>> {
     let hashes: Vec<_> = py.detach(|| items.par_iter().with_min_len(256).map(alloy_primitives::keccak256).collect());
     PyList::new(py, hashes.iter().map(|hash| PyBytes::new(py, hash.as_slice())))
+}
+
+/// Root of the trie that maps the RLP of each position to the value there, as blocks commit to transactions and receipts.
+#[pyfunction]
+pub fn ordered_trie_root<'py>(py: Python<'py>, values: Vec<PyBackedBytes>) -> PyResult<Bound<'py, PyBytes>> {
+    let root = detached(py, || Ok(plait_core::seal::ordered_root(&values)))?;
+    Ok(PyBytes::new(py, root.as_slice()))
 }
 
 /// RFC 6962 tree hash (SHA-256) over the items.

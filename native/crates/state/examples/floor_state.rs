@@ -159,6 +159,7 @@ fn measure_store() {
             body: &body,
             receipts: &receipts,
             transaction_hashes: &hashes,
+            undo: None,
         };
         let start = Instant::now();
         store.write_block(1, record).expect("writes");

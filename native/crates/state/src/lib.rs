@@ -58,4 +58,4 @@ pub use changes::{AccountChange, AccountFate, Key, StateChanges};
 pub use codes::CodeStore;
 pub use error::{SnapshotError, StoreError};
 pub use state::{AccountProof, StateStatistics, StateTrie, StorageProof, StorageTrie};
-pub use store::{BlockRecord, Store, StoreStatistics, StoredBlock};
+pub use store::{BlockRecord, Store, StoreStatistics, StoredBlock, Undo};

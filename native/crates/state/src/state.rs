@@ -103,6 +103,28 @@ impl StateTrie {
         self.accounts.update(&mut updates).map_or_else(|| self.clone(), |accounts| Self { accounts })
     }
 
+    /// What turns this state into an older one when it is applied: by rising hashed address, slots by rising hashed number. Costs
+    /// what differs when one was made from the other.
+    pub fn changes_back_to(&self, old: &Self) -> StateChanges {
+        let differing = self.accounts.differences(&old.accounts);
+        let changes = differing.into_iter().filter_map(|(key, new, old)| {
+            let Some(old) = old else { return Some(AccountChange::delete(key)) };
+            let slots =
+                |value: Option<&'_ AccountValue>| value.and_then(AccountValue::slots).cloned().unwrap_or_default();
+            let (new_slots, old_slots) = (slots(new), slots(Some(old)));
+            let slots: Vec<(Key, U256)> = new_slots
+                .differences(&old_slots)
+                .into_iter()
+                .filter(|(_, new, old)| new != old)
+                .map(|(slot, _, old)| (Key::Hashed(slot), old.copied().unwrap_or_default()))
+                .collect();
+            let same = slots.is_empty() && new.is_some_and(|new| new.info() == old.info());
+            let fate = AccountFate::Set(old.info());
+            (!same).then(|| AccountChange { address: Key::Hashed(key), fate, storage_wiped: false, slots })
+        });
+        changes.collect()
+    }
+
     /// State root; hashes what no one hashed before, on rayon's threads.
     pub fn root(&self) -> B256 {
         self.accounts.root()

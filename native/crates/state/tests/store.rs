@@ -41,7 +41,10 @@ fn put(store: &Store, rollup: u64, block: &Block) {
     let Block { number, hash, header, body, receipts, transactions } = block;
     let transaction_hashes = transactions;
     store
-        .write_block(rollup, BlockRecord { number: *number, hash: *hash, header, body, receipts, transaction_hashes })
+        .write_block(
+            rollup,
+            BlockRecord { number: *number, hash: *hash, header, body, receipts, transaction_hashes, undo: None },
+        )
         .unwrap();
 }
 

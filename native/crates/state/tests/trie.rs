@@ -257,3 +257,45 @@ fn concurrent_hashing_and_forking_agree() {
     assert_eq!((roots[0].1, roots[1].1), (roots[2].1, roots[3].1));
     assert_ne!(roots[0].1, roots[1].1);
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Undoing needs no more than the two versions: applied to the new one, the changes give the old one, root and content.
+    #[test]
+    fn changes_back_lead_to_the_older_version(seed in any::<u64>(), size in 0_u64..400, edits in 0_u64..60) {
+        let word = |round: u64, at: u64| {
+            U256::from_be_bytes(keccak256([seed.to_be_bytes(), round.to_be_bytes(), at.to_be_bytes()].concat()).0)
+        };
+        let change = |round: u64, at: u64| {
+            let random = word(round, at);
+            let address = Address::left_padding_from(&(random % U256::from(size.max(1) * 2)).to_be_bytes::<32>()[30..]);
+            let account = match random.byte(9) % 4 {
+                0 if round > 0 => AccountChange::delete(address),
+                1 => AccountChange::keep(address),
+                _ => AccountChange::set(address, AccountInfo { nonce: round, balance: random, ..Default::default() }),
+            };
+            let slots = if matches!(account.fate, plait_state::AccountFate::Delete) { 0 } else { random.byte(10) % 6 };
+            (0..slots).fold(account, |account, slot| {
+                let value = U256::from(random.byte(usize::from(slot)) % 3);
+                account.with_slot(U256::from(slot), value)
+            })
+        };
+        let changes = |round: u64, count: u64| {
+            let mut seen = std::collections::BTreeMap::new();
+            for at in 0..count {
+                let change = change(round, at);
+                seen.insert(change.address.hashed(), change);
+            }
+            seen.into_values().collect::<StateChanges>()
+        };
+        let old = StateTrie::default().apply(changes(0, size));
+        let new = old.apply(changes(1, edits)).apply(changes(2, edits));
+        let back = new.changes_back_to(&old);
+        prop_assert!(back.len() as u64 <= 2 * edits, "what is shared is not looked at");
+        let again = new.apply(back);
+        prop_assert_eq!(again.root(), old.root());
+        prop_assert!(again.changes_back_to(&old).is_empty());
+        prop_assert!(old.changes_back_to(&old).is_empty());
+    }
+}

@@ -12,7 +12,8 @@
 //! | index | rollup (8), `n`, first 11 bytes of the block hash | number (8), rest of the block hash (21) |
 //! | index | rollup (8), first 12 bytes of the transaction hash with the top bit of the first set | number (5), index (3), tag of the block hash (4), next 8 bytes of the transaction hash |
 //! | data | rollup (8), `b` or `r`, number (8) | body or receipts |
-//! | data | rollup (8), `s`, first 11 bytes of the block hash | a block that [`Store::replace_above`] took off the chain: hash (32), number (8), lengths of header and body (4 each), header, body, receipts |
+//! | data | rollup (8), `s`, first 11 bytes of the block hash | a block that [`Store::replace_above`] took off the chain: hash (32), number (8), lengths of header, body and receipts (4 each), these, undo record |
+//! | data | rollup (8), `u`, number (8) | block hash (32), undo record: what takes the block's changes of the state back |
 //!
 //! Numbers are big-endian. Transaction rows are 20 bytes of key and of value because the engine keeps those without allocation; the
 //! tag ties a row to the very block that wrote it, so that rows of a removed or replaced block are void without being deleted.
@@ -85,6 +86,17 @@ pub struct BlockRecord<'a> {
     pub receipts: &'a [u8],
     /// Hashes of the block's transactions in their order, fewer than 2^24.
     pub transaction_hashes: &'a [B256],
+    /// What takes the block's changes of the state back, where that is kept.
+    pub undo: Option<Undo<'a>>,
+}
+
+/// The undo record of a block.
+#[derive(Clone, Copy, Debug)]
+pub struct Undo<'a> {
+    /// The record's bytes.
+    pub bytes: &'a [u8],
+    /// An older block whose record goes.
+    pub drops: Option<u64>,
 }
 
 /// The bytes of one stored block.
@@ -98,6 +110,8 @@ pub struct StoredBlock {
     pub body: Bytes,
     /// Receipts bytes.
     pub receipts: Bytes,
+    /// Undo record, empty where none was kept.
+    pub undo: Bytes,
 }
 
 /// Size of a store.
@@ -164,6 +178,7 @@ impl Store {
                 batch.delete(Space::Index, number_key(rollup, b'h', old_number));
                 batch.delete(Space::Data, number_key(rollup, b'b', old_number));
                 batch.delete(Space::Data, number_key(rollup, b'r', old_number));
+                batch.delete(Space::Data, number_key(rollup, b'u', old_number));
             }
         }
         for block in blocks {
@@ -173,14 +188,14 @@ impl Store {
     }
 
     fn set_aside(&self, rollup: u64, number: u64, hash: B256) -> Result<(), StoreError> {
-        let Some(block) = self.numbered(rollup, number)? else { return Ok(()) };
-        let mut row = Vec::with_capacity(48 + block.header.len() + block.body.len() + block.receipts.len());
+        let Some(block) = self.numbered(rollup, number, hash)? else { return Ok(()) };
+        let mut row = Vec::with_capacity(ASIDE_HEAD + block.header.len() + block.body.len() + block.receipts.len());
         row.extend_from_slice(hash.as_slice());
         row.extend_from_slice(&number.to_be_bytes());
-        for part in [&block.header, &block.body] {
+        for part in [&block.header, &block.body, &block.receipts] {
             row.extend_from_slice(&u32::try_from(part.len()).expect("a block has fewer than 4 GiB").to_be_bytes());
         }
-        for part in [&block.header, &block.body, &block.receipts] {
+        for part in [&block.header, &block.body, &block.receipts, &block.undo] {
             row.extend_from_slice(part);
         }
         let mut batch = Batch::default();
@@ -192,7 +207,7 @@ impl Store {
     pub fn block(&self, rollup: u64, number: u64, hash: B256) -> Result<Option<StoredBlock>, StoreError> {
         let is_on_chain = || Ok::<bool, StoreError>(self.hash_by_number(rollup, number)? == Some(hash));
         if is_on_chain()? {
-            let block = self.numbered(rollup, number)?;
+            let block = self.numbered(rollup, number, hash)?;
             // Looked at twice, since a replacement may have come between.
             if block.is_some() && is_on_chain()? {
                 return Ok(block);
@@ -213,30 +228,46 @@ impl Store {
     pub fn replaced(&self, rollup: u64, hash: B256) -> Result<Option<StoredBlock>, StoreError> {
         let Some(row) = self.get(Space::Data, &aside_key(rollup, hash))? else { return Ok(None) };
         let corrupt = || StoreError::Corrupt { what: "replaced block" };
-        let (head, parts) = row.split_first_chunk::<48>().ok_or_else(corrupt)?;
+        let (head, parts) = row.split_first_chunk::<ASIDE_HEAD>().ok_or_else(corrupt)?;
         if head[..32] != hash[..] {
             return Ok(None);
         }
         let length = |at: usize| u32::from_be_bytes(head[at..at + 4].try_into().expect("four bytes")) as usize;
-        let (header, body) = (length(40), length(44));
-        if header + body > parts.len() {
+        let (header, body, receipts) = (length(40), length(44), length(48));
+        if header + body + receipts > parts.len() {
             return Err(corrupt());
         }
-        Ok(Some(StoredBlock {
-            number: u64::from_be_bytes(head[32..40].try_into().expect("eight bytes")),
-            header: row.slice(48..48 + header),
-            body: row.slice(48 + header..48 + header + body),
-            receipts: row.slice(48 + header + body..),
-        }))
+        let mut at = ASIDE_HEAD;
+        let mut part = |length: usize| {
+            at += length;
+            row.slice(at - length..at)
+        };
+        let (header, body, receipts) = (part(header), part(body), part(receipts));
+        let number = u64::from_be_bytes(head[32..40].try_into().expect("eight bytes"));
+        Ok(Some(StoredBlock { number, header, body, receipts, undo: row.slice(at..) }))
     }
 
-    fn numbered(&self, rollup: u64, number: u64) -> Result<Option<StoredBlock>, StoreError> {
+    /// Keeps the undo record of a block of the chain.
+    pub fn write_undo(&self, rollup: u64, number: u64, hash: B256, record: &[u8]) -> Result<(), StoreError> {
+        let mut batch = Batch::default();
+        batch.put(Space::Data, number_key(rollup, b'u', number), [hash.as_slice(), record].concat());
+        self.with_engine(|engine| engine.write(batch))
+    }
+
+    /// The undo record of the block with this number and hash on the chain.
+    pub fn undo(&self, rollup: u64, number: u64, hash: B256) -> Result<Option<Bytes>, StoreError> {
+        let row = self.get(Space::Data, &number_key(rollup, b'u', number))?;
+        Ok(row.filter(|row| row.starts_with(hash.as_slice())).map(|row| row.slice(32..)))
+    }
+
+    fn numbered(&self, rollup: u64, number: u64, hash: B256) -> Result<Option<StoredBlock>, StoreError> {
         let (Some(header), Some(body), Some(receipts)) =
             (self.header(rollup, number)?, self.body(rollup, number)?, self.receipts(rollup, number)?)
         else {
             return Ok(None);
         };
-        Ok(Some(StoredBlock { number, header, body, receipts }))
+        let undo = self.undo(rollup, number, hash)?.unwrap_or_default();
+        Ok(Some(StoredBlock { number, header, body, receipts, undo }))
     }
 
     /// Header bytes of a block.
@@ -298,6 +329,7 @@ impl Store {
                 batch.delete(Space::Index, hash_key(rollup, hash));
                 batch.delete(Space::Data, number_key(rollup, b'b', number));
                 batch.delete(Space::Data, number_key(rollup, b'r', number));
+                batch.delete(Space::Data, number_key(rollup, b'u', number));
             }
             self.with_engine(|engine| engine.write(batch))?;
         }
@@ -401,6 +433,13 @@ impl Batch {
         self.put(Space::Index, hash_key(rollup, block.hash), number);
         self.put(Space::Data, number_key(rollup, b'b', block.number), block.body.to_vec());
         self.put(Space::Data, number_key(rollup, b'r', block.number), block.receipts.to_vec());
+        if let Some(undo) = &block.undo {
+            let row = [block.hash.as_slice(), undo.bytes].concat();
+            self.put(Space::Data, number_key(rollup, b'u', block.number), row);
+            if let Some(number) = undo.drops {
+                self.delete(Space::Data, number_key(rollup, b'u', number));
+            }
+        }
         for (index, hash) in block.transaction_hashes.iter().enumerate() {
             let row = TransactionRow { number: block.number, index: index as u32, block_tag: tag(block.hash) };
             self.put(Space::Index, transaction_key(rollup, *hash), row.encode(*hash));
@@ -410,6 +449,9 @@ impl Batch {
 
 /// Bytes of a block hash in its row's key; the row's value holds the rest.
 const HASH_KEY_BYTES: usize = 11;
+
+/// Bytes before the parts of a block that was set aside.
+const ASIDE_HEAD: usize = 52;
 
 fn number_key(rollup: u64, kind: u8, number: u64) -> Key {
     let mut key = Vec::with_capacity(17);

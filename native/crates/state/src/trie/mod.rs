@@ -6,6 +6,7 @@
 //!
 //! Source: Yellow Paper appendix D (tries), appendix C (hex-prefix encoding), appendix B (RLP).
 
+mod diff;
 mod hash;
 mod iterate;
 mod node;
@@ -15,6 +16,7 @@ mod update;
 use alloy_primitives::Bytes;
 use alloy_primitives::B256;
 
+pub(crate) use diff::Difference;
 pub(crate) use hash::{encode_integer, encode_list_header, EncodeBuffer};
 pub(crate) use iterate::Leaves;
 pub(crate) use node::Value;
@@ -82,6 +84,11 @@ impl<V: Value> Trie<V> {
     /// Entries by rising key.
     pub(crate) fn iter(&self) -> Leaves<'_, V> {
         Leaves::new(self.root.as_slice())
+    }
+
+    /// Entries that differ from an older version, with both values, by rising key.
+    pub(crate) fn differences<'a>(&'a self, old: &'a Self) -> Vec<Difference<'a, V>> {
+        diff::differences(self.root.as_ref(), old.root.as_ref())
     }
 
     /// Number of entries; constant time.
