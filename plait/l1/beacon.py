@@ -9,7 +9,8 @@ Specification (Ethereum Beacon APIs)
 Raises Unavailable `l1_unreachable`, `l1_blob_missing`; L1Refused `l1_block_malformed`. Level 5.
 """
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Awaitable, Callable, Sequence
 from hashlib import sha256
 from types import TracebackType
 from typing import Any, Final, Self
@@ -24,8 +25,9 @@ from plait.limits import L1_ANSWER_BYTES_MAX, L1_BLOBS_PER_BLOCK_MAX, L1_TIMEOUT
 from plait.types import Hash32, Seconds
 
 BLOB_BYTES: Final = 131_072
-Commit = Callable[[bytes], bytes]
-"""KZG commitment, 48 bytes, of a blob; raises ValueError or RuntimeError for what is none."""
+Commit = Callable[[bytes], bytes | Awaitable[bytes]]
+"""KZG commitment, 48 bytes, of a blob, at once or awaited: it takes long, so a node computes it in another process. Raises
+ValueError or RuntimeError for what is no blob."""
 _GONE: Final = frozenset({404, 405, 410, 501})
 """Statuses by which a node says that it does not have this method, or not this slot."""
 
@@ -79,9 +81,9 @@ class BeaconClient:
             return []
         slot = await self._slot_of(block_time_s)
         wanted = "&".join("versioned_hashes=0x" + one.hex() for one in dict.fromkeys(hashes))
-        found = self._by_hash(await self._get(f"blobs/{slot}?{wanted}"))
+        found = await self._by_hash(await self._get(f"blobs/{slot}?{wanted}"))
         if any(one not in found for one in hashes):
-            found |= self._by_hash(await self._get(f"blob_sidecars/{slot}"))
+            found |= await self._by_hash(await self._get(f"blob_sidecars/{slot}"))
         missing = [one for one in hashes if one not in found]
         if missing:
             raise Unavailable(
@@ -133,13 +135,14 @@ class BeaconClient:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unreachable(type(error).__name__) from None
 
-    def _by_hash(self, entries: list[Any]) -> dict[Hash32, bytes]:
+    async def _by_hash(self, entries: list[Any]) -> dict[Hash32, bytes]:
         """Blobs by the hash that their own commitment has, whatever the node says of them."""
         found: dict[Hash32, bytes] = {}
         for entry in entries[:L1_BLOBS_PER_BLOCK_MAX]:
             blob = as_bytes(entry.get("blob") if isinstance(entry, dict) else entry, "a blob", BLOB_BYTES)
             try:
-                commitment = self._commit(blob)
+                made = self._commit(blob)
+                commitment = await made if inspect.isawaitable(made) else made
             except (ValueError, RuntimeError):
                 raise malformed("a blob holds what is no field element") from None
             found[Hash32(b"\x01" + sha256(commitment).digest()[1:])] = blob
