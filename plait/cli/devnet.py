@@ -19,6 +19,7 @@ import msgspec
 import uvloop
 
 from plait.cli.output import json_option, out, print_json
+from plait.derivation.attributes import FORKS, Fork
 from plait.errors import ConfigurationError
 from plait.ledger.parameters import TOKEN
 from plait.limits import INTEROP_CHAINS_MAX, ROLLUPS_MAX, SNAPSHOT_EVERY_TRANSACTIONS
@@ -37,7 +38,7 @@ from plait.node.config import (
 from plait.node.logging import configure_logging
 from plait.node.node import Node, reset
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS, DEVELOPMENT_MNEMONIC
-from plait.derivation.attributes import FORKS, Fork
+from plait.rollups.opstack.faces.settings import FacesSettings, read_faces
 from plait.types import OrderingPolicy, RollupId, Seconds
 
 if TYPE_CHECKING:
@@ -178,6 +179,10 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     "--relayer-key", type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="File with the key that pays deliveries, readable by its owner only.  [default: a public one]",
 )  # fmt: skip
+@click.option(
+    "--faces", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="faces.toml: flashblocks, op-conductor's and rollup-boost's places.  [default: none]",
+)  # fmt: skip
 @click.option("--recheck", is_flag=True, help="Execute every own proposal twice, as validators of a network do.")
 @json_option
 def devnet(as_json: bool, **options: Any) -> None:
@@ -213,6 +218,7 @@ def devnet(as_json: bool, **options: Any) -> None:
     network, genesis = network_to_run(asked, data_dir)
     config = NodeConfig(
         data_dir=data_dir,
+        faces=FacesSettings() if options["faces"] is None else read_faces(options["faces"]),
         host=options["host"],
         port=options["port"],
         rollup_port_base=options["rollup_port_base"] or None,

@@ -14,6 +14,7 @@ import msgspec
 
 from plait.node.config import BatcherSettings, EngineConnection, L1Connection, NodeConfig
 from plait.node.node import Node
+from plait.rollups.opstack.faces.settings import FACES_FILE, FacesSettings, read_faces
 from plait.storage import NETWORK_FILE
 from plait.testnet.founding import network_of
 from plait.testnet.opstack.layout import Layout, Ports, read_layout
@@ -24,8 +25,10 @@ HOST = "127.0.0.1"
 
 def node_config(directory: Path, layout: Layout, ports: Ports) -> NodeConfig:
     """What the node is told: its L1, one engine for each rollup, and that it posts."""
+    faces = directory / FACES_FILE
     return NodeConfig(
         data_dir=directory / "node",
+        faces=read_faces(faces) if faces.exists() else FacesSettings(),
         port=ports.rpc,
         rollup_port_base=ports.rollups or None,
         log_format="json",
