@@ -21,6 +21,7 @@ Level 2. Lives on one thread (the event loop's); only `decode` may be called els
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Literal, NamedTuple, Protocol
 
 from plait.errors import TransactionRefused
@@ -371,7 +372,11 @@ class Pool:
 
     # ------------------------------------------------------------ for the protocol
     def candidates(
-        self, gas_max_factor: int = 2, bytes_max: int = PROPOSAL_BYTES_MAX, items_max: int = PROPOSAL_ITEMS_MAX
+        self,
+        gas_max_factor: int = 2,
+        bytes_max: int = PROPOSAL_BYTES_MAX,
+        items_max: int = PROPOSAL_ITEMS_MAX,
+        throttled: Mapping[RollupId, int] = MappingProxyType({}),
     ) -> dict[RollupId, list[SenderQueue]]:
         """A snapshot of executable transactions, per rollup and sender.
 
@@ -380,6 +385,7 @@ class Pool:
             their limit).
             bytes_max: bound of the encoded sizes per rollup, bytes.
             items_max: bound of the transactions per rollup.
+            throttled: lower bounds of the encoded sizes, for rollups whose data wait for L1.
 
         Returns:
             Queues of the rollups that have any. Nothing in it changes later.
@@ -387,7 +393,12 @@ class Pool:
         return {
             rollup_id: queues
             for rollup_id, lane in self.lanes.items()
-            if lane.pending_count and (queues := lane.candidates(gas_max_factor * lane.gas_limit, bytes_max, items_max))
+            if lane.pending_count
+            and (
+                queues := lane.candidates(
+                    gas_max_factor * lane.gas_limit, min(bytes_max, throttled.get(rollup_id, bytes_max)), items_max
+                )
+            )
         }
 
     def on_decided(self, effect: SubBlockEffect) -> None:

@@ -59,6 +59,7 @@ from plait.node.spread import Pools, Spreader, send_through
 from plait.node.state_sync import Home, SnapshotService
 from plait.node.take_over import Taken
 from plait.node.unwinding import follow_unwound
+from plait.ordering.queues import SenderQueue
 from plait.protocol.grid import slot_at
 from plait.protocol.requests import ApplicationInfo
 from plait.protocol.sub_block import sets_of
@@ -265,7 +266,7 @@ class Node:
             self.log,
             parameters=self.parameters,
             clock=self.clock.now_ms,
-            candidates=self.pool.candidates,
+            candidates=self._candidates,
             publish=self._publish,
             bundles=self.bundles.candidates,
             failed=self.bundles.on_failed,
@@ -285,7 +286,7 @@ class Node:
             program=prepare_comet(home, stored.network, self.config),
             genesis=comet_genesis(stored.network, stored.genesis),
             parameters=self.parameters,
-            candidates=self.pool.candidates,
+            candidates=self._candidates,
             publish=self._publish,
             logger=get_logger("engine"),
             bundles=self.bundles.candidates,
@@ -308,6 +309,16 @@ class Node:
         )
         spreader.on_decided(self.info().height)
         return spreader
+
+    def _candidates(self) -> dict[RollupId, list[SenderQueue]]:
+        """Transactions for a proposal. Of rollups whose data wait for L1 no more than the throttle allows per block,
+        shared out over the block's sub-blocks; a policy of this node, not a rule."""
+        batcher = None if self.settling is None else self.settling.batcher
+        budget = None if batcher is None else batcher.da_budget()
+        if budget is None or self.l1 is None:
+            return self.pool.candidates()
+        share = max(budget.transaction_bytes, budget.block_bytes // self.parameters.sub_blocks_per_slot)
+        return self.pool.candidates(throttled={RollupId(config.chain_id): share for config in self.l1.bindings})
 
     def _publish(self, decision: Decision) -> None:
         effect = decision.effect

@@ -357,3 +357,12 @@ def test_what_execution_finds_impossible_is_dropped_with_its_reason(network: Poo
     status = network.pool.status(ID, poor.hash)
     assert (status.status, status.code) == ("dropped", "insufficient_funds")
     assert network.pool.count == 0
+
+
+def test_a_throttled_rollup_offers_no_more_bytes_than_it_is_allowed(network: PooledNetwork, send: Send) -> None:
+    """A batcher that is behind holds a rollup's new data back; deposits are no candidates and unaffected."""
+    size = send(*(transfer(0, nonce) for nonce in range(10)))[0].size
+    offered = network.pool.candidates(throttled={ID: 3 * size + size // 2})
+    assert [len(queue) for queue in offered[ID]] == [3]
+    assert network.pool.candidates(throttled={ID: size // 2}).get(ID, []) == []
+    assert [len(queue) for queue in network.pool.candidates(throttled={RollupId(902): 1})[ID]] == [10]
