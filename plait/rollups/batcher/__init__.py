@@ -3,7 +3,9 @@
     blocks      what a sealed block puts into a batch
     plan        which blocks go next (pure)
     channels    blocks to channels, and channels of several rollups to L1 transactions (pure)
-    l1_transactions, sidecars   the bytes of those transactions, blobs with their proofs (pure)
+    l1_transactions, sidecars   the bytes of those transactions, blobs with their proofs
+    kzg, kzg_worker   commitments and proofs of blobs, computed in another process
+    inbox, follower   what L1 holds, and how far a rollup is posted, safe and final by it
     journal     what was signed under which nonce, on disk before it is sent
     l1_sender   sends, bumps fees, sends again what was dropped or reorganised away
     costs       what each rollup's data cost
