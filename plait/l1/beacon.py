@@ -26,8 +26,8 @@ from plait.types import Hash32, Seconds
 
 BLOB_BYTES: Final = 131_072
 Commit = Callable[[bytes], bytes | Awaitable[bytes]]
-"""KZG commitment, 48 bytes, of a blob, at once or awaited: it takes long, so a node computes it in another process. Raises
-ValueError or RuntimeError for what is no blob."""
+"""KZG commitment, 48 bytes, of a blob, at once or awaited: it takes long, so a node computes it in another process.
+Raises ValueError or RuntimeError for what is no blob."""
 _GONE: Final = frozenset({404, 405, 410, 501})
 """Statuses by which a node says that it does not have this method, or not this slot."""
 

@@ -113,6 +113,18 @@ class L1Client:
         method, params = _block_call(reference, full=False)
         return _asked_for(reference, await self.call(method, *params))
 
+    async def heads(self) -> tuple[L1Header | None, L1Header | None, L1Header | None]:
+        """(latest, safe, finalized) in one request; the last two None where the node does not know them.
+
+        Raises:
+            L1Refused: as `header`.
+        """
+        tags: tuple[Tag, ...] = ("latest", "safe", "finalized")
+        answers = await self._exchange([_block_call(tag, full=False) for tag in tags])
+        latest = _asked_for("latest", _result(answers[0], "eth_getBlockByNumber", self.address))
+        found = [_asked_for(tag, _answer_or_none(answer)) for tag, answer in zip(tags[1:], answers[1:], strict=True)]
+        return latest, found[0], found[1]
+
     async def headers(self, first: BlockNumber, count: int) -> list[L1Header]:
         """Headers of up to `count` consecutive blocks from `first`, as the node has; each follows the last.
 
@@ -342,6 +354,11 @@ def _block_parameter(reference: BlockReference) -> Any:
     if isinstance(reference, bytes):
         return {"blockHash": _text(reference)}
     return hex(reference) if isinstance(reference, int) else reference
+
+
+def _answer_or_none(answer: Any) -> Any:
+    """A result, None for a refusal: development nodes may not know every tag."""
+    return answer.get("result") if isinstance(answer, dict) else None
 
 
 def _result(answer: Any, method: str, address: str) -> Any:

@@ -226,19 +226,12 @@ class L1Watcher:
         self._checked = True
 
     async def _look(self) -> None:
-        head = await self._client.header("latest")
+        head, safe, finalized = await self._client.heads()
         if head is None:
             raise Unavailable(f"The L1 node at {self._client.address} has no blocks.", code="l1_unreachable")
         self._head = head
-        for tag in ("safe", "finalized"):
-            try:
-                header = await self._client.header(tag)
-            except L1Refused as error:
-                if error.code != "l1_call_refused":  # a development node may not know these tags
-                    raise
-                header = None
-            if header is not None:
-                setattr(self, tag, header.number)
+        self.safe = self.safe if safe is None else safe.number
+        self.finalized = self.finalized if finalized is None else finalized.number
         if head.number < self._anchor.number:
             raise self._behind()
         held = self._blocks.get(head.number)
