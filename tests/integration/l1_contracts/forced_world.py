@@ -60,13 +60,11 @@ class Forced:
         self.chain = Chain(ledger({account(1): 1}))
 
     def force(
-        self, *, sender: int = 1, value: int = 0, mint: int = 0, gas: int = 60_000, data: bytes = b""
+        self, *, sender: int = 1, value: int = 0, mint: int = 0, gas: int = 60_000, data: bytes = b"", what: str = ""
     ) -> tuple[int, TxReceipt]:
         """A request to pay `value` to account 3 on the rollup; its id and receipt."""
         call = self.functions.force(ROLLUP_ID, self.l1.accounts[3], value, gas, False, data)
-        receipt = self.l1.send(
-            call, sender=sender, value=mint, what="ForcedInclusion.force, 60,000 L2 gas, a later request"
-        )
+        receipt = self.l1.send(call, sender=sender, value=mint, what=what)
         return int(self.functions.requestCount().call()), receipt
 
     def deposits(self, receipt: TxReceipt) -> list[tuple[bytes, int]]:

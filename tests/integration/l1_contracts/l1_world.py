@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
 import time
-from collections import defaultdict
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -21,6 +21,7 @@ from web3.types import TxReceipt
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 ARTIFACTS = REPOSITORY / "plait" / "rollups" / "artifacts"
+GAS_TABLE = REPOSITORY / "docs" / "opstack" / "contracts.md"
 sys.path.insert(0, str(REPOSITORY / "tools"))
 from build_tools import foundry_path  # noqa: E402  (the path is only now there)
 
@@ -28,6 +29,10 @@ CHAIN_ID = 900
 GAS = 15_000_000
 """Below EIP-7825's bound of a transaction, and more than anything here takes."""
 START_SECONDS_MAX = 20
+MINED_SECONDS_MAX = 60
+NUDGE_SECONDS = 2
+GAS_TOLERANCE = 0.03
+"""Hashes and signatures have now more and now fewer zero bytes."""
 
 
 @cache
@@ -52,6 +57,13 @@ def known_errors() -> dict[bytes, tuple[str, tuple[str, ...]]]:
     return found
 
 
+@cache
+def documented_gas() -> dict[str, int]:
+    """Gas by action, as docs/opstack/contracts.md has it."""
+    rows = re.findall(r"^\| (.+?) \| ([\d,]+) \|$", GAS_TABLE.read_text(), re.MULTILINE)
+    return {what: int(gas.replace(",", "")) for what, gas in rows}
+
+
 def _type_of(part: dict[str, Any]) -> str:
     if not part["type"].startswith("tuple"):
         return str(part["type"])
@@ -67,7 +79,7 @@ class L1:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.gas_used: dict[str, list[int]] = defaultdict(list)
+        self.deployment_gas: dict[str, int] = {}
         self._log = open(directory / "anvil.log", "w")  # noqa: SIM115  (closed in stop)
         self._process = subprocess.Popen(
             [str(foundry_path("anvil")), "--chain-id", str(CHAIN_ID), "--port", str(self.port)],
@@ -102,7 +114,7 @@ class L1:
         assert receipt["status"] == 1, (
             f"{name} was not deployed: {self.reason(factory.constructor(*arguments), sender)}"
         )
-        self.gas_used[f"deploy {name}"].append(receipt["gasUsed"])
+        self.deployment_gas[name] = receipt["gasUsed"]
         return self.web3.eth.contract(address=receipt["contractAddress"], abi=loaded["abi"])
 
     def at(self, name: str, address: str) -> Contract:
@@ -110,12 +122,18 @@ class L1:
         return self.web3.eth.contract(address=self.web3.to_checksum_address(address), abi=artifact(name)["abi"])
 
     def send(self, call: Any, *, sender: int = 0, value: int = 0, what: str = "") -> TxReceipt:
-        """A transaction that must succeed; `what` files its gas under a name."""
+        """A transaction that must succeed; `what` names its row in the documented table of gas, which must be right."""
         receipt = self._mined(call.build_transaction(self._terms(sender, value)))
         assert receipt["status"] == 1, f"refused: {self.reason(call, sender, value)}"
         if what:
-            self.gas_used[what].append(receipt["gasUsed"])
+            self.check_gas(what, receipt["gasUsed"])
         return receipt
+
+    def check_gas(self, what: str, used: int) -> None:
+        """Asserts that the documentation says what an action takes."""
+        documented = documented_gas()
+        assert what in documented, f"{GAS_TABLE.name} has no row for: {what} | {used:,}"
+        assert abs(used - documented[what]) <= GAS_TOLERANCE * documented[what], f"{what} takes {used:,} gas"
 
     def refused(self, call: Any, *, sender: int = 0, value: int = 0) -> tuple[str, tuple[Any, ...]]:
         """A transaction that must revert; returns the error's name and arguments."""
@@ -151,8 +169,21 @@ class L1:
         return {"from": self.accounts[sender], "value": value, "gas": GAS, "gasPrice": 200 * 10**9}
 
     def _mined(self, transaction: dict[str, Any]) -> TxReceipt:
-        sent = self.rpc("eth_sendTransaction", _hex(transaction))
-        return self.web3.eth.wait_for_transaction_receipt(sent, poll_latency=0.01)
+        nonce = self.web3.eth.get_transaction_count(transaction["from"], "latest")
+        sent = self.rpc("eth_sendTransaction", {**_hex(transaction), "nonce": hex(nonce)})
+        asked = time.monotonic()
+        while self.rpc_or_none("eth_getTransactionReceipt", sent) is None:
+            assert time.monotonic() < asked + MINED_SECONDS_MAX, f"transaction {sent} was not mined"
+            time.sleep(0.01)
+            if (
+                time.monotonic() > asked + NUDGE_SECONDS
+            ):  # anvil mined while it reverted to a snapshot and forgot this one
+                self.rpc("evm_mine")
+        return self.web3.eth.get_transaction_receipt(sent)
+
+    def rpc_or_none(self, method: str, *params: Any) -> Any:
+        """As `rpc`, where null is an answer."""
+        return self.web3.provider.make_request(method, params).get("result")  # type: ignore[arg-type]
 
 
 def _hex(transaction: dict[str, Any]) -> dict[str, Any]:

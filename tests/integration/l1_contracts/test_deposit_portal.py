@@ -70,7 +70,7 @@ def test_plain_ether_arrives_at_the_senders_address(l1: L1, portal: Contract) ->
     """Ether sent without data is a deposit of 100,000 gas to the sender."""
     terms = {"from": l1.accounts[2], "to": portal.address, "value": hex(9), "gas": hex(500_000)}
     receipt = l1.raw(terms)
-    l1.gas_used["DepositPortal, plain ether"].append(receipt["gasUsed"])
+    l1.check_gas("DepositPortal, plain ether", receipt["gasUsed"])
     (deposit,) = deposits(receipt)
     own = raw(l1.accounts[2])
     assert (deposit.sender, deposit.to, deposit.mint, deposit.value, deposit.gas_limit) == (own, own, 9, 9, 100_000)

@@ -78,7 +78,9 @@ def test_an_inclusion_is_proven(l1: L1, world: Forced, ancestors: int) -> None:
     number, receipt = world.force(value=3, mint=5, data=b"\xab" * 100)
     proof = world.included(receipt, ancestors=ancestors)
     assert world.state(number) == OPEN
-    l1.send(world.prove(number, proof), sender=PROVER, what=f"ForcedInclusion.prove, {ancestors + 1} sub-block headers")
+    l1.send(
+        world.prove(number, proof), sender=PROVER, what=f"ForcedInclusion.prove, sub-block headers: {ancestors + 1}"
+    )
     assert world.state(number) == INCLUDED
     assert l1.refused(world.prove(number, proof), sender=PROVER)[0] == "WrongState"
     l1.warp(WINDOW_S + 1)
@@ -276,7 +278,7 @@ def test_payouts_neither_hang_nor_pay_twice(l1: L1, world: Forced, manner: int, 
 def test_spam_costs_the_spammer_alone(l1: L1, world: Forced) -> None:
     """A request after fifty of another user costs its own user what it cost before them."""
     _, before = world.force(sender=REQUESTER)
-    _, again = world.force(sender=REQUESTER)
+    _, again = world.force(sender=REQUESTER, what="ForcedInclusion.force, 60,000 L2 gas, a later request")
     for _ in range(50):
         world.force(sender=OTHER)
     number, after = world.force(sender=REQUESTER)

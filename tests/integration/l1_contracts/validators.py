@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from eth_keys.datatypes import PrivateKey
+from eth_account import Account
 from l1_world import CHAIN_ID, L1
 from web3.contract import Contract
 
@@ -36,7 +36,7 @@ def key_of(number: int) -> bytes:
 
 
 def address_of(key: bytes) -> Address:
-    return Address(PrivateKey(key).public_key.to_canonical_address())
+    return raw(Account.from_key(key).address)
 
 
 def raw(address: str) -> Address:

@@ -1,0 +1,74 @@
+"""docs/opstack/contracts.md is right: its examples run as they stand, its table of gas is what things take."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+from l1_world import GAS_TABLE, GAS_TOLERANCE, L1, REPOSITORY, documented_gas, foundry_path
+from test_deposit_portal import deposits, raw
+from validators import Registry
+
+from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
+
+pytestmark = pytest.mark.node_js
+
+
+def examples(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", GAS_TABLE.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def test_the_examples_make_the_deposits_they_say(l1: L1) -> None:
+    """Both commands and the program, copied into a shell, make one deposit each, as described."""
+    portal = l1.deploy("DepositPortal")
+    wallet = DEVELOPMENT_ACCOUNTS[4]
+    environment = {
+        "L1": l1.url,
+        "PORTAL": portal.address,
+        "TARGET": l1.accounts[7],
+        "WALLET": l1.accounts[4],
+        "KEY": "0x" + wallet.private_key.hex(),
+        "PATH": f"{foundry_path('cast').parent}:{os.environ['PATH']}",
+        "HOME": os.environ.get("HOME", "/"),
+    }
+    commands = [["bash", "-euc", text] for text in examples("sh")]
+    commands += [[sys.executable, "-c", text] for text in examples("python")]
+    assert len(commands) == 3
+    for command in commands:
+        subprocess.run(command, env=environment, cwd=REPOSITORY, check=True, capture_output=True, timeout=60)
+    blocks = [l1.web3.eth.get_block(l1.web3.eth.block_number - back) for back in (2, 1, 0)]
+    found = [deposits(l1.web3.eth.get_transaction_receipt(block["transactions"][0])) for block in blocks]
+    (plain,), (command_made,), (program_made,) = found
+    own, target = raw(l1.accounts[4]), raw(l1.accounts[7])
+    assert (plain.sender, plain.to, plain.mint, plain.value) == (own, own, 10**16, 10**16)
+    for made in (command_made, program_made):
+        assert (made.sender, made.to, made.mint, made.value) == (own, target, 10**18, 10**18)
+        assert (made.gas_limit, made.data) == (100_000, b"")
+
+
+def test_the_documented_deployments_take_what_is_said(l1: L1) -> None:
+    """Every deployment of the table is within its tolerance."""
+    registry = Registry(l1)
+    token = l1.deploy("PlaitToken", l1.accounts[1], 10_000 * 10**18)
+    l1.deploy("StakeVault", token.address, registry.contract.address, 86_400)
+    l1.deploy("ForcedInclusion", registry.contract.address, 600, 3_600, 10**17)
+    portal = l1.deploy("DepositPortal")
+    start = (l1.accounts[9], 1_368, 810_949, 30_000_000, l1.accounts[7], l1.accounts[6], portal.address, 901)
+    l1.deploy("SystemConfig", l1.accounts[8], start)
+    rows = {what: gas for what, gas in documented_gas().items() if what.startswith("deploy ")}
+    assert len(rows) == 7
+    for what, gas in rows.items():
+        used = l1.deployment_gas[what.removeprefix("deploy ").split(",")[0]]
+        assert abs(used - gas) <= GAS_TOLERANCE * gas, f"{what} takes {used:,} gas"
+
+
+def test_every_documented_action_is_measured() -> None:
+    """No row of the table is left over: each is the name of an action in these tests."""
+    sources = "".join(path.read_text() for path in (REPOSITORY / "tests/integration/l1_contracts").glob("test_*.py"))
+    for what in documented_gas():
+        measured = what.split(": ")[0] if "headers" in what else what.split("(")[0]
+        generated = what.startswith(("deploy ", "SystemConfig."))
+        assert generated or measured in sources, what
