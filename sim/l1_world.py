@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from pathlib import Path
 
 import msgspec
 
@@ -19,12 +20,13 @@ from plait.derivation.rollup_config import BlockId, OpStackConfig
 from plait.derivation.system_config import SystemConfig
 from plait.execution.bundles import BundleCandidate
 from plait.ledger.economy import Economy
+from plait.ledger.encoding import decode_ledger, encode_ledger
 from plait.ledger.genesis import GenesisEconomy, GenesisValidator, genesis_economy
-from plait.ledger.l1 import L1State, L1Terms
+from plait.ledger.l1 import L1State, L1Terms, undo_blocks
 from plait.ledger.parameters import TOKEN, LedgerParameters
 from plait.ledger.rollup_records import NetworkMode
 from plait.ledger.state import genesis_state
-from plait.native import ed25519_public_key
+from plait.native import Rollup, Store, ed25519_public_key
 from plait.ordering.queues import SenderQueue
 from plait.protocol.application import Application
 from plait.protocol.effects import SubBlockDecided
@@ -113,7 +115,8 @@ class L1World:
             L1State(terms=terms, bindings=bindings, blocks=(start,)),
         )
         self.network = Network(ledger=ledger, source=network.source, genesis=network.genesis)
-        self.nodes = [self.network.application(recheck_own=True) for _ in range(max(1, validators))]
+        self.stores = [Store.in_memory() for _ in range(max(1, validators))]
+        self.nodes = [self.network.application(recheck_own=True, store=store) for store in self.stores]
         self.time_ms = self.network.ledger.time_ms
         self.items: list[bytes] = []
         self.decided: list[SubBlockDecided] = []
@@ -214,6 +217,21 @@ class L1World:
         for verdict in self.verdicts(prepared.proposal):
             assert isinstance(verdict, Accepted), verdict
         return self.decide(prepared.proposal)
+
+    def restart(self, place: int, directory: Path) -> None:
+        """A node writes snapshots, forgets its memory and starts from them over its block store."""
+        before = self.nodes[place]
+        ledger = decode_ledger(encode_ledger(before.ledger))
+        rollups = {}
+        for rollup_id, rollup in before.rollups.items():
+            path = directory / f"{place}-{rollup_id}-{ledger.height}"
+            rollup.write_snapshot(str(path))
+            rollups[rollup_id] = Rollup.from_snapshot(
+                self.network.genesis[rollup_id], self.stores[place], str(path), undo_blocks=undo_blocks(ledger.l1)
+            )
+        self.nodes[place] = Application(
+            ledger, rollups, self.network.source, app_hash=before.app_hash, recheck_own=True, store=self.stores[place]
+        )
 
     def head(self, rollup_id: RollupId) -> tuple[int, Hash32]:
         """Number and hash of a rollup's last sealed block."""

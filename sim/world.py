@@ -11,6 +11,7 @@ import msgspec
 
 from plait.engines.simulated import Chances, SimulatedEngine, SimulatedNode, Step
 from plait.ledger.economy import Economy
+from plait.ledger.l1 import undo_blocks
 from plait.ledger.state import LedgerState, genesis_state
 from plait.native import Rollup, Store
 from plait.node.message_book import MessageBook
@@ -82,7 +83,9 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
     def application(self, *, recheck_own: bool = False, store: Store | None = None) -> Application:
         """A new application at genesis, over a store or over its own in-memory ones."""
         rollups = {
-            rollup_id: Rollup.from_genesis(data, store if store is not None else Store.in_memory())
+            rollup_id: Rollup.from_genesis(
+                data, store if store is not None else Store.in_memory(), undo_blocks=undo_blocks(self.ledger.l1)
+            )
             for rollup_id, data in self.genesis.items()
         }
         return Application(self.ledger, rollups, self.source, recheck_own=recheck_own, store=store)

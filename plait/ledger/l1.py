@@ -31,7 +31,7 @@ from plait.derivation.rollup_config import BlockId, OpStackConfig
 from plait.derivation.system_config import SystemConfig
 from plait.errors import ActionRefused
 from plait.ledger.rotation import ProposerSet
-from plait.limits import L1_BLOCKS_KEPT_MAX, L1_REORG_BLOCKS_MAX
+from plait.limits import L1_BLOCKS_KEPT_MAX, L1_REORG_BLOCKS_MAX, UNWIND_BLOCKS_MAX
 from plait.types import BlockNumber, ConsensusAddress, Hash32, RollupId, Slot
 from plait.types.l1 import L1Report
 
@@ -103,6 +103,11 @@ class L1State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Powers = Mapping[ConsensusAddress, int]
+
+
+def undo_blocks(state: L1State | None) -> int:
+    """Blocks that every node of a network must be able to take back, whatever it started from; 0 without an L1."""
+    return 0 if state is None else UNWIND_BLOCKS_MAX
 
 
 def powers_of(state: L1State, validators: ProposerSet) -> dict[ConsensusAddress, int]:

@@ -23,6 +23,7 @@ import msgspec
 
 from plait.errors import ConfigurationError, InvariantBroken, PlaitError
 from plait.ledger.encoding import decode_ledger
+from plait.ledger.l1 import undo_blocks
 from plait.ledger.rollup_records import rollup_key
 from plait.ledger.state import LedgerState
 from plait.native import NativeError, Rollup, Store
@@ -79,8 +80,11 @@ def at_genesis(
         ConfigurationError: `import_missing`.
     """
     existing = {RollupId(rollup.chain_id) for rollup in network.rollups if rollup.anchor}
+    back = undo_blocks(network.l1_state())
     rollups = {
-        rollup_id: _imported(imports, rollup_id, store) if rollup_id in existing else Rollup.from_genesis(data, store)
+        rollup_id: _imported(imports, rollup_id, store)
+        if rollup_id in existing
+        else Rollup.from_genesis(data, store, undo_blocks=back)
         for rollup_id, data in sorted(genesis.items())
     }
     ledger = genesis_ledger(network, {i: Hash32(rollup.genesis_hash) for i, rollup in rollups.items()})
@@ -260,7 +264,9 @@ def _from_snapshot(inputs: _Inputs, snapshot: Snapshot, store: Store) -> Applica
     _require_agreed(inputs.log, snapshot.height, snapshot.app_hash)
     ledger = decode_ledger(snapshot.part(LEDGER_PART).read_bytes())
     rollups = {
-        rollup_id: Rollup.from_snapshot(data, store, str(snapshot.part(rollup_part(rollup_id))))
+        rollup_id: Rollup.from_snapshot(
+            data, store, str(snapshot.part(rollup_part(rollup_id))), undo_blocks=undo_blocks(ledger.l1)
+        )
         for rollup_id, data in genesis_of(ledger, inputs.genesis, inputs.source).items()
     }
     for record in ledger.rollups:

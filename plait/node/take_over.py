@@ -17,6 +17,7 @@ from plait.codec.rlp import Reader
 from plait.crypto.open_digest import OPEN_DIGEST_EMPTY, extend_open_digest
 from plait.errors import CodecError, InvariantBroken, SnapshotRefused
 from plait.ledger.encoding import decode_ledger, ledger_root
+from plait.ledger.l1 import undo_blocks
 from plait.ledger.state import LedgerState, RollupRecord
 from plait.limits import NETWORK_SNAPSHOT_OPEN_BYTES_MAX
 from plait.native import NativeError, Rollup, Store, keccak256_many
@@ -159,6 +160,7 @@ def _take_rollup(  # noqa: PLR0917 - a helper with one caller
             lowest=spans[-1].lowest if spans else 1,
             attributes=attributes,
             transactions=raws,
+            undo_blocks=undo_blocks(ledger.l1),
         )
     except NativeError as error:
         if error.code.startswith("snapshot_") and error.code != "snapshot_io":

@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from plait.errors import CodecError, InvariantBroken, ProposalRefused, Unavailable
 from plait.ledger import registry
 from plait.ledger.encoding import ledger_root
+from plait.ledger.l1 import undo_blocks
 from plait.ledger.rollup_records import RollupEntry
 from plait.ledger.state import LedgerState
 from plait.limits import CANDIDATES_MAX
@@ -227,7 +228,9 @@ class Application:
         if waiting.keys() != self._joining.keys():
             self._joining = {
                 rollup_id: self._joining.get(rollup_id)
-                or Rollup.from_genesis(self._source.genesis_json(entry), self._store)
+                or Rollup.from_genesis(
+                    self._source.genesis_json(entry), self._store, undo_blocks=undo_blocks(self._base.ledger.l1)
+                )
                 for rollup_id, entry in waiting.items()
             }
 

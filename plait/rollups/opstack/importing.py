@@ -26,7 +26,7 @@ from plait.derivation.l1_info import decode_l1_attributes
 from plait.derivation.rollup_config import BlockId, OpStackConfig
 from plait.derivation.system_config import SystemConfig
 from plait.errors import CodecError, ConfigurationError, Unavailable
-from plait.limits import BLOCK_TIME_SLOTS_MAX, ENGINE_BODIES_PER_CALL
+from plait.limits import BLOCK_TIME_SLOTS_MAX, ENGINE_BODIES_PER_CALL, UNWIND_BLOCKS_MAX
 from plait.native import NativeError, Rollup, Session, Store, Transaction, decode_transactions
 from plait.rollups.opstack.attributes_json import native_attributes, read_extra_data
 from plait.rollups.opstack.checks import check_engine
@@ -373,5 +373,6 @@ def imported_rollup(directory: Path, store: Store) -> tuple[Rollup, Anchor]:
         lowest=1,
         attributes=None,
         transactions=(),
+        undo_blocks=UNWIND_BLOCKS_MAX,
     )
     return rollup, anchor

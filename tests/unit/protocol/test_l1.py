@@ -1,5 +1,6 @@
 """Rollups that derive from the agreed L1: origins, deposits, waiting, going back; and who may say what."""
 
+from pathlib import Path
 from random import Random
 
 import msgspec
@@ -249,6 +250,27 @@ def test_a_reorganised_l1_takes_every_rollup_back_to_one_slot_and_names_what_was
     assert all((epoch.origin.number, epoch.origin.hash) in chain for epoch in record.epochs)
     # the lost transaction can be sent again
     assert world.step(transactions={A: [[raw]]}).transactions == 1
+    assert replayed(world) == world.nodes[0].app_hash
+
+
+def test_a_node_that_was_restarted_goes_back_like_the_others(tmp_path: Path) -> None:
+    """Its memory of earlier states is gone; what it keeps on disk takes it back as far as the others' memory does."""
+    world = L1World(validators=4, embedded=1)
+    for second in range(1, 25):
+        if second % 2 == 0:
+            world.l1.grow()
+            world.report()
+        account = world.nodes[0].rollups[A].session().accounts([world.wallets[0].address])[0]
+        world.step(transactions={A: [[transfer(world, A, 0, account[0])]]})
+    world.restart(2, tmp_path)
+    world.l1.reorganise(8, grow=1)
+    world.report()
+    world.step(100)
+    assert world.step(100).unwound
+    for _ in range(3):
+        world.step()
+    world.restart(1, tmp_path)
+    world.step()
     assert replayed(world) == world.nodes[0].app_hash
 
 
