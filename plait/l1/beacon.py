@@ -9,8 +9,8 @@ Specification (Ethereum Beacon APIs)
 Raises Unavailable `l1_unreachable`, `l1_blob_missing`; L1Refused `l1_block_malformed`. Level 5.
 """
 
-import inspect
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from types import TracebackType
 from typing import Any, Final, Self
@@ -25,9 +25,8 @@ from plait.limits import L1_ANSWER_BYTES_MAX, L1_BLOBS_PER_BLOCK_MAX, L1_TIMEOUT
 from plait.types import Hash32, Seconds
 
 BLOB_BYTES: Final = 131_072
-Commit = Callable[[bytes], bytes | Awaitable[bytes]]
-"""KZG commitment, 48 bytes, of a blob, at once or awaited: it takes long, so a node computes it in another process.
-Raises ValueError or RuntimeError for what is no blob."""
+Commit = Callable[[bytes], bytes]
+"""KZG commitment, 48 bytes, of a blob; called in a thread. Raises ValueError or RuntimeError for what is no blob."""
 _GONE: Final = frozenset({404, 405, 410, 501})
 """Statuses by which a node says that it does not have this method, or not this slot."""
 
@@ -141,8 +140,7 @@ class BeaconClient:
         for entry in entries[:L1_BLOBS_PER_BLOCK_MAX]:
             blob = as_bytes(entry.get("blob") if isinstance(entry, dict) else entry, "a blob", BLOB_BYTES)
             try:
-                made = self._commit(blob)
-                commitment = await made if inspect.isawaitable(made) else made
+                commitment = await asyncio.to_thread(self._commit, blob)
             except (ValueError, RuntimeError):
                 raise malformed("a blob holds what is no field element") from None
             found[Hash32(b"\x01" + sha256(commitment).digest()[1:])] = blob

@@ -17,6 +17,7 @@ from plait.derivation.attributes import block_attributes
 from plait.derivation.batches import SingularBatch
 from plait.derivation.blobs import encode_blob
 from plait.derivation.channels import ChannelBuilder
+from plait.derivation.l1_facts import L1BlockFacts
 from plait.derivation.origins import Origin, next_origin
 from plait.derivation.rollup_config import OpStackConfig, decode_rollup_json
 from plait.derivation.system_config import SystemConfig, apply_update
@@ -58,6 +59,11 @@ class ByHand:
     def head(self) -> SealedBlock:
         """The last sealed block."""
         return self.rollup.head
+
+    @property
+    def origin(self) -> L1BlockFacts:
+        """L1 origin of the last block."""
+        return self._origin.block
 
     def build(self, raws: Sequence[bytes]) -> SealedBlock:
         """Seals the next block with what of these transactions can be applied; it waits to be posted."""
