@@ -505,7 +505,7 @@ ENGINE_SECRET_FILE_BYTES_MAX: Final = 256
 ENGINE_TIMEOUT_S: Final = 8.0
 """One call; execution-apis gives newPayload and forkchoiceUpdated 8 s."""
 ENGINE_ATTEMPTS_MAX: Final = 2
-"""Times that one call is sent when the connection breaks: an engine closes idle connections. Every call may be repeated."""
+"""Times that one call is sent when the connection breaks: an engine closes idle ones. Every call may be repeated."""
 ENGINE_ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 """One answer; a block of 30 Mgas is below 4 MiB as JSON."""
 ENGINE_RETRY_MS_MIN: Final = 100
@@ -514,7 +514,7 @@ ENGINE_RETRY_MS_MAX: Final = 5_000
 ENGINE_LAG_RETRY_MS_MAX: Final = 1_000
 """Pauses between looking where a lagging engine stands; a shorter one ends them when we have a new block."""
 ENGINE_RECHECK_S: Final = 10.0
-"""After a refusal (secret, chain, genesis, fork) the engine is asked again so often: its operator may have put it right."""
+"""After a refusal (secret, chain, genesis, fork) the engine is asked again: its operator may have put it right."""
 ENGINE_IDLE_CHECK_S: Final = 2.0
 """Without new blocks the engine's head is compared so often, to notice one that was restarted or lost its data."""
 ENGINE_BACKFILL_BLOCKS: Final = 32

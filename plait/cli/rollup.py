@@ -7,7 +7,8 @@ import msgspec
 
 from plait.cli.acting import AMOUNT, acting_options, run, send, tokens
 from plait.cli.output import json_option, out, print_json, url_option
-from plait.cli.rollup_chain import check, handover, import_
+from plait.cli.rollup_chain import add, check, handover, import_
+from plait.cli.rollup_chain import run as run_
 from plait.client import Client
 from plait.errors import InvalidInput
 from plait.ledger.registry import genesis_entry
@@ -228,7 +229,7 @@ def _camel(name: str) -> str:
     return first + "".join(part.capitalize() for part in others)
 
 
-for _command in (check, import_, handover):
+for _command in (check, import_, add, run_, handover):
     rollup.add_command(_command)
 
 commands = {"rollup": rollup}

@@ -148,6 +148,84 @@ def give_(op_node: str, engine: str, jwt: Path, rollup_config: Path, as_json: bo
         out.print(f"op-node sequences upon block {found['number']} {found['hash']}", markup=False)
 
 
+@click.command("add")
+@click.option("--l1", "l1_url", required=True, metavar="URL", help="RPC of the chain's L1.")
+@click.option("--beacon", "beacon_url", default="", metavar="URL", help="Beacon API, where batches come in blobs.")
+@click.option("--op-node", metavar="URL", help="The sequencer now: it is stopped, and the chain taken over from it.")
+@click.option(
+    "--data-dir", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIRECTORY",
+    help="Of the network to be; several chains can be added to it before it starts.",
+)  # fmt: skip
+@click.option("--genesis", type=_file, required=True, metavar="FILE", help="The chain's genesis, as op-geth reads it.")
+@engine_options
+def add(as_json: bool, **options: Any) -> None:
+    """Add a chain that exists to a network of yours: check, copy, execute again, take over; then `plait rollup run`.
+
+    \b
+    Example:
+      plait rollup add --engine http://127.0.0.1:8551 --jwt jwt.hex --rollup-config rollup.json \\
+          --genesis genesis.json --l1 http://127.0.0.1:8545 --op-node http://127.0.0.1:9545 --data-dir network
+      plait rollup run --data-dir network --batcher-key batcher.key
+    """
+    config = decode_rollup_json(options["rollup_config"].read_bytes())
+    anchor = _with_engine(options["engine"], options["jwt"], lambda client: _add(client, config, options, as_json))
+    _print_anchor(anchor, options["data_dir"], as_json)
+    if not as_json:
+        out.print(f"Start the network with `plait rollup run --data-dir {options['data_dir']}`.", markup=False)
+
+
+async def _add(client: EngineClient, config: OpStackConfig, options: dict[str, Any], quiet: bool) -> Anchor:
+    from plait.l1.client import L1Client
+    from plait.node.existing import ChainEngine, add_chain, check_l1, check_open, import_directory
+
+    directory, genesis_json = options["data_dir"], options["genesis"].read_bytes()
+    into = import_directory(directory, config.chain_id)
+    engine = ChainEngine(chain_id=config.chain_id, url=client.url, jwt_file=str(options["jwt"].resolve()))
+    founding = check_open(directory, config.chain_id)
+    await check_chain(client, config)
+    async with L1Client(options["l1_url"]) as l1:
+        await check_l1(l1, options["l1_url"], config.l1_chain_id, founding)
+        with open_copy(into, genesis_json) as rollup:
+
+            async def keep(anchor: Anchor) -> None:
+                await asyncio.to_thread(write_import, into, genesis_json, rollup, anchor)
+                await add_chain(
+                    directory, founding, anchor, engine, l1=l1, l1_url=options["l1_url"],
+                    beacon_url=options["beacon_url"],
+                )  # fmt: skip
+
+            if options["op_node"] is not None:
+                async with OpNode(options["op_node"]) as node:
+                    return await take(node, client, rollup, config, progress=_progress(quiet), keep=keep)
+            anchor = await copy_chain(client, rollup, config, progress=_progress(quiet))
+            await keep(anchor)
+            return anchor
+
+
+@click.command("run")
+@click.option(
+    "--data-dir", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, metavar="DIRECTORY",
+    help="Where `plait rollup add` gathered the chains.",
+)  # fmt: skip
+@click.option(
+    "--batcher-key", type=_file, metavar="FILE", help="Key of the batcher's account, 64 hex digits: post batches to L1."
+)
+@click.option("--port", type=click.IntRange(0, 65_535), default=8545, show_default=True, help="Of the node's RPC.")
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+@json_option
+def run(*, data_dir: Path, batcher_key: Path | None, port: int, log_level: Any, as_json: bool) -> None:
+    """Run the network of added chains until Ctrl-C: it sequences them, drives their engines and posts their batches."""
+    import uvloop
+
+    from plait.cli.existing import run_network
+    from plait.node.logging import configure_logging
+
+    configure_logging("json" if as_json else "console", log_level)
+    uvloop.run(run_network(data_dir, port=port, batcher_key=batcher_key, as_json=as_json))
+
+
 def _with_engine(url: str, jwt: Path, work: Callable[[EngineClient], Awaitable[T]]) -> T:
     async def inner() -> T:
         async with EngineClient(url, read_secret(jwt)) as client:
