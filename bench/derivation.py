@@ -217,9 +217,13 @@ def _op_node(program: Path, l1: Served, genesis: bytes, directory: Path, head: b
 
     from plait.testnet.opstack.founding import l1_chain_json
 
+    class Unwatched(OpGeth):
+        def _subscribe(self, port: int) -> None:
+            """Nobody reads its heads."""
+
     (directory / "l1chain.json").write_bytes(l1_chain_json(L1_CHAIN_ID))
     with (
-        OpGeth(genesis, directory / "geth", ("--gcmode", "full")) as geth,
+        Unwatched(genesis, directory / "geth", ("--gcmode", "full")) as geth,
         open(directory / "op-node.log", "wb") as log,
     ):
         port = free_port()

@@ -8,17 +8,13 @@ most CHANNEL_RLP_BYTES_MAX decompressed bytes count: a batch that would end beyo
 
     ChannelBuilder   blocks -> channel -> frames, with a bound on the compressed size
     ChannelAssembler frames -> channels, one at a time and in strict order (Holocene)
-    read_batches     channel -> batches, as far as it can be read: what comes before damage counts
 
-Reading is lazy: a channel of which the first batch is refused is not decompressed further. Memory is that of the
-channel, of the batch being read and of CHANNEL_READ_BYTES.
+Reading is in plait.derivation.channel_reading.
 
-Source: OP Stack specs, derivation (channel format), Fjord (brotli, bounds), Granite (timeout), Holocene (order);
-op-node v1.16 for where damaged streams end.
+Source: OP Stack specs, derivation (channel format), Fjord (brotli, bounds), Granite (timeout), Holocene (order).
 """
 
 import zlib
-from collections.abc import Iterator
 from typing import Final, Literal
 
 import brotli
@@ -26,27 +22,22 @@ import msgspec
 
 from plait.codec.rlp import encode_bytes
 from plait.derivation.batches import SingularBatch, encode_singular
+from plait.derivation.channel_reading import BROTLI_VERSION
 from plait.derivation.frames import CHANNEL_ID_BYTES, FRAME_OVERHEAD_BYTES, Frame
 from plait.derivation.rollup_config import CHANNEL_TIMEOUT_GRANITE
 from plait.derivation.span_batches import SpanBuilder
 from plait.errors import CodecError
-from plait.limits import CHANNEL_READ_BYTES, CHANNEL_RLP_BYTES_MAX, FRAME_DATA_BYTES_MAX, FRAMES_PER_CHANNEL_MAX
+from plait.limits import CHANNEL_RLP_BYTES_MAX, FRAME_DATA_BYTES_MAX, FRAMES_PER_CHANNEL_MAX
 from plait.types import BlockNumber, Seconds
 
 Compression = Literal["zlib", "brotli"]
 BatchKind = Literal["singular", "span"]
 
-BROTLI_VERSION: Final = 0x01
 ZLIB_LEVEL: Final = 9
 BROTLI_QUALITY: Final = 10
 """op-batcher's choice for brotli10."""
-_ZLIB_NIBBLES: Final = (8, 15)
 _FRAME_BYTES_EXTRA: Final = 200
 """What each frame counts beyond its data against a channel's size; part of the protocol."""
-# op-node's decompressor gets a brotli stream in these pieces, and shows what it made of one only when it has all of it:
-# so the same pieces end a damaged stream at the same byte.
-_BROTLI_FIRST_BYTES: Final = 4_095
-_BROTLI_NEXT_BYTES: Final = 32_768
 
 
 # ---------------------------------------------------------------- writing
@@ -195,7 +186,7 @@ def cut(channel_id: bytes, channel: bytes, frame_bytes_max: int) -> list[Frame]:
     ]
 
 
-# ---------------------------------------------------------------- reading
+# ---------------------------------------------------------------- assembling
 class Assembly(msgspec.Struct, frozen=True):
     """A channel in the making."""
 
@@ -256,147 +247,3 @@ class ChannelAssembler:
             return b"".join(frames)
         self._open = msgspec.structs.replace(channel, frames=frames, size=size)
         return None
-
-
-def read_batches(channel: bytes) -> Iterator[bytes]:
-    """Typed batches of a channel, as far as it can be read.
-
-    Raises:
-        CodecError: `channel_malformed`, after the batches before it: the compression is not known, the stream is
-            damaged or cut off, something in it is no RLP string, or it is too long.
-    """
-    chunks = _decompressed(channel)
-    buffer = bytearray()
-    left = CHANNEL_RLP_BYTES_MAX
-
-    def fill(size: int) -> bool:
-        while len(buffer) < size:
-            chunk = next(chunks, None)
-            if chunk is None:
-                return False
-            buffer.extend(chunk)
-        return True
-
-    while fill(1):
-        header_bytes = 1 if buffer[0] < 0xB8 else 1 + buffer[0] - 0xB7
-        if buffer[0] >= 0xC0 or header_bytes > left or not fill(header_bytes):
-            raise _malformed("a batch is no RLP string, or is cut off")
-        start, length = _string_header(buffer, header_bytes)
-        if start + length > left:
-            raise _malformed(f"it has more than {CHANNEL_RLP_BYTES_MAX} bytes")
-        if not fill(start + length):
-            raise _malformed("a batch is cut off")
-        batch = bytes(buffer[start : start + length])
-        if length == 1 and start == 1 and batch[0] < 0x80:
-            raise _malformed("a single byte has a prefix")
-        del buffer[: start + length]
-        left -= start + length
-        yield batch
-
-
-def _string_header(buffer: bytearray, header_bytes: int) -> tuple[int, int]:
-    """(bytes of the header, bytes of the string) of an RLP string."""
-    prefix = buffer[0]
-    if prefix < 0x80:
-        return 0, 1
-    if prefix < 0xB8:
-        return 1, prefix - 0x80
-    length = int.from_bytes(buffer[1:header_bytes], "big")
-    if length < 56 or buffer[1] == 0:
-        raise _malformed("a length is not in its shortest form")
-    return header_bytes, length
-
-
-def _decompressed(channel: bytes) -> Iterator[bytes]:
-    if not channel:
-        raise _malformed("it is empty")
-    if channel[0] & 0x0F in _ZLIB_NIBBLES:
-        return _inflate(channel)
-    if channel[0] == BROTLI_VERSION:
-        return _unbrotli(channel)
-    raise _malformed(f"its first byte {channel[0]} names no compression")
-
-
-def _inflate(channel: bytes) -> Iterator[bytes]:
-    """Everything that comes before the end or before damage, then CodecError for damage."""
-    decoder = zlib.decompressobj()
-    position = 0
-    while position < len(channel) and not decoder.eof:
-        piece = channel[position : position + 4_096]
-        position += len(piece)
-        while piece and not decoder.eof:
-            before = decoder.copy()
-            try:
-                out = decoder.decompress(piece, CHANNEL_READ_BYTES)
-            except zlib.error as error:
-                yield _salvaged(before, piece)
-                raise _malformed(f"its zlib stream is damaged: {error}") from error
-            piece = decoder.unconsumed_tail
-            if out:
-                yield out
-    if not decoder.eof:
-        yield decoder.flush()
-        raise _malformed("its zlib stream is cut off")
-
-
-def _salvaged(decoder: "zlib._Decompress", piece: bytes) -> bytes:
-    """What a damaged piece gives up to the damage: the library keeps the output of a failed call to itself."""
-    out = bytearray()
-    try:
-        for byte in piece:
-            data = bytes((byte,))
-            while True:
-                made = decoder.decompress(data, 1)
-                out += made
-                data = decoder.unconsumed_tail
-                if not made and not data:
-                    break
-    except zlib.error:
-        pass
-    return bytes(out)
-
-
-def _unbrotli(channel: bytes) -> Iterator[bytes]:
-    decoder = brotli.Decompressor()
-    position, size = 1, _BROTLI_FIRST_BYTES
-    made = 0  # of the piece at `position`
-    try:
-        while position < len(channel) and not decoder.is_finished():
-            out = decoder.process(channel[position : position + size], output_buffer_limit=CHANNEL_READ_BYTES)
-            made = len(out)
-            if out:
-                yield out
-            while out or not decoder.can_accept_more_data():  # it keeps back what is beyond the limit
-                out = decoder.process(b"", output_buffer_limit=CHANNEL_READ_BYTES)
-                made += len(out)
-                if out:
-                    yield out
-            position, size, made = position + size, _BROTLI_NEXT_BYTES, 0
-    except brotli.error as error:
-        yield _up_to_excess(channel, position, size)[made:]
-        raise _malformed(f"its brotli stream is damaged: {error}") from error
-    if not decoder.is_finished():
-        raise _malformed("its brotli stream is cut off")
-
-
-def _up_to_excess(channel: bytes, position: int, size: int) -> bytes:
-    """What the piece at `position` gives when the stream ends within it; nothing when it is damaged instead.
-
-    The library treats bytes after the end of a stream as damage and keeps the output of that call to itself.
-    """
-    decoder = brotli.Decompressor()
-    out = bytearray()
-    try:
-        if position > 1:
-            decoder.process(channel[1:position])
-        for byte in channel[position : position + size]:
-            out += decoder.process(bytes((byte,)))
-            if decoder.is_finished():
-                return bytes(out)
-    except brotli.error:
-        pass
-    return b""
-
-
-def _malformed(problem: str) -> CodecError:
-    return CodecError(f"channel: {problem}", code="channel_malformed")

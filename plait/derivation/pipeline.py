@@ -35,7 +35,8 @@ import msgspec
 from plait.derivation.attributes import block_attributes
 from plait.derivation.batch_rules import Head, Validity, Verdict, View, blocks_after, check_singular, check_span
 from plait.derivation.batches import SINGULAR_BATCH, SPAN_BATCH, SingularBatch, decode_singular
-from plait.derivation.channels import ChannelAssembler, read_batches
+from plait.derivation.channel_reading import read_batches
+from plait.derivation.channels import ChannelAssembler
 from plait.derivation.frames import Frame, decode, prune
 from plait.derivation.l1_facts import L1BlockFacts
 from plait.derivation.rollup_config import OpStackConfig

@@ -7,7 +7,7 @@ from inbox_reading import posted_channels
 from world import Anvil, Chain, facts_at, make_batcher
 
 from plait.derivation.batches import SingularBatch, decode_singular
-from plait.derivation.channels import read_batches
+from plait.derivation.channel_reading import read_batches
 from plait.derivation.span_batches import decode_span
 from plait.l1.client import L1Client
 from plait.rollups.batcher.assembly import Format

@@ -9,7 +9,8 @@ from simulated_l1 import SimulatedL1
 from plait.codec.rlp import encode_bytes, encode_list, encode_uint
 from plait.derivation.attributes import L1BlockInfo, l1_attributes_deposit
 from plait.derivation.batches import decode_singular
-from plait.derivation.channels import ChannelAssembler, read_batches
+from plait.derivation.channel_reading import read_batches
+from plait.derivation.channels import ChannelAssembler
 from plait.derivation.frames import decode, prune
 from plait.derivation.rollup_config import BlockId, OpStackConfig
 from plait.derivation.system_config import SystemConfig
