@@ -27,7 +27,8 @@ abstract contract CheckpointProofs {
         bytes[] headers;
     }
 
-    /// @notice Where a leaf is in its tree, and the way up.
+    /// @notice The way up from a leaf of a tree. A wrong count may pass with a fitting index, so what a leaf is must follow
+    ///         from its content, or from an index and a count that are given from elsewhere.
     struct Place {
         uint256 index;
         uint256 count;
@@ -85,7 +86,8 @@ abstract contract CheckpointProofs {
         return (found.sealedHash(rollupId, number), found.timeMs());
     }
 
-    /// @notice Whether `item` is at its place among the items that the last header's sub-block has for a rollup.
+    /// @notice Whether `item` is among the items that the last header's sub-block has for a rollup. Where it is among them is
+    ///         shown as far as the place's count is known to be right: no header says it.
     function verifyItem(SubBlockProof calldata where, uint64 rollupId, bytes calldata item, Place calldata place)
         external
         view
@@ -95,7 +97,7 @@ abstract contract CheckpointProofs {
         return root != 0 && _rootFrom(Rfc6962.leafHash(item), place) == root;
     }
 
-    /// @notice Whether `leaf` is at its place among the leaves of the ledger after the last header's sub-block.
+    /// @notice Whether `leaf` is among the leaves of the ledger after the last header's sub-block.
     function verifyLedgerLeaf(SubBlockProof calldata where, bytes calldata leaf, Place calldata place)
         external
         view
@@ -131,7 +133,8 @@ abstract contract CheckpointProofs {
         if (found.networkId() != networkId) revert NetworkWrong(found.networkId(), networkId);
     }
 
-    /// @dev Ledger root that follows from a row. A tree's branch is chosen by hex digits of its key's SHA-256, so a row is
+    /// @dev Ledger root that follows from a row. Only the ledger's own count of leaves is the proof's word: a leaf that another
+    ///      count could put in the economy's place is a rollup's record, and none has the 32 bytes of a root. A tree's branch is chosen by hex digits of its key's SHA-256, so a row is
     ///      proven where the ledger would look for it and nowhere else.
     function _ledgerRootFrom(address account, AccountProof calldata proof) private view returns (bytes32 found) {
         LedgerShape memory shape_ = ledgerShapeOf();

@@ -250,4 +250,4 @@ def test_two_checkpoints_of_a_height_halt_everything(l1: L1) -> None:
     assert registry.functions.verifySubBlock(as_abi(chain.proof(1, 1))).call()[0] == 1
     digest = registry.checkpoint_digest(2, APP, epoch=1)
     stale = registry.functions.commitCheckpoint(2, APP, registry.listed(), signed(after, digest))
-    assert l1.refused(stale)[0] == "SignatureWrong"
+    assert l1.refused(stale)[0] == "PowerTooLow"
