@@ -63,6 +63,7 @@ from plait.ordering.queues import SenderQueue
 from plait.protocol.grid import slot_at
 from plait.protocol.requests import ApplicationInfo
 from plait.protocol.sub_block import sets_of
+from plait.rollups.opstack.driver_state import EngineStatus
 from plait.storage import NETWORK_FILE, DataDirectory, DecidedLog, Files, MemoryLog, Snapshots
 from plait.storage.network_snapshots import NetworkSnapshots
 from plait.types import NetworkParameters, RollupId, RollupParameters
@@ -243,6 +244,11 @@ class Node:
     def settlement(self) -> Settlement | None:
         """How far the L1 has the rollups' blocks; None where it is synthetic."""
         return None if self.settling is None else self.settling.settlement
+
+    @property
+    def engines(self) -> list[EngineStatus]:
+        """The execution engines that are driven, by ascending chain id."""
+        return [] if self.settling is None else [driver.status for _, driver in sorted(self.settling.drivers.items())]
 
     @property
     def interop_sets(self) -> InteropSets:

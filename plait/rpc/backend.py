@@ -3,7 +3,7 @@
 Level 7.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from prometheus_client import CollectorRegistry
@@ -20,6 +20,7 @@ from plait.node.message_book import MessageBook
 from plait.node.settlement import Settlement
 from plait.protocol.effects import SubBlockDecided
 from plait.protocol.requests import ApplicationInfo
+from plait.rollups.opstack.driver_state import EngineStatus
 from plait.storage.record import DecidedRecord
 from plait.types import Height, Milliseconds, NetworkParameters, RollupId, RollupParameters, Slot
 
@@ -240,6 +241,11 @@ class Backend(Protocol):
     @property
     def settlement(self) -> Settlement | None:
         """How far an L1 has the rollups' blocks; None without one."""
+        ...
+
+    @property
+    def engines(self) -> Sequence[EngineStatus]:
+        """The execution engines that are driven, by ascending chain id."""
         ...
 
     @property

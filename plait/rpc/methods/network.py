@@ -279,6 +279,26 @@ def get_settlement(endpoint: Endpoint, rollup_id: int | None) -> dict[str, Any] 
     return settlement.status(None if rollup_id is None else _rollup_ids(endpoint, rollup_id)[0])
 
 
+@method("plait_getEngines", scope="both", result={"type": "array", "items": OBJECT_SCHEMA}, example=())
+def get_engines(endpoint: Endpoint) -> list[dict[str, Any]]:
+    """The execution engines that this node drives: `state` (connecting, syncing, following, stopped), the `code` of
+    what is wrong, both heads, and what the engine was told of safe and finalized blocks."""
+    return [
+        {
+            "rollupId": status.chain_id,
+            "state": status.state.value,
+            "code": status.code or None,
+            "head": status.head,
+            "engineHead": status.engine_head,
+            "safe": status.safe,
+            "finalized": status.finalized,
+            "behindMs": status.behind_ms,
+            "imported": status.imported,
+        }
+        for status in endpoint.backend.engines
+    ]
+
+
 class _Receipt(msgspec.Struct):
     blockHash: str  # noqa: N815 - the field's name in the receipt
     status: str
