@@ -39,7 +39,8 @@ def get_rollup_config(endpoint: Endpoint) -> dict[str, Any]:
     if config is None:
         problem = f"rollup {endpoint.rollup_id} has no rollup.json: it derives from no L1"
         raise RpcError(SERVER_ERROR, problem, {"code": "rollup_config_missing"})
-    return rollup_json_of(config)
+    # op-node always writes this one, zero where the chain has none.
+    return rollup_json_of(config) | {"protocol_versions_address": "0x" + "00" * 20}
 
 
 @method("optimism_outputAtBlock", Param("number", QUANTITY), mode="thread", result=OBJECT_SCHEMA, example=("0x0",))
