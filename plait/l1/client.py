@@ -8,7 +8,8 @@ Specification
       transaction is sent once more by the caller if it wants to (sending twice is harmless, but the caller knows).
     - An answer has at most L1_ANSWER_BYTES_MAX bytes, a request L1_TIMEOUT_S. URLs often hold a key: errors and logs
       name scheme, host and port only.
-    - Receipts come by eth_getBlockReceipts; a node that does not have it is asked for each transaction's receipt.
+    - Receipts come by eth_getBlockReceipts; a node that does not have it is asked for each transaction's receipt, one
+      that takes no batches for one thing at a time.
 Raises Unavailable `l1_unreachable`, L1Refused `l1_block_malformed` (a lie) or `l1_call_refused` (its own refusal).
 Level 5.
 """
@@ -75,6 +76,7 @@ class L1Client:
         self._session: aiohttp.ClientSession | None = None
         self._ids = itertools.count(1)
         self._block_receipts = True
+        self._batches = True
 
     def __repr__(self) -> str:
         """Without the URL's path, which may be a key."""
@@ -263,6 +265,8 @@ class L1Client:
 
     async def _exchange(self, calls: Sequence[tuple[str, Sequence[Any]]]) -> list[Any]:
         """Answers to calls in their order; repeated when there is none. Raises Unavailable."""
+        if len(calls) > 1 and not self._batches:
+            return [(await self._exchange([call]))[0] for call in calls]
         attempts = self._attempts_max
         pause_s = L1_RETRY_S
         for attempt in range(1, attempts + 1):
@@ -291,14 +295,20 @@ class L1Client:
             async with self._session.post(self._url, data=body, headers=headers, timeout=timeout) as response:
                 if response.status in _PATIENCE:
                     raise self._unreachable(f"it answers HTTP {response.status}")
+                status = response.status
                 found = msgspec.json.decode(await self._read(response))
-        except msgspec.MsgspecError as error:
-            raise self._unreachable("it does not answer JSON-RPC") from error
+        except (msgspec.MsgspecError, RecursionError):
+            raise self._unreachable(f"it answers HTTP {status} and no JSON-RPC") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             # the error's own text may hold the URL
             raise self._unreachable(type(error).__name__) from None
+        if len(calls) > 1 and isinstance(found, dict) and isinstance(found.get("error"), dict):
+            self._batches = False  # some public nodes take no batches; what is asked next is asked one by one
+            return [(await self._post([call]))[0] for call in calls]
         answers = found if isinstance(found, list) else [found]
-        by_id = {answer.get("id"): answer for answer in answers if isinstance(answer, dict)}
+        by_id = {
+            answer.get("id"): answer for answer in answers if isinstance(answer, dict) and _is_id(answer.get("id"))
+        }
         missing = [at for at in range(len(calls)) if first + at not in by_id]
         if missing and not (len(by_id) == 1 and None in by_id):
             raise self._unreachable(f"{len(missing)} of {len(calls)} calls have no answer")
@@ -328,6 +338,10 @@ def address_of_url(url: str) -> str:
     except ValueError:
         port = ""
     return f"{parts.scheme}://{parts.hostname or '?'}{port}"
+
+
+def _is_id(value: Any) -> bool:
+    return value is None or isinstance(value, int)
 
 
 def _asked_for(reference: BlockReference, answer: Any) -> L1Header | None:

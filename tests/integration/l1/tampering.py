@@ -23,6 +23,8 @@ class Proxy:
         self.asked: list[str] = []
         self.missing_methods: set[str] = set()
         self.fail_next = 0
+        self.no_batches = False
+        self.raw: bytes | None = None
         self._runner: web.AppRunner | None = None
         self.url = ""
 
@@ -49,7 +51,12 @@ class Proxy:
         if self.fail_next:
             self.fail_next -= 1
             return web.Response(status=503)
+        if self.raw is not None:
+            return web.Response(body=self.raw, content_type="application/json")
         body = await request.json()
+        if self.no_batches and isinstance(body, list):
+            refusal = {"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "no batches here"}}
+            return web.json_response(refusal)
         async with self._session.post(self._target, json=body) as response:
             answers = await response.json()
         calls, found = (body, answers) if isinstance(body, list) else ([body], [answers])

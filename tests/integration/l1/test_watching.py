@@ -315,3 +315,48 @@ async def test_a_transaction_is_sent_once(anvil: Anvil, client: L1Client) -> Non
         with pytest.raises(Unavailable):
             await through.send_raw_transaction(b"\x02\xc0")
         assert proxy.asked == []
+
+
+async def test_a_node_that_takes_no_batches_is_asked_one_by_one(anvil: Anvil, client: L1Client) -> None:
+    rollup = RollupOnL1(anvil, 901)
+    rollup.deposit()
+    number = anvil.mine()
+    async with Proxy(anvil.url) as proxy, L1Client(proxy.url) as through:
+        proxy.no_batches = True
+        watcher = await watch(through, rollup)
+        await read_all(watcher)
+        assert watcher.status.state == "ok"
+        assert watcher.block(number).facts.rollups
+        assert watcher.finalized is not None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"not json",
+        b"[" * 100_000,
+        b"null",
+        b"[]",
+        b"[1]",
+        b"{}",
+        b'{"id":[],"result":1}',
+        b'{"id":1}',
+        b"\xff\xfe",
+    ],
+    ids=range(10),
+)
+async def test_whatever_an_l1_answers_is_a_state_and_never_a_failure(
+    anvil: Anvil, client: L1Client, answer: bytes
+) -> None:
+    anvil.mine(3)
+    async with Proxy(anvil.url) as proxy, L1Client(proxy.url, attempts_max=1) as through:
+        watcher = await watch(through)
+        await read_all(watcher)
+        proxy.raw = answer
+        await watcher.step()
+        assert watcher.status.state in {"unreachable", "lying", "wrong_chain"}, watcher.status
+        assert watcher.tip.number == 3
+        proxy.raw = None
+        await read_all(watcher)
+        assert watcher.status.state == "ok"
