@@ -12,14 +12,16 @@ import pytest
 from op_node import until
 
 from plait.derivation.execution_payload import PayloadEnvelope, payload_from_json
+from plait.derivation.gossip import decode_message, encode_message
 from plait.errors import ConfigurationError, InvariantBroken, RequestRefused
+from plait.native import keccak256, sign_digest
 from plait.node.config import NetworkConfig, NodeConfig, RollupConfig
 from plait.node.node import Node
 from plait.rollups.opstack.faces.conductor_record import ConductorRecord
 from plait.rollups.opstack.faces.service import Faces, showing
 from plait.rollups.opstack.faces.settings import ConductorMode, ConductorSettings, FacesSettings
 from plait.rollups.opstack.payload import block_hash_of
-from plait.types import BlockNumber, Hash32, RollupId
+from plait.types import BlockNumber, ChainId, Hash32, RollupId
 
 ROLLUP = RollupId(901)
 
@@ -80,6 +82,16 @@ async def test_only_decided_blocks_are_committed() -> None:
         refused = (await call(faces, "conductor_commitUnsafePayload", future))["error"]
         assert refused["data"]["code"] == "conductor_block_undecided"
         assert faces.statistics() == {"conductor_committed": 2, "conductor_refused": 3}
+
+
+async def test_a_sealed_block_survives_the_way_to_op_nodes_peers() -> None:
+    async with conducting("decided") as (node, _faces):
+        envelope = _envelope(envelope_of(node, 2))
+    key = keccak256(b"a sequencer of a test")
+    message = encode_message(envelope, ChainId(901), lambda digest: sign_digest(key, digest))
+    signed = decode_message(message, ChainId(901), 4)
+    assert signed.envelope == envelope
+    assert block_hash_of(signed.envelope) == envelope.payload.block_hash, "all that the hash covers arrived"
 
 
 async def test_a_block_is_committed_as_soon_as_it_is_sealed() -> None:
