@@ -63,6 +63,7 @@ class LedgerWork:
         time_ms: agreed time of the height.
         agreed: what the engine agreed on beside the proposal.
         departures: rollups that left at this slot, sealed.
+        stuck: rollups for which the agreement about the L1 does not wait.
         genesis_hash: for registrations.
 
     """
@@ -75,6 +76,7 @@ class LedgerWork:
         agreed: Agreed,
         *,
         departures: Sequence[Departure],
+        stuck: frozenset[RollupId] = frozenset(),
         genesis_hash: GenesisHash,
     ) -> None:
         self.agreed = agreed
@@ -83,7 +85,7 @@ class LedgerWork:
             height=Height(ledger.height + 1), slot=slot, time_ms=time_ms, network=ledger.parameters
         )
         self._genesis_hash = genesis_hash
-        self._l1 = L1Work(ledger, slot)
+        self._l1 = L1Work(ledger, slot, stuck)
         self._entries: list[bytes] = []
         self._actions: list[SignedAction] = []
         self._registrations = 0

@@ -250,6 +250,7 @@ class Application:
             time_ms,
             agreed,
             departures=advanced.departures,
+            stuck=advanced.stuck,
             genesis_hash=self._genesis_hash,
         )
 

@@ -4,6 +4,7 @@
         attributes   of the blocks that the rollup opens on the way to the slot
         record       with its epochs and, where L1 changed the system configuration, its parameters
         closed       whether it takes no transactions in this sub-block
+        stuck        whether it will not go on whatever L1 blocks are agreed; agreement does not wait for such a rollup
 
 A rollup opens at most CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX blocks per sub-block. It waits, and is behind the grid, when
 the next block's time is long past (`L1Terms.hold_s`) and the L1 blocks of that time are not agreed yet: so a network
@@ -42,6 +43,8 @@ class BoundBlocks(NamedTuple):
     attributes: list[Attributes]
     record: RollupRecord
     closed: bool
+    stuck: bool = False
+    """Whether more L1 blocks would not help: its origin is lost, or the next one asks for what no block can hold."""
 
 
 def bound_blocks(
@@ -61,9 +64,10 @@ def bound_blocks(
     l1 = ledger.l1
     origin = None if l1 is None else _origin_of(record, newest, l1)
     if l1 is None or origin is None:
-        return BoundBlocks([], record, closed=True)
+        return BoundBlocks([], record, closed=True, stuck=True)
     epochs = list(record.epochs)
     attributes: list[Attributes] = []
+    stuck = False
     for number in range(newest + 1, min(target, newest + CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX) + 1):
         timestamp_s = block_timestamp_s(ledger.parameters, record.parameters, BlockNumber(number))
         following = l1.block(origin.block.number + 1)
@@ -72,7 +76,8 @@ def bound_blocks(
         following_origin = next_origin(origin, following, timestamp_s)
         if following_origin.sequence_number == 0:
             epoch = _epoch(BlockNumber(number), following_origin, epochs[-1].system, config)
-            if not _opens(following_origin, epoch.system, config):
+            stuck = not _opens(following_origin, epoch.system, config)
+            if stuck:
                 break
             epochs.append(epoch)
         origin = following_origin
@@ -82,7 +87,7 @@ def bound_blocks(
         parameters = with_system(record.parameters, epochs[-1].system)
         record = msgspec.structs.replace(record, parameters=parameters, epochs=tuple(epochs[-L1_EPOCHS_KEPT:]))
     ahead = deposits_only(origin.block, block_timestamp_s(ledger.parameters, record.parameters, newest))
-    return BoundBlocks(attributes, record, closed=newest < target or ahead)
+    return BoundBlocks(attributes, record, closed=newest < target or ahead, stuck=stuck)
 
 
 def open_attributes(ledger: LedgerState, record: RollupRecord, config: OpStackConfig, l1: L1State) -> Attributes | None:

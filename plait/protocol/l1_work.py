@@ -29,9 +29,11 @@ class L1Work:
     Args:
         ledger: before the sub-block, with its rollups as they opened their blocks.
         slot: of the sub-block.
+        stuck: rollups for which agreement does not wait.
     """
 
-    def __init__(self, ledger: LedgerState, slot: Slot) -> None:
+    def __init__(self, ledger: LedgerState, slot: Slot, stuck: frozenset[RollupId] = frozenset()) -> None:
+        self._stuck = stuck
         self._records = ledger.rollups
         self._slot = slot
         self._network_id = ledger.parameters.network_id
@@ -83,8 +85,10 @@ class L1Work:
         return state if due == state.due_slot else msgspec.structs.replace(state, due_slot=Slot(due))
 
     def _oldest_origin(self) -> int:
-        origins = [record.epochs[-1].origin.number for record in self._records if record.epochs]
-        return min(origins, default=0)
+        """The oldest origin that a rollup still builds on; the agreed head's where none does."""
+        head = 0 if self._state is None else self._state.head.number
+        going = [record for record in self._records if record.epochs and record.rollup_id not in self._stuck]
+        return min((record.epochs[-1].origin.number for record in going), default=head)
 
     def _judged(self, state: L1State) -> L1State:
         """Takes back what the reports contradict."""

@@ -73,6 +73,8 @@ class Opened(NamedTuple):
     """Those of the registry, with what opening changed in them."""
     closed: frozenset[RollupId]
     """Rollups that take no transactions (`plait.protocol.l1_blocks`)."""
+    stuck: frozenset[RollupId]
+    """Those of them for which the agreement about the L1 does not wait."""
 
 
 def blocks_opened(
@@ -90,6 +92,7 @@ def blocks_opened(
     work: dict[RollupId, list[Attributes]] = {}
     records: list[RollupRecord] = []
     closed: set[RollupId] = set()
+    stuck: set[RollupId] = set()
     for record in found.records:
         rollup_id = record.rollup_id
         config = None if ledger.l1 is None else ledger.l1.binding(rollup_id)
@@ -98,13 +101,16 @@ def blocks_opened(
             records.append(record)
         else:
             target = min(slot, _last_slot(ledger, record, slot))
-            attributes, after, is_closed = bound_blocks(ledger, record, config, target, time_ms)
-            records.append(after)
-            if is_closed:
+            found_blocks = bound_blocks(ledger, record, config, target, time_ms)
+            attributes = found_blocks.attributes
+            records.append(found_blocks.record)
+            if found_blocks.closed:
                 closed.add(rollup_id)
+            if found_blocks.stuck:
+                stuck.add(rollup_id)
         if attributes:
             work[rollup_id] = attributes
-    return Opened(work, tuple(records), frozenset(closed))
+    return Opened(work, tuple(records), frozenset(closed), frozenset(stuck))
 
 
 def _last_slot(ledger: LedgerState, record: RollupRecord, slot: Slot) -> Slot:

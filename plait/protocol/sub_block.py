@@ -60,6 +60,8 @@ class Advanced(NamedTuple):
     """Rollups that take no transactions in this sub-block: they wait for their L1, catch up with the grid alone, or are
     too far ahead of their origin."""
     unwound: tuple[Unwound, ...]
+    stuck: frozenset[RollupId]
+    """Rollups for which the agreement about the L1 does not wait."""
 
 
 class Run(NamedTuple):
@@ -150,6 +152,7 @@ def advance(
         _l1_origin(ledger, position, source),
         opened.closed,
         back.unwound,
+        opened.stuck,
     )
 
 

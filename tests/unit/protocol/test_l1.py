@@ -11,7 +11,7 @@ from plait.derivation.l1_facts import l1_facts_digest
 from plait.derivation.origins import Origin, next_origin
 from plait.derivation.system_config import UPDATE_GAS_LIMIT
 from plait.ledger.encoding import decode_ledger, encode_ledger, ledger_root
-from plait.limits import L1_FACTS_DUE_SLOTS, UNWIND_BLOCKS_MAX
+from plait.limits import L1_BLOCKS_KEPT_MAX, L1_FACTS_DUE_SLOTS, UNWIND_BLOCKS_MAX
 from plait.protocol.proposal import decode_proposal
 from plait.protocol.requests import Accepted, FinalizeRequest, Refused
 from plait.types import Address, BlockNumber, Hash32, Height, RollupId
@@ -356,6 +356,21 @@ def test_an_l1_that_asks_for_what_no_block_can_hold_stops_that_rollup_only() -> 
         assert world.nodes[0].rollups[A].open_block.number == stopped
         sent = {rollup_id: [[transfer(world, rollup_id, 0, 0)]] for rollup_id in (A, B)}
         assert world.step(transactions=sent).transactions == 1
+
+
+def test_a_stuck_rollup_does_not_keep_the_others_from_their_l1() -> None:
+    """Agreement goes on far beyond the window that it waits for rollups; what a stuck one needs is forgotten."""
+    world = L1World(interval_s=1)
+    world.step()
+    world.l1.grow([Wish(rollup_id=A, to=SOMEBODY, amount=1, gas=2**40)])
+    for _ in range(L1_BLOCKS_KEPT_MAX + 50):
+        world.report()
+        world.step()
+        world.l1.grow()
+    assert world.state.head.number > 100 + L1_BLOCKS_KEPT_MAX
+    assert len(world.state.blocks) <= L1_BLOCKS_KEPT_MAX
+    assert world.nodes[0].ledger.rollups[1].epochs[-1].origin.number >= world.l1.head.number - 3
+    assert replayed(world) == world.nodes[0].app_hash
 
 
 def test_the_ledger_with_l1_data_is_encoded_and_read_back() -> None:
