@@ -85,7 +85,7 @@ class Rebuilder:
     def _execute(self, run: Sequence[DerivedBlock]) -> list[RebuiltBlock]:
         """Seals the blocks of a run up to the first that is replaced, or whose batch names another parent."""
         raws = [raw for block in run for raw in block.transactions]
-        decoded = decode_transactions(raws, self._config.chain_id, size_max=_SIZE_MAX)
+        decoded = decode_transactions(raws, self._config.chain_id, size_max=_SIZE_MAX, unprotected=True)
         rebuilt: list[RebuiltBlock] = []
         index = position = 0
         while index < len(run):
