@@ -148,7 +148,7 @@ async def _until(stop: asyncio.Event, network: OpStack, *, as_json: bool) -> Non
 @contextlib.asynccontextmanager
 async def commands_of(network: OpStack, stop: asyncio.Event) -> Any:
     """Takes commands on the control socket within the block."""
-    from plait.testnet.control import serve_control
+    from plait.testnet.control import Command, serve_control
 
     async def stop_all() -> None:
         """Ends everything."""
@@ -158,7 +158,7 @@ async def commands_of(network: OpStack, stop: asyncio.Event) -> Any:
         """What was told at the start."""
         return network.describe()
 
-    commands = {
+    commands: dict[str, Command] = {
         "status": network.status,
         "describe": describe,
         "start": network.start,
@@ -326,7 +326,7 @@ def _tell(data_dir: Path, command: str, sentence: str, *, as_json: bool, **argum
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 def node(data_dir: Path, ports: str, log_level: LogLevel) -> None:
     """Run Plait's node of the network; `up` starts this."""
-    from plait.testnet.opstack.node import run_node
+    from plait.cli.opstack_node import run_node
 
     configure_logging("json", log_level)
     uvloop.run(run_node(data_dir, ports))

@@ -15,7 +15,7 @@ _HASH_DIGITS = 8
 
 def rows_of(found: dict[str, Any]) -> list[tuple[str, ...]]:
     """One row per rollup and level: rollup, level, Plait, the sequencer's op-geth, verifier, hash there, agreement."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for rollup in found["rollups"]:
         for at, level in enumerate(LEVELS):
             heads = rollup["levels"][level]

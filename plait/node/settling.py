@@ -4,8 +4,8 @@ Specification
     - Reads the L1 and says what it sees (`L1Reporter`), follows what batches there make of the rollups (`Settlement`),
       keeps every engine at the rollup's blocks (`EngineDriver`), and posts blocks to L1 (`Batcher`), each as far as the
       node's configuration asks for it.
-    - Every decided sub-block wakes drivers, batcher and settlement; they look at the rollups themselves, so a lost notice costs
-      time and nothing else.
+    - Every decided sub-block wakes drivers, batcher and settlement; they look at the rollups themselves, so that a
+      lost notice costs time and nothing else.
     - Nothing here can stop the node. A part that fails is started again after SETTLING_RESTART_S, with its reason in
       the log and in `status`; the other parts and the other rollups go on.
 Level 6.
@@ -58,8 +58,8 @@ class Settling:
         node: started, with a configuration that names an L1, engines or a batcher.
 
     Raises:
-        ConfigurationError: `l1_missing`, `engine_jwt_unusable`, `key_unusable`, `rollup_unknown`: what the configuration
-            names cannot be used.
+        ConfigurationError: `l1_missing`, `engine_jwt_unusable`, `rollup_unknown`: what the configuration names cannot
+            be used.
     """
 
     def __init__(self, node: Node) -> None:
@@ -192,7 +192,7 @@ class Settling:
             NativeBlocks(handle.native),
             "jovian" if binding is None else binding.fork,
             settled=lambda: self._settled(rollup_id),
-            settings=DriverSettings(evidence_dir=None if home is None else home / "evidence"),
+            settings=DriverSettings(mode=connection.mode, evidence_dir=None if home is None else home / "evidence"),
         )
         self.drivers[rollup_id] = driver
         self._node.metrics.statistics.add(f"engine_{rollup_id}", driver.statistics)

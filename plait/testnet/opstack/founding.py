@@ -1,7 +1,7 @@
 """Makes a local network of OP Stack rollups on an L1 that runs already.
 
-    found      deploys every rollup's portal and system configuration with ordinary transactions, takes the L1 block that
-               follows as origin of all rollups' genesis, and writes what op-geth, op-node and Plait start from
+    found      deploys every rollup's portal and system configuration with ordinary transactions, takes the newest L1
+               block as origin of all rollups' genesis, and writes what op-geth, op-node and Plait start from
     l1_chain_json
                the L1's configuration for op-node: a chain that is not public has to be described
 
@@ -22,7 +22,7 @@ from typing import Any, Final
 import msgspec
 
 from plait.codec.rlp import encode_bytes, encode_list, encode_uint
-from plait.derivation.l1_facts import encode_l1_facts
+from plait.derivation.l1_facts import L1BlockFacts, encode_l1_facts
 from plait.derivation.rollup_config import BlockId, OpStackConfig, encode_rollup_json, rollup_json_of
 from plait.derivation.system_config import SystemConfig
 from plait.errors import Unavailable
@@ -36,7 +36,7 @@ from plait.rollups.contracts import artifact
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
 from plait.storage import NETWORK_FILE
 from plait.testnet.opstack.layout import OPSTACK_FILE, BatchKind, Layout, PortPlan, PostingKind, RollupEntry
-from plait.types import Address, BlockNumber, Gas, Hash32, RollupId, Seconds
+from plait.types import Address, BlockNumber, Gas, Hash32, RollupId
 
 NETWORK_ID: Final = 7_906
 L1_CHAIN_ID: Final = 900
@@ -78,7 +78,6 @@ async def found(directory: Path, founding: Founding, l1: L1Client) -> Layout:
     if header is None:
         raise Unavailable("The L1 has no newest block.", code="l1_refused")
     start, _ = block_facts(header, (), (), blob_schedule(L1_CHAIN_ID))
-    genesis_l1, time_s = BlockId(header.number, header.hash), header.timestamp
     reporter = _secret(directory / "reporter.key")
     _write_secret(directory / "batcher.key", BATCHER.private_key)
     _secret(directory / "jwt.hex")
@@ -89,7 +88,7 @@ async def found(directory: Path, founding: Founding, l1: L1Client) -> Layout:
         for entry in contracts
     )
     bare = NetworkConfig(
-        genesis_time_s=time_s,
+        genesis_time_s=start.timestamp,
         sub_blocks_per_slot=founding.sub_blocks_per_slot,
         network_id=NETWORK_ID,
         rollups=rollups,
@@ -98,7 +97,7 @@ async def found(directory: Path, founding: Founding, l1: L1Client) -> Layout:
     configured = []
     for rollup, entry in zip(rollups, contracts, strict=True):
         data = genesis[RollupId(rollup.chain_id)]
-        config = _rollup_config(rollup, entry, data, founding, genesis_l1, time_s)
+        config = _rollup_config(rollup, entry, data, founding, start)
         home = directory / str(rollup.chain_id)
         home.mkdir(parents=True, exist_ok=True)
         (home / "genesis.json").write_bytes(data)
@@ -166,17 +165,16 @@ def _rollup_config(
     entry: RollupEntry,
     genesis: bytes,
     founding: Founding,
-    genesis_l1: BlockId,
-    time_s: Seconds,
+    start: L1BlockFacts,
 ) -> OpStackConfig:
     header = Rollup.from_genesis(genesis, Store.in_memory()).raw_header(0)
     assert header is not None, "a rollup has its genesis block"
     return OpStackConfig(
         chain_id=rollup.chain_id,
         l1_chain_id=L1_CHAIN_ID,
-        genesis_l1=genesis_l1,
+        genesis_l1=BlockId(start.number, start.hash),
         genesis_l2=BlockId(BlockNumber(0), Hash32(keccak256(header))),
-        genesis_time_s=time_s,
+        genesis_time_s=start.timestamp,
         genesis_system=SystemConfig(
             batcher=BATCHER.address,
             gas_limit=GAS_LIMIT,
@@ -210,9 +208,7 @@ async def _deploy_all(l1: L1Client, count: int) -> tuple[RollupEntry, ...]:
         portal, system = (_created_address(OWNER.address, nonce + 2 * at + one) for one in (0, 1))
         sent.append(await _create(l1, "DepositPortal", ()))
         sent.append(await _create(l1, "SystemConfig", _system_arguments(chain_id, portal)))
-        entries.append(
-            RollupEntry(chain_id=chain_id, portal="0x" + portal.hex(), system_config="0x" + system.hex())
-        )
+        entries.append(RollupEntry(chain_id=chain_id, portal="0x" + portal.hex(), system_config="0x" + system.hex()))
     await l1.call("evm_mine")  # a new network does not wait for the interval
     for transaction in sent:
         receipt = await _receipt(l1, transaction)

@@ -70,7 +70,7 @@ async def heads_of(endpoints: Endpoints) -> RollupHeads:
         _tagged(endpoints.plait), _tagged(endpoints.engine), _derived(endpoints.op_node)
     )
     derived, origin = verifier
-    levels = {}
+    levels: dict[str, LevelHeads] = {}
     for level in LEVELS:
         seen = derived.get(level)
         agree = None

@@ -1,8 +1,8 @@
 """One foreign program of a local network of OP Stack rollups: started, waited for, stopped, killed.
 
-Every program is the leader of its own process group, so that a Ctrl-C of the terminal reaches the supervisor only, which
-then stops everybody in order. What a supervisor that was killed left behind is found by pid files at the next start: a
-process whose command line names the same directory is ours.
+Every program is the leader of its own process group, so that a Ctrl-C of the terminal reaches the supervisor only,
+which then stops everybody in order. What a supervisor that was killed left behind is found by pid files at the next
+start: a process whose command line names the same directory is ours.
 """
 
 from __future__ import annotations

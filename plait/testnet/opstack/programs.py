@@ -34,7 +34,7 @@ class Programs(msgspec.Struct, frozen=True, kw_only=True):
     anvil: Path
 
 
-def find_programs(say: Callable[[str], None] = lambda sentence: None) -> Programs:
+def find_programs(say: Callable[[str], object] = str) -> Programs:
     """All programs, built where they are missing and can be.
 
     Args:
@@ -51,7 +51,7 @@ def find_programs(say: Callable[[str], None] = lambda sentence: None) -> Program
     )
 
 
-def _find(tool: str, variable: str, cached: Path | None, say: Callable[[str], None]) -> Path:
+def _find(tool: str, variable: str, cached: Path | None, say: Callable[[str], object]) -> Path:
     named = os.environ.get(variable)
     if named:
         if not os.access(named, os.X_OK):
@@ -72,7 +72,7 @@ def _find(tool: str, variable: str, cached: Path | None, say: Callable[[str], No
 
 def _built(tool: str) -> Path:
     try:
-        answer = subprocess.run(
+        answer = subprocess.run(  # noqa: S603 - our own tool with a fixed word
             [sys.executable, str(BUILD_TOOLS), tool],
             capture_output=True, text=True, check=False, timeout=TOOL_BUILD_S_MAX,
         )  # fmt: skip

@@ -1,8 +1,8 @@
 """A running local network of OP Stack rollups: every program, started and stopped in the order that they need.
 
 Order of the start: anvil and its beacon face; the network is founded when there is none; both op-geth of every rollup;
-Plait's node, which sequences and posts; op-node of every rollup, which derives from L1 and nothing else. The end goes the
-other way round, anvil last, so that nobody misses whom it asks. Programs that died are named by `status` and not
+Plait's node, which sequences and posts; op-node of every rollup, which derives from L1 and nothing else. The end goes
+the other way round, anvil last, so that nobody misses whom it asks. Programs that died are named by `status` and not
 restarted behind anybody's back.
 """
 
@@ -78,7 +78,7 @@ class OpStack:
         *,
         sequencer: bool = True,
         log_level: str = "info",
-        say: Callable[[str], None] = lambda sentence: None,
+        say: Callable[[str], object] = str,
     ) -> AsyncIterator[OpStack]:
         """Starts everything; stops it at the end of the block.
 
@@ -180,7 +180,7 @@ class OpStack:
         }
 
     # ------------------------------------------------------------ inside
-    async def _start(self, *, sequencer: bool, say: Callable[[str], None]) -> None:
+    async def _start(self, *, sequencer: bool, say: Callable[[str], object]) -> None:
         (self.directory / "l1" / "blobs").mkdir(parents=True, exist_ok=True)
         say("Starting the L1 (anvil).")
         await self.l1.start()
@@ -204,7 +204,7 @@ class OpStack:
         say("Starting op-node for every rollup.")
         await _all(*(one.start() for one in nodes))
 
-    async def _end(self, say: Callable[[str], None]) -> None:
+    async def _end(self, say: Callable[[str], object]) -> None:
         if self.l1.pid is not None:
             say("Stopping all programs.")
         if self.node is not None:
@@ -280,7 +280,7 @@ class OpStack:
             "--rpc.addr", HOST, "--rpc.port", str(ports.op_node), "--rpc.enable-admin",
         ]  # fmt: skip
         if self.layout.posting == "blob":
-            # anvil's root of a block's transactions takes in the blobs, which no other L1 does; op-node would refuse it.
+            # anvil's root of a block's transactions takes in the blobs, which no other L1's does: op-node refuses it.
             command.append("--l1.trustrpc=true")
         return Process(
             f"op-node-{entry.chain_id}", command, self.directory,

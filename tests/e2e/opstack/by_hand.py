@@ -35,7 +35,7 @@ from plait.storage import NETWORK_FILE
 from plait.testnet.opstack.founding import BATCHER
 from plait.testnet.opstack.layout import BatchKind, PostingKind
 from plait.testnet.opstack.supervisor import HOST, OpStack
-from plait.types import BlockNumber, Hash32, RollupId, Seconds
+from plait.types import BlockNumber, Hash32, RollupId, Seconds, Wei
 
 FRAME_BYTES_MAX = 100_000
 
@@ -43,7 +43,9 @@ FRAME_BYTES_MAX = 100_000
 class ByHand:
     """One rollup."""
 
-    def __init__(self, directory: Path, chain_id: int, watcher: L1Watcher, driver: EngineDriver, rollup: Rollup) -> None:
+    def __init__(
+        self, directory: Path, chain_id: int, watcher: L1Watcher, driver: EngineDriver, rollup: Rollup
+    ) -> None:
         self.config: OpStackConfig = decode_rollup_json((directory / str(chain_id) / "rollup.json").read_bytes())
         self.rollup = rollup
         self.driver = driver
@@ -129,7 +131,7 @@ async def post(l1: L1Client, inbox: bytes, posting: PostingKind, sent: Sequence[
     """One L1 transaction for all frames, whoever's they are; returns the number of the block that holds it."""
     nonce = await l1.nonce(BATCHER.address)
     data = frames.encode(sent)
-    fees = Fees(tip=10**9, fee_cap=20 * 10**9, blob_fee_cap=10**9 if posting == "blob" else 0)
+    fees = Fees(tip=Wei(10**9), fee_cap=Wei(20 * 10**9), blob_fee_cap=Wei(10**9 if posting == "blob" else 0))
     chain_id = await l1.chain_id()
     if posting == "blob":
         blobs = (encode_blob(data),)
@@ -142,8 +144,13 @@ async def post(l1: L1Client, inbox: bytes, posting: PostingKind, sent: Sequence[
         BATCHER.private_key, content, nonce=nonce, fees=fees, gas_limit=calldata_gas(content.data), sidecar=sidecar
     )
     await l1.send_raw_transaction(signed.raw)
-    while (receipt := await l1.transaction_receipt(signed.hash)) is None:
+    receipt = None
+    for _ in range(300):
+        receipt = await l1.transaction_receipt(signed.hash)
+        if receipt is not None:
+            break
         await asyncio.sleep(0.1)
+    assert receipt is not None, "the batch is in a block of L1 within half a minute"
     assert receipt["status"] == "0x1", receipt
     return int(receipt["blockNumber"], 16)
 
@@ -163,9 +170,7 @@ async def sequenced(network: OpStack) -> AsyncIterator[tuple[list[ByHand], L1Cli
         made: list[ByHand] = []
         store = Store.in_memory()
         for entry, ports in zip(network.layout.rollups, network.ports.programs, strict=True):
-            rollup = Rollup.from_genesis(
-                (network.directory / str(entry.chain_id) / "genesis.json").read_bytes(), store
-            )
+            rollup = Rollup.from_genesis((network.directory / str(entry.chain_id) / "genesis.json").read_bytes(), store)
             client = EngineClient(f"http://{HOST}:{ports.engine_auth}", read_secret(network.directory / "jwt.hex"))
             driver = EngineDriver(client, NativeBlocks(rollup))
             tasks.append(asyncio.create_task(driver.run()))

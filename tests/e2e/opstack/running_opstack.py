@@ -1,4 +1,4 @@
-"""`plait opstack up` as a user starts it, told on its control socket what to stop, kill and start, and asked for blocks.
+"""`plait opstack up` as a user starts it, told on its control socket what to stop, kill and start.
 
 What a test believes is an unmodified op-node: `require_derived` compares every block of Plait's with the verifier's,
 up to what op-node calls safe.

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 from eth_account import Account
+from running_opstack import Running, cast, running_opstack
+
 from examples.demo import demo
 from examples.demo.chain import Chain
 from examples.demo.market import Market
-from running_opstack import Running, cast, running_opstack
-
 from plait.client import Client
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
 
@@ -27,7 +27,7 @@ RECIPIENT = "0x00000000000000000000000000000000000000d0"
 async def test_everything_that_plait_orders_is_derived_with_equal_hashes(
     tmp_path: Path, batch: str, posting: str
 ) -> None:
-    """Transfers, contracts, bundles over both rollups, messages within a slot and deposits, in both kinds of batches."""
+    """Transfers, contracts, bundles over both rollups, messages within a slot and deposits, in both kinds of batch."""
     async with running_opstack(tmp_path / "net", "--batch", batch, "--posting", posting) as network:
         accounts = [Account.from_key(account.private_key) for account in DEVELOPMENT_ACCOUNTS[:8]]
         chains = [Chain(rollup["chainId"], rollup["plaitUrl"]) for rollup in network.rollups]
