@@ -394,6 +394,8 @@ class EngineConnection(msgspec.Struct, frozen=True, kw_only=True):
     jwt_file: Path
     rpc_url: str = ""
     """Its ordinary RPC; empty: not used."""
+    mode: Literal["import", "build"] = "import"
+    """`build` has the engine build every new block too, before it is handed over, and compares the hashes."""
 
 
 class BatcherSettings(msgspec.Struct, frozen=True, kw_only=True):

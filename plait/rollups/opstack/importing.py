@@ -299,9 +299,9 @@ def open_copy(directory: Path, genesis_json: bytes) -> Iterator[Rollup]:
     store = Store.open(str(directory / STORE_FILE))
     try:
         if snapshot.exists():
-            rollup = Rollup.from_snapshot(genesis_json, store, str(snapshot))
+            rollup = Rollup.from_snapshot(genesis_json, store, str(snapshot), undo_blocks=UNWIND_BLOCKS_MAX)
         else:
-            rollup = Rollup.from_genesis(genesis_json, store)
+            rollup = Rollup.from_genesis(genesis_json, store, undo_blocks=UNWIND_BLOCKS_MAX)
         try:
             yield rollup
         finally:

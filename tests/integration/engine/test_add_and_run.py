@@ -98,6 +98,8 @@ async def test_a_chain_joins_a_network_and_leaves_it_again(tmp_path: Path) -> No
                         assert await comes(lambda: balance(eth), 5 * (nonce + 1))
                         assert await comes(lambda: head_of(eth), before + 3)
                         assert await comes(lambda: head_of(verifier, "safe"), anchor + 3)
+                        [engine] = await here.call("plait_getEngines")
+                        assert (engine["rollupId"], engine["state"]) == (chain_id, "following"), engine
                 for number in (anchor, anchor + 1, anchor + 3):
                     shown = [
                         (await side.call("eth_getBlockByNumber", hex(number), False))["hash"]

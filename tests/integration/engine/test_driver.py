@@ -138,6 +138,23 @@ async def test_blocks_that_our_network_replaced_leave_the_engine(engines: Engine
         assert engine.head() == (after + 1, then.rollup.head.hash)
 
 
+async def test_an_unwinding_of_the_native_core_reaches_the_engine(engines: Engines, drivers: Drivers) -> None:
+    chain = Chain()
+    chain.grow(10)
+    engine = engines.started(chain)
+    driver = drivers.run(engine.url, engine.secret, chain)
+    await driver.wait_for(BlockNumber(10), WAIT_S)
+    for to, more in ((7, 0), (5, 2), (3, 12)):
+        chain.rollup.commit(chain.rollup.session_at(to))
+        driver.notify()
+        await driver.wait_until(following(chain), WAIT_S)
+        for _ in range(more):
+            chain.seal(1)
+            driver.notify()
+        await driver.wait_until(following(chain), WAIT_S)
+        assert engine.head() == (to + more, chain.rollup.head.hash)
+
+
 @pytest.mark.parametrize("foreign", [False, True], ids=["ours to come", "of somebody else"])
 async def test_blocks_above_our_head_are_left_alone_for_a_while_and_then_taken_back(
     engines: Engines, drivers: Drivers, foreign: bool
