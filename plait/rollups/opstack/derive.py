@@ -153,7 +153,7 @@ async def begin(config: OpStackConfig, rollup: Rollup, client: L1Client, beacon:
     raise Unavailable(
         f"The L1 node at {client.address} does not have block {number}, where the rollup begins; wait until it has "
         "synchronised, or use another.",
-        code="l1_lags",
+        code="l1_block_unknown",
     )
 
 
@@ -161,9 +161,9 @@ async def l1_end(client: L1Client, at: Tag | int) -> BlockNumber:
     """Number of the L1 block that a derivation ends with.
 
     Raises:
-        InvalidInput: `l1_lags` when the node has no such block yet.
+        InvalidInput: `l1_block_unknown` when the node has no such block yet.
     """
     header = await client.header(at)
     if header is None:
-        raise InvalidInput(f"The L1 node at {client.address} has no block {at} yet.", code="l1_lags")
+        raise InvalidInput(f"The L1 node at {client.address} has no block {at} yet.", code="l1_block_unknown")
     return header.number
