@@ -33,6 +33,18 @@ SYSTEM = SystemConfig(
 )
 
 
+def deposits_of(receipt: TxReceipt) -> list[tuple[bytes, int]]:
+    """Raw deposits that derivation makes of a receipt, and the indexes of their logs."""
+    found = []
+    for log in receipt["logs"]:
+        if bytes(log["topics"][0]) != TRANSACTION_DEPOSITED:
+            continue
+        topics = tuple(bytes(topic) for topic in log["topics"])
+        made = L1Log(raw(log["address"]), topics, bytes(log["data"]), log["logIndex"])
+        found.append((deposit_of_log(made, Hash32(bytes(receipt["blockHash"]))).encode(), log["logIndex"]))
+    return found
+
+
 class Sealed(NamedTuple):
     """A block of the rollup."""
 
@@ -66,17 +78,6 @@ class Forced:
         call = self.functions.force(ROLLUP_ID, self.l1.accounts[3], value, gas, False, data)
         receipt = self.l1.send(call, sender=sender, value=mint, what=what)
         return int(self.functions.requestCount().call()), receipt
-
-    def deposits(self, receipt: TxReceipt) -> list[tuple[bytes, int]]:
-        """Raw deposits that derivation makes of a receipt, and the indexes of their logs."""
-        found = []
-        for log in receipt["logs"]:
-            if bytes(log["topics"][0]) != TRANSACTION_DEPOSITED:
-                continue
-            topics = tuple(bytes(topic) for topic in log["topics"])
-            made = L1Log(raw(log["address"]), topics, bytes(log["data"]), log["logIndex"])
-            found.append((deposit_of_log(made, Hash32(bytes(receipt["blockHash"]))).encode(), log["logIndex"]))
-        return found
 
     def seal(self, receipt: TxReceipt | None, deposits: Sequence[bytes]) -> Sealed:
         """The rollup's next block, executed and sealed, on the L1 block of a receipt."""
@@ -120,7 +121,7 @@ class Forced:
 
     def included(self, receipt: TxReceipt, *, time_ms: int | None = None, ancestors: int = 0) -> DepositProof:
         """Includes a receipt's one deposit in a sealed block of a committed checkpoint, and proves it."""
-        ((deposit, log_index),) = self.deposits(receipt)
+        ((deposit, log_index),) = deposits_of(receipt)
         block = self.seal(receipt, [deposit])
         height = self.commit(
             [block], time_ms=self.l1.now() * 1_000 if time_ms is None else time_ms, ancestors=ancestors

@@ -74,7 +74,7 @@ def _type_of(part: dict[str, Any]) -> str:
 class L1:
     """An anvil process and what tests do with it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *flags: str) -> None:
         with closing(socket.socket()) as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -82,7 +82,7 @@ class L1:
         self.deployment_gas: dict[str, int] = {}
         self._log = open(directory / "anvil.log", "w")  # noqa: SIM115  (closed in stop)
         self._process = subprocess.Popen(
-            [str(foundry_path("anvil")), "--chain-id", str(CHAIN_ID), "--port", str(self.port)],
+            [str(foundry_path("anvil")), "--chain-id", str(CHAIN_ID), "--port", str(self.port), *flags],
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-from forced_world import BOND, CHALLENGE_S, CLAIMED, INCLUDED, OPEN, OVERDUE, ROLLUP_ID, WINDOW_S, Forced
+from forced_world import BOND, CHALLENGE_S, CLAIMED, INCLUDED, OPEN, OVERDUE, ROLLUP_ID, WINDOW_S, Forced, deposits_of
 from l1_world import L1
 from validators import checksummed, members, raw
 
@@ -99,9 +99,9 @@ def test_an_included_creation_is_proven(l1: L1, world: Forced) -> None:
 def test_a_deposit_among_many_is_proven(l1: L1, world: Forced) -> None:
     """In a block of 140 transactions, inline and hashed trie nodes alike, each request's deposit is found."""
     number, receipt = world.force()
-    ((deposit, log_index),) = world.deposits(receipt)
+    ((deposit, log_index),) = deposits_of(receipt)
     _, other = world.force(sender=OTHER)
-    ((filler, _),) = world.deposits(other)
+    ((filler, _),) = deposits_of(other)
     at = 131
     block = world.seal(receipt, [filler] * (at - 1) + [deposit] + [filler] * 8)
     height = world.commit([block], time_ms=l1.now() * 1_000)
@@ -125,7 +125,7 @@ def test_two_equal_requests_of_one_transaction_need_two_inclusions(l1: L1, world
     aggregate = l1.deploy("Multicall")
     data = world.desk.encode_abi("force", [ROLLUP_ID, l1.accounts[3], 0, 60_000, False, b""])
     receipt = l1.send(aggregate.functions.aggregate3([(world.desk.address, False, data)] * 2))
-    (first, first_log), (second, second_log) = world.deposits(receipt)
+    (first, first_log), (second, second_log) = deposits_of(receipt)
     block = world.seal(receipt, [first, second])
     height = world.commit([block], time_ms=l1.now() * 1_000)
     l1.send(world.prove(1, world.proof(height, block, 1, first_log)))
@@ -145,7 +145,7 @@ def test_false_inclusions_are_refused(l1: L1, world: Forced) -> None:
     assert l1.refused(world.prove(number, replace(proof, transaction_index=0)))[0] == "TrieProofTraversalError"
     assert l1.refused(world.prove(number, replace(proof, trie_proof=proof.trie_proof[:-1])))[0] != ""
     assert l1.refused(world.prove(number, replace(proof, block_header=foreign.block_header)))[0] == "NotSealed"
-    ((deposit, log_index),) = world.deposits(receipt)
+    ((deposit, log_index),) = deposits_of(receipt)
     unsealed = world.seal(receipt, [deposit])
     height = world.commit([], time_ms=l1.now() * 1_000)
     assert l1.refused(world.prove(number, world.proof(height, unsealed, 1, log_index)))[0] == "NotSealed"

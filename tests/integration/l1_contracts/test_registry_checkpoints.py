@@ -100,6 +100,7 @@ def test_items_are_proven_at_their_place(l1: L1, count: int) -> None:
         assert not proven(ROLLUPS[1], items[index] + b"!", index, count, path)
         assert not proven(ROLLUPS[0], items[index], index, count, path)
         assert not proven(RollupId(999), items[index], index, count, path)
+        assert not proven(RollupId(999), items[index], count, count, path)
         assert not proven(ROLLUPS[1], items[index], index, count, [*path, bytes(32)])
         assert not proven(ROLLUPS[1], items[index], count, count, path)
         if path:
@@ -206,6 +207,18 @@ def test_no_altered_account_proof_passes(l1: L1) -> None:
     older = Chain(ledger({account(1): 7}))
     older.add()
     assert l1.reason(call(account_proof(older.state, account(1))))[0] == "ProofWrong"
+
+
+def test_neighbours_in_a_bucket_are_not_each_other(l1: L1) -> None:
+    """In a small ledger all rows share one bucket and every path fits: the row's own key decides."""
+    chain = Chain(ledger({account(1): 7, account(2): 8}))
+    chain.add()
+    registry = committed(l1, chain, 1)
+    proof = as_abi(account_proof(chain.state, account(1)))
+    where = as_abi(chain.proof(1, 1))
+    assert registry.functions.verifyAccount(where, text(l1, account(1)), proof).call() == [7, 0]
+    for other in (account(2), account(3), bytes(20)):
+        assert l1.reason(registry.functions.verifyAccount(where, text(l1, other), proof))[0] == "ProofWrong"
 
 
 def test_the_same_checkpoint_twice_changes_nothing(l1: L1) -> None:

@@ -77,11 +77,21 @@ def signed(some: Sequence[Member], digest: bytes, places: Iterable[int] | None =
 class Registry:
     """A deployed registry, its timelock and its current set."""
 
-    def __init__(self, l1: L1, powers: Sequence[int] = (10, 10, 10, 10), *, height: int = 1) -> None:
+    def __init__(
+        self,
+        l1: L1,
+        powers: Sequence[int] = (10, 10, 10, 10),
+        *,
+        some: Sequence[Member] = (),
+        height: int = 1,
+        network: int = NETWORK_ID,
+    ) -> None:
+        """With `some` as its first set, or validators of these powers."""
         self.l1 = l1
-        self.set = members(powers)
+        self.network_id = NetworkId(network)
+        self.set = list(some) or members(powers)
         self.timelock = l1.deploy("Timelock", DAY, [l1.accounts[PROPOSER]])
-        start = (NETWORK_ID, self.timelock.address, TRUST_S, ACCOUNTS_SHAPE, checksummed(self.set, l1), height)
+        start = (self.network_id, self.timelock.address, TRUST_S, ACCOUNTS_SHAPE, checksummed(self.set, l1), height)
         self.contract: Contract = l1.deploy("PlaitRegistry", *start)
         self.functions = self.contract.functions
         self.identity = L1Contract(CHAIN_ID, raw(self.contract.address))
@@ -96,7 +106,7 @@ class Registry:
     def checkpoint_digest(self, height: int, app_hash: bytes, *, epoch: int | None = None) -> bytes:
         return checkpoint_digest(
             self.identity,
-            NETWORK_ID,
+            self.network_id,
             epoch=self.epoch if epoch is None else epoch,
             height=Height(height),
             app_hash=Hash32(app_hash),
@@ -110,7 +120,7 @@ class Registry:
     def set_digest(self, after: Sequence[Member], height: int) -> bytes:
         return set_digest(
             self.identity,
-            NETWORK_ID,
+            self.network_id,
             epoch=self.epoch + 1,
             height=Height(height),
             previous=set_hash([one.validator for one in self.set]),
