@@ -28,11 +28,14 @@ from plait.types import BlockNumber
 pytestmark = [pytest.mark.opgeth, pytest.mark.node_js, pytest.mark.slow]
 
 
-async def plait(*arguments: str) -> str:
+async def plait(*arguments: str, refused: str | None = None) -> str:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "plait.cli.main", "rollup", *arguments, stdout=-1, stderr=-1
     )
     out, err = await process.communicate()
+    if refused is not None:
+        assert (process.returncode, err.decode().split(":")[0]) == (4, f"error ({refused})")
+        return ""
     assert process.returncode == 0, err.decode()
     return out.decode()
 
@@ -79,12 +82,20 @@ async def test_a_chain_joins_a_network_and_leaves_it_again(tmp_path: Path) -> No
                 await eth.call("eth_sendRawTransaction", "0x" + transfer(chain_id, 0).hex())
                 assert await comes(lambda: number_of(node), 3)
 
-                added = json.loads(
-                    await plait(
-                        "add", *named, "--genesis", str(home / "genesis.json"), "--l1", stack.l1_url, "--op-node",
-                        node_url, "--data-dir", str(network), "--json",
-                    )
-                )  # fmt: skip
+                whole = (
+                    *named,
+                    "--genesis",
+                    str(home / "genesis.json"),
+                    "--op-node",
+                    node_url,
+                    "--data-dir",
+                    str(network),
+                )
+                await plait("add", *whole, "--l1", endpoints.engine, refused="l1_chain_mismatch")
+                await plait("run", "--data-dir", str(tmp_path), refused="network_missing")
+                assert await node.is_sequencing()
+                added = json.loads(await plait("add", *whole, "--l1", stack.l1_url, "--json"))
+                await plait("add", *whole, "--l1", stack.l1_url, refused="rollup_already_registered")
                 assert not await node.is_sequencing()
                 anchor = added["number"]
 
@@ -100,6 +111,7 @@ async def test_a_chain_joins_a_network_and_leaves_it_again(tmp_path: Path) -> No
                         assert await comes(lambda: head_of(verifier, "safe"), anchor + 3)
                         [engine] = await here.call("plait_getEngines")
                         assert (engine["rollupId"], engine["state"]) == (chain_id, "following"), engine
+                await plait("add", *whole, "--l1", stack.l1_url, refused="network_started")
                 for number in (anchor, anchor + 1, anchor + 3):
                     shown = [
                         (await side.call("eth_getBlockByNumber", hex(number), False))["hash"]
