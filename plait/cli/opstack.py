@@ -99,7 +99,8 @@ async def run(data_dir: Path, *, as_json: bool, **options: Any) -> None:
 
     def say(sentence: str) -> None:
         if not as_json:
-            err.print(sentence, markup=False)
+            with contextlib.suppress(OSError):  # the terminal may be closed: everything is stopped all the same
+                err.print(sentence, markup=False)
 
     founding = Founding(
         rollups=options["rollups"],
@@ -138,7 +139,7 @@ async def _until(stop: asyncio.Event, network: OpStack, *, as_json: bool) -> Non
 
     from plait.cli.opstack_view import table_of
 
-    with Live(console=out, auto_refresh=False, transient=True) as live:
+    with contextlib.suppress(OSError), Live(console=out, auto_refresh=False, transient=True) as live:
         while not stop.is_set():
             live.update(table_of(await network.status()), refresh=True)
             with contextlib.suppress(TimeoutError):
@@ -192,14 +193,15 @@ def print_welcome(description: dict[str, Any]) -> None:
     for what, where in rows:
         out.print(f"  {what:<{width}}  {where}", markup=False)
     first = description["rollups"][0]
+    wallet = description["cast"]
     out.print("\n[bold]Accounts[/]: the public development accounts, funded on L1 and on every rollup.")
     out.print("[bold yellow]Their keys are public. Never send anything of value to these addresses.[/]")
     out.print(
         f"\n[bold]Deposit[/] one ether from L1 to rollup {first['chainId']} (an ordinary transfer to its portal):"
     )
-    out.print(f"  {deposit_command(first['portal'], l1['url'])}", markup=False)
+    out.print(f"  {deposit_command(first['portal'], l1['url'], wallet)}", markup=False)
     out.print("[bold]See it[/] arrive, at the same address:")
-    out.print(f"  cast balance {DEPOSITOR} --ether --rpc-url {first['plaitUrl']}", markup=False)
+    out.print(f"  {wallet} balance {DEPOSITOR} --ether --rpc-url {first['plaitUrl']}", markup=False)
     out.print("\n[bold]Try[/] in another terminal: plait opstack status   ·   Ctrl-C stops.\n")
 
 
@@ -208,9 +210,9 @@ DEPOSITOR = "0x90F79bf6EB2c4f870365E785982E1f101E93b906"
 _DEPOSITOR_KEY = "0x7c852118294e51e653712a81e05800f419141751be58f605c371e15141b007a6"
 
 
-def deposit_command(portal: str, l1_url: str) -> str:
+def deposit_command(portal: str, l1_url: str, wallet: str = "cast") -> str:
     """What a person types to deposit one ether."""
-    return f"cast send {portal} --value 1ether --private-key {_DEPOSITOR_KEY} --rpc-url {l1_url}"
+    return f"{wallet} send {portal} --value 1ether --private-key {_DEPOSITOR_KEY} --rpc-url {l1_url}"
 
 
 # ---------------------------------------------------------------- from another terminal
@@ -285,6 +287,7 @@ def down(data_dir: Path, as_json: bool) -> None:
     from plait.storage import DataDirectory
     from plait.testnet.control import ask
     from plait.testnet.opstack.founding import reset
+    from plait.testnet.opstack.processes import end_left_over
 
     async def end() -> None:
         with contextlib.suppress(Unavailable):
@@ -292,6 +295,7 @@ def down(data_dir: Path, as_json: bool) -> None:
         for _ in range(_DOWN_TRIES):
             try:
                 with DataDirectory(data_dir):
+                    end_left_over(data_dir)
                     reset(data_dir)
                 return
             except Unavailable:

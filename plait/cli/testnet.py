@@ -136,23 +136,24 @@ async def _until(stop: asyncio.Event, network: Any, *, as_json: bool) -> None:
 
 @contextlib.contextmanager
 def stopping() -> Iterator[asyncio.Event]:
-    """Set by the first Ctrl-C or SIGTERM; the second ends the process at once, and with it the nodes."""
+    """Set by the first Ctrl-C or SIGTERM, or when the terminal closes; the second Ctrl-C ends the process at once, and
+    with it the nodes."""
     import os
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
     def asked(number: int) -> None:
-        if stop.is_set():
+        if stop.is_set() and number != signal.SIGHUP:
             os._exit(128 + number)
         stop.set()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, asked, number)
     try:
         yield stop
     finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.remove_signal_handler(number)
 
 

@@ -9,6 +9,7 @@ puts what it builds, and, in a checkout of the repository, that tool itself, whi
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -32,6 +33,12 @@ class Programs(msgspec.Struct, frozen=True, kw_only=True):
     op_geth: Path
     op_node: Path
     anvil: Path
+
+    @property
+    def cast(self) -> str:
+        """The wallet that comes with anvil: its name where it is on the PATH, else its path, else its name."""
+        beside = Path(str(self.anvil).replace("anvil", "cast"))
+        return "cast" if shutil.which("cast") or not beside.exists() else str(beside)
 
 
 def find_programs(say: Callable[[str], object] = str) -> Programs:

@@ -162,6 +162,7 @@ class OpStack:
             "event": "ready",
             "directory": str(self.directory),
             "isNew": self.is_new,
+            "cast": self.programs.cast,
             "plait": self.node_url,
             "l1": {"url": self.l1_url, "beaconUrl": self.beacon_url, "chainId": self.layout.l1_chain_id},
             "rollups": [

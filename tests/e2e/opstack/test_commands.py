@@ -19,7 +19,7 @@ async def test_it_starts_takes_a_deposit_stops_and_goes_on(tmp_path: Path) -> No
     """The second start continues L1, rollups and verifiers; blocks that were safe have the same hashes."""
     directory = tmp_path / "net"
     async with running_opstack(directory, "--rollups", "1") as network:
-        await _deposit_as_printed(network.l1_url, network.rollups[0])
+        await _deposit_as_printed(network.description["cast"], network.l1_url, network.rollups[0])
         code, found = await _plait("status", "--data-dir", str(directory), "--json")
         assert code == 0, found
         status = json.loads(found)
@@ -50,14 +50,14 @@ async def test_it_starts_takes_a_deposit_stops_and_goes_on(tmp_path: Path) -> No
     assert json.loads(found)["error"]["code"] == "testnet_not_running"
 
 
-async def _deposit_as_printed(l1_url: str, rollup: dict[str, str]) -> None:
+async def _deposit_as_printed(wallet: str, l1_url: str, rollup: dict[str, str]) -> None:
     """Runs the command that `up` prints, and sees the ether on the rollup with the other one."""
     from plait.cli.opstack import DEPOSITOR, deposit_command
 
-    words = deposit_command(rollup["portal"], l1_url).split()
+    words = deposit_command(rollup["portal"], l1_url, wallet).split()
     assert len(words) == _WORDS_OF_A_DEPOSIT + 1, words
     before = await _balance(DEPOSITOR, rollup["plaitUrl"])
-    code, said = await _run(str(cast_path()), *words[1:])
+    code, said = await _run(*words)
     assert code == 0, said
 
     async def arrived() -> bool:
