@@ -79,7 +79,7 @@ async def boosted(
             face = BoostSettings(
                 chain_id=rollup_id, port=0, engine_url=url, jwt_file=jwt, engine_jwt_file=engine_jwt, debug_port=0
             )
-            faces.append(msgspec.structs.replace(face, **settings))
+            faces.append(msgspec.structs.replace(face, **({"timeout_ms": 20_000} | settings)))
         config = NodeConfig(log_level="error", faces=FacesSettings(boost=tuple(faces)))
         rpc = RpcConfig(port=0, rollup_port_base=None)
         async with Node.start(network, config) as node, serve(node, rpc) as server:

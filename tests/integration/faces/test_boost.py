@@ -247,7 +247,7 @@ async def test_both_halves_of_a_bundle_are_answered_together(tmp_path: Path) -> 
 
 
 async def test_when_one_half_cannot_be_answered_neither_is(tmp_path: Path) -> None:
-    async with boosted(tmp_path, rollups=2, timeout_ms=1_500) as found:
+    async with boosted(tmp_path, rollups=2) as found:
         numbers, legs = await send_bundle(found)
         heads = {chain_id: await walk(found, chain_id, numbers[chain_id] - 1) for chain_id in numbers}
         one = asyncio.ensure_future(step(found, heads[901], numbers[901], 901))
@@ -261,7 +261,7 @@ async def test_when_one_half_cannot_be_answered_neither_is(tmp_path: Path) -> No
 
 
 async def test_the_engines_own_block_holds_no_leg_that_somebody_put_into_its_pool(tmp_path: Path) -> None:
-    async with boosted(tmp_path, rollups=2, timeout_ms=300) as found:
+    async with boosted(tmp_path, rollups=2) as found:
         numbers, legs = await send_bundle(found)
         raws = [transfer(2, 901, 0), transfer(3, 901, 0)]
         for raw in raws:
@@ -279,7 +279,7 @@ async def test_the_engines_own_block_holds_no_leg_that_somebody_put_into_its_poo
 
 
 async def test_a_half_that_was_answered_is_answered_again_or_nothing_is(tmp_path: Path) -> None:
-    async with boosted(tmp_path, rollups=2, timeout_ms=1_500) as found:
+    async with boosted(tmp_path, rollups=2) as found:
         numbers, _legs = await send_bundle(found)
         heads = {chain_id: await walk(found, chain_id, numbers[chain_id] - 1) for chain_id in numbers}
         await asyncio.gather(*(step(found, heads[chain_id], numbers[chain_id], chain_id) for chain_id in numbers))

@@ -49,21 +49,34 @@ class EngineSide:
             self._session = None
 
     async def forward(self, body: bytes) -> bytes:
-        """The engine's answer to a body, unchanged. Raises Unavailable `engine_unreachable`."""
+        """The engine's answer to a body, unchanged. Raises Unavailable `engine_unreachable`.
+
+        A connection that the engine closed meanwhile is opened once more: repeating a call of the Engine API does no
+        harm.
+        """
+        try:
+            return await self._post(body)
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+            await self.close()
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise self._unreachable(str(error) or type(error).__name__) from error
+        try:
+            return await self._post(body)
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            raise self._unreachable(str(error) or type(error).__name__) from error
+
+    async def _post(self, body: bytes) -> bytes:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ENGINE_TIMEOUT_S))
         headers = {
             "Content-Type": "application/json",
             "Authorization": "Bearer " + token(self._secret, int(time.time())),
         }
-        try:
-            async with self._session.post(self.url, data=body, headers=headers) as answer:
-                found = await answer.content.read(-1)
-                if answer.status != 200 or len(found) > ENGINE_ANSWER_BYTES_MAX:
-                    raise self._unreachable(f"status {answer.status}: {found[:200].decode(errors='replace').strip()}")
-                return found
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise self._unreachable(str(error) or type(error).__name__) from error
+        async with self._session.post(self.url, data=body, headers=headers) as answer:
+            found = await answer.content.read(-1)
+            if answer.status != 200 or len(found) > ENGINE_ANSWER_BYTES_MAX:
+                raise self._unreachable(f"status {answer.status}: {found[:200].decode(errors='replace').strip()}")
+            return found
 
     async def call(self, method: str, params: bytes) -> msgspec.Raw:
         """The result of a call, parameters and result as JSON.

@@ -41,30 +41,48 @@ class OurBlock(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LegBook:
-    """Which transactions are legs of bundles, and where their other legs are. Bounded; the oldest go first."""
+    """Which transactions are legs of bundles, and where the other legs of decided ones are. Bounded; the oldest go.
+
+    A bundle that was dropped, or unwound, is none any more: its transactions may be sent by themselves.
+    """
 
     def __init__(self) -> None:
-        self._rest: dict[bytes, tuple[tuple[RollupId, bytes], ...]] = {}
+        self._waiting: dict[bytes, None] = {}
+        self._decided: dict[bytes, tuple[tuple[RollupId, bytes], ...]] = {}
 
     def __contains__(self, transaction_hash: bytes) -> bool:
-        return transaction_hash in self._rest
+        return transaction_hash in self._waiting or transaction_hash in self._decided
 
     def on_decided(self, effect: SubBlockDecided) -> None:
         """Remembers the bundles of a sub-block; deliveries of their messages belong to them."""
         for bundle in effect.bundles:
             placed = (*bundle.legs, *bundle.deliveries)
-            self.add([(rollup_id, hash_) for rollup_id, hashes in placed for hash_ in hashes])
+            self.decide([(rollup_id, hash_) for rollup_id, hashes in placed for hash_ in hashes])
 
-    def add(self, members: Sequence[tuple[RollupId, bytes]]) -> None:
-        """Remembers the transactions of one bundle, decided or waiting."""
+    def wait(self, members: Sequence[tuple[RollupId, bytes]]) -> None:
+        """Transactions of a bundle that is not decided yet."""
         for _rollup_id, hash_ in members:
-            self._rest[hash_] = tuple(members)
-        while len(self._rest) > BOOST_LEGS_KEPT:
-            del self._rest[next(iter(self._rest))]
+            self._waiting[hash_] = None
+        while len(self._waiting) > BOOST_LEGS_KEPT:
+            del self._waiting[next(iter(self._waiting))]
+
+    def decide(self, members: Sequence[tuple[RollupId, bytes]]) -> None:
+        """Transactions of a bundle that took place, on all its rollups."""
+        for _rollup_id, hash_ in members:
+            self._waiting.pop(hash_, None)
+            self._decided[hash_] = tuple(members)
+        while len(self._decided) > BOOST_LEGS_KEPT:
+            del self._decided[next(iter(self._decided))]
+
+    def drop(self, members: Sequence[tuple[RollupId, bytes]]) -> None:
+        """Transactions of a bundle that does not take place."""
+        for _rollup_id, hash_ in members:
+            self._waiting.pop(hash_, None)
+            self._decided.pop(hash_, None)
 
     def others(self, transaction_hash: bytes) -> tuple[tuple[RollupId, bytes], ...]:
-        """The bundle's transactions, itself included; none for what is no leg."""
-        return self._rest.get(transaction_hash, ())
+        """The decided bundle's transactions, itself included; none for what is no leg of one."""
+        return self._decided.get(transaction_hash, ())
 
 
 class BlockSource:
@@ -82,6 +100,8 @@ class BlockSource:
 
     def number_of(self, block_hash: bytes) -> BlockNumber | None:
         """Number of one of our sealed blocks; None for others."""
+        if self._rollup_id not in self._host.rollups:
+            return None
         number = self.native.block_number_by_hash(block_hash)
         return None if number is None else BlockNumber(number)
 

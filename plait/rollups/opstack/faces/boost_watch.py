@@ -29,7 +29,9 @@ class BoostWatch:
 
     def _on_bundle(self, status: BundleStatus) -> None:
         placed = (*status.legs, *status.deliveries)
-        self.legs.add([(place.rollup_id, hash_) for place in placed for hash_ in place.transactions])
+        members = [(place.rollup_id, hash_) for place in placed for hash_ in place.transactions]
+        note = {"received": self.legs.wait, "dropped": self.legs.drop}.get(status.status, self.legs.decide)
+        note(members)
 
     async def run(self, ready: asyncio.Event | None = None) -> None:
         """Until cancelled. A subscription that fell behind begins anew: bundles also come from the pool."""
