@@ -183,13 +183,15 @@ class L1Watcher:
 
     async def step(self) -> bool:
         """Looks at the head once and reads up to L1_STEP_BLOCKS_MAX blocks. Returns whether more can be read now."""
+        before = self._tip
         try:
             if not self._checked:
                 await self._check_chain()
             await self._look()
             more = await self._advance()
         except _Reorganised:
-            return True
+            # nodes behind a balancer that are of two minds would be asked without a pause
+            return self._tip != before
         except PlaitError as error:
             self._fail(error)
             return False
@@ -266,7 +268,10 @@ class L1Watcher:
         depth = 0
         while number > self._anchor.number:
             header = await self._client.header(BlockNumber(number))
-            if header is not None and header.hash == self._blocks[number].facts.hash:
+            held = self._blocks.get(number)
+            if held is None:
+                continue  # it was forgotten meanwhile: the anchor has come up to here
+            if header is not None and header.hash == held.facts.hash:
                 break
             number -= 1
             depth += 1
@@ -278,7 +283,7 @@ class L1Watcher:
         if dropped <= 0:
             return
         for gone in range(number + 1, self._tip.number + 1):
-            del self._blocks[gone]
+            self._blocks.pop(gone, None)
         last = self._blocks.get(number)
         self._tip = self._anchor if last is None else BlockId(last.facts.number, last.facts.hash)
         self.reorganisations += 1

@@ -360,3 +360,47 @@ async def test_whatever_an_l1_answers_is_a_state_and_never_a_failure(
         proxy.raw = None
         await read_all(watcher)
         assert watcher.status.state == "ok"
+
+
+async def test_what_is_forgotten_while_it_walks_back_breaks_nothing(anvil: Anvil, client: L1Client) -> None:
+    anvil.mine(12)
+    watcher = await watch(client)
+    await read_all(watcher)
+    task = asyncio.create_task(watcher.run())
+
+    async def forget() -> None:
+        while True:
+            watcher.keep_from(watcher.tip.number - 3)
+            await asyncio.sleep(0)
+
+    forgetting = asyncio.create_task(forget())
+    for _ in range(15):
+        anvil.mine(2)
+        anvil.call("anvil_reorg", 6, [])
+        await asyncio.sleep(0.06)
+    assert not task.done(), "a reorganisation deeper than what is kept is a state and no failure"
+    for one in (task, forgetting):
+        one.cancel()
+    await asyncio.gather(task, forgetting, return_exceptions=True)
+    assert watcher.status.state in {"ok", "wrong_chain"}
+
+
+async def test_nodes_of_two_minds_behind_one_address_are_asked_with_pauses(anvil: Anvil, client: L1Client) -> None:
+    anvil.mine(5)
+    async with Proxy(anvil.url) as proxy, L1Client(proxy.url) as through:
+        watcher = await watch(through)
+        await read_all(watcher)
+        ours = {number: anvil.call("eth_getBlockByNumber", hex(number), False) for number in range(6)}
+        anvil.call("anvil_reorg", 2, [])
+        anvil.mine()
+
+        def old_below_the_head(method: str, params: list[Any], result: Any) -> Any:
+            asked = params[0] if params else ""
+            return ours.get(int(asked, 16), result) if isinstance(asked, str) and asked[:2] == "0x" else result
+
+        proxy.change = old_below_the_head
+        assert not await watcher.step(), "nothing can be read at once"
+        assert watcher.tip.number == 5
+        proxy.change = lambda method, params, result: result
+        await read_all(watcher)
+        await assert_holds_the_chain(watcher, client)
