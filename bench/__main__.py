@@ -21,6 +21,7 @@ QUESTIONS = [
     "ledger_steps",
     "light",
     "derivation",
+    "batch_size",
 ]
 
 
