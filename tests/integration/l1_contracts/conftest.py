@@ -23,5 +23,6 @@ def anvil(tmp_path_factory: pytest.TempPathFactory) -> Iterator[L1]:
 @pytest.fixture
 def l1(anvil: L1) -> Iterator[L1]:
     snapshot = anvil.rpc("evm_snapshot")
+    anvil.rpc("anvil_setNextBlockBaseFeePerGas", hex(10**9))  # a snapshot does not hold it
     yield anvil
     anvil.rpc("evm_revert", snapshot)

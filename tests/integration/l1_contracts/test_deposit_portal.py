@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
@@ -194,3 +195,43 @@ def test_l2_gas_is_paid_for_with_l1_gas(l1: L1, portal: Contract) -> None:
         what="DepositPortal.depositTransaction, 1,000,000 L2 gas",
     )
     assert 1_000_000 < receipt["gasUsed"] < 1_060_000
+
+
+def next_base_fee(fee: int, bought: int, blocks: int) -> int:
+    """Price after a block that bought `bought` and `blocks` - 1 empty ones: EIP-1559's rule, the portal's numbers."""
+    fee += fee * (bought - TARGET) // (TARGET * 8) if bought > TARGET else -(fee * (TARGET - bought) // (TARGET * 8))
+    fee = max(GWEI, fee)
+    return max(GWEI, int(fee * 7 ** (blocks - 1) // 8 ** (blocks - 1)))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_random_markets_follow_the_model(l1: L1, portal: Contract, seed: int) -> None:
+    """Over random purchases and pauses the price is the model's, to the rounding of its fixed point."""
+    rng = random.Random(seed)
+    fee, bought, last = portal.functions.params().call()
+    for step in range(16):
+        amount = rng.choice([21_000, 500_000, TARGET, LIMIT // 2, LIMIT])
+        l1.rpc("anvil_mine", hex(rng.choice([1, 1, 2, 5])))
+        l1.rpc("anvil_setNextBlockBaseFeePerGas", hex(10_000 * GWEI))  # the price is what matters here, not its burning
+        receipt = l1.raw(
+            {
+                "from": l1.accounts[1],
+                "to": portal.address,
+                "gas": hex(14_000_000),
+                "gasPrice": hex(20_000 * GWEI),
+                "data": portal.encode_abi("depositTransaction", [l1.accounts[1], 0, amount, False, b""]),
+            }
+        )
+        assert receipt["status"] == 1
+        expected = next_base_fee(fee, bought, receipt["blockNumber"] - last)
+        fee, bought, last = portal.functions.params().call()
+        hint = f"seed {seed}, step {step}"
+        assert abs(fee - expected) <= 1 + expected // 10**17, hint
+        assert (bought, last) == (amount, receipt["blockNumber"]), hint
+
+
+def test_amounts_at_the_end_of_their_range_pass_unchanged(l1: L1, portal: Contract) -> None:
+    """A value of 2^256 - 1, which nobody has, is the rollup's to refuse: the deposit says what was asked."""
+    top = 2**256 - 1
+    (deposit,) = deposits(l1.send(portal.functions.depositTransaction(l1.accounts[1], top, 21_000, False, b"")))
+    assert (deposit.value, deposit.mint) == (top, 0)
