@@ -39,8 +39,12 @@ testnet: setup  ## Four validators with a real CometBFT each, until Ctrl-C (need
 	$(BIN)/python tools/build_tools.py cometbft >/dev/null
 	$(BIN)/plait testnet $(ARGS)
 
+.PHONY: opstack
+opstack: setup  ## An L1, two real OP Stack rollups and their verifiers, until Ctrl-C (needs Go and Node.js once)
+	$(BIN)/plait opstack up $(ARGS)
+
 .PHONY: peers
-peers: setup  ## Programs the full tests compare with: op-geth (needs Go), client libraries and anvil (need Node.js)
+peers: setup  ## Programs the full tests compare with: op-geth, op-node (need Go), client libraries and anvil (need Node.js)
 	$(BIN)/python tools/build_tools.py all
 
 test: setup peers  ## Every test: Rust, Python, real clients, op-geth, crashes, simulated seeds

@@ -12,6 +12,6 @@ fi
 echo "== Rust core"
 (cd native && cargo test --release --locked --quiet --workspace --exclude plait-py)
 echo "== Python"
-.venv/bin/pytest -q -n "$workers" --dist loadfile --timeout 900 --ignore=tests/e2e/network
+.venv/bin/pytest -q -n "$workers" --dist loadfile --timeout 900 --ignore=tests/e2e/network --ignore=tests/e2e/opstack
 echo "== Networks of real processes"
-.venv/bin/pytest -q -n "$workers" --dist loadfile --timeout 900 tests/e2e/network
+.venv/bin/pytest -q -n "$workers" --dist loadfile --timeout 900 tests/e2e/network tests/e2e/opstack
