@@ -173,10 +173,6 @@ class L1Client:
             )
         return receipts_of(header, answer)
 
-    async def blob_count(self, header: L1Header) -> int:
-        """Blobs of a block by its header; 131,072 blob gas each."""
-        return (header.blob_gas_used or 0) >> 17
-
     # ------------------------------------------------------------ accounts
     async def nonce(self, account: Address, at: Tag = "latest") -> int:
         """Next nonce of an account; at "pending" its transactions in the node's pool count."""

@@ -176,3 +176,23 @@ async def test_a_plain_transfer_to_the_portal_is_a_deposit(anvil: Anvil, client:
 
 def test_calldata_is_what_the_contract_reads() -> None:
     assert calldata("setGasLimit(uint64)", 5)[4:] == encode(["uint64"], [5])
+
+
+async def test_what_no_hash_proves_is_still_answered_for_displays(anvil: Anvil, client: L1Client) -> None:
+    rollup = RollupOnL1(anvil, 901)
+    rollup.deposit()
+    anvil.mine()
+    header = await client.header("latest")
+    assert header is not None
+    logs = await client.logs(header.hash, [rollup.config.deposit_contract], _event_topic())
+    assert len(logs) == 1
+    assert await client.code(rollup.config.deposit_contract)
+    limit = await client.eth_call(rollup.config.system_config_contract, calldata("gasLimit()"))
+    assert int.from_bytes(limit) == 30_000_000
+    with pytest.raises(L1Refused) as reverted:
+        await client.eth_call(rollup.config.system_config_contract, calldata("setGasLimit(uint64)", 1))
+    assert reverted.value.code == "l1_call_refused"
+    latest, safe, finalized = await client.heads()
+    assert latest == header
+    assert safe is not None
+    assert finalized is not None

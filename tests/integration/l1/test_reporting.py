@@ -214,3 +214,14 @@ async def test_a_refused_report_is_an_alarm_and_no_failure(anvil: Anvil, client:
         reporter.step()
         assert [alarm.code for alarm in reporter.alarms] == ["l1_reporter_unknown"]
         assert "seed" not in repr(reporter).replace("L1Reporter", "")
+
+
+async def test_blocks_of_one_second_are_agreed_on_too(anvil: Anvil, client: L1Client) -> None:
+    anvil.call("anvil_removeBlockTimestampInterval")
+    rollup = RollupOnL1(anvil, 901)
+    async with reporters_of(anvil, rollup, [anvil.url], [1]) as network:
+        head = anvil.mine(8)
+        times = [facts.timestamp for facts in (await client.headers(1, head))]
+        assert len(set(times)) < len(times), "a development L1 mines several blocks a second"
+        await network.settle(2)
+        await assert_agreed_is(client, network.agreement.state, head - 1)
