@@ -411,6 +411,7 @@ def describe(node: Node, server: Server) -> dict[str, Any]:
         "subBlocksPerSlot": network.sub_blocks_per_slot,
         "height": node.info().height,
         "dataDir": None if node.config.data_dir is None else str(node.config.data_dir.resolve()),
+        "faces": server.faces.urls(),
         "rollups": [
             {
                 "chainId": rollup.chain_id,
@@ -460,6 +461,8 @@ def print_welcome(node: Node, description: dict[str, Any]) -> None:
     )
     out.print(f"[bold]Try[/]: cast block-number --rpc-url {first['url']}   ·   plait watch --url {description['url']}")
     out.print(f"[bold]Plait's own API[/] (plait_*), /health, /ready, /metrics: {description['url']}")
+    for name, url in description["faces"].items():
+        out.print(f"[bold]Face[/] {name}: {url}")
     out.print("Ctrl-C stops.\n")
 
 

@@ -29,6 +29,15 @@ class Faces:
         self.boost: dict[int, Boost] = {}
         """By chain id."""
 
+    def urls(self) -> dict[str, str]:
+        """Where each listens, by name; the boost faces with their chain ids."""
+        shown: dict[str, str] = {}
+        if self.flashblocks is not None:
+            shown["flashblocks"] = f"{self.flashblocks.url}/<chain id>"
+        if self.conductor is not None:
+            shown["conductor"] = f"{self.conductor.url}/<chain id>"
+        return shown | {f"boost {chain_id}": boost.url for chain_id, boost in sorted(self.boost.items())}
+
     def statistics(self) -> dict[str, int | float]:
         """Numbers for metrics."""
         shown: dict[str, int | float] = {}
