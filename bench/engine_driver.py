@@ -83,7 +83,7 @@ async def running(*driven: Driven) -> AsyncIterator[None]:
 
 
 async def measure(blocks: int, folder: Path) -> tuple[list[float], Driven, Driven]:
-    from processes import EngineProcess, JsonRpc
+    from engine_processes import EngineProcess, JsonRpc
 
     transfers = workload.make(floor.CHAIN_ID, TRANSACTIONS * 2, blocks // 2 + 1)
     known = [*transfers.senders, *transfers.recipients]

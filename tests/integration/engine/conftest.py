@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from chain import Chain
-from processes import EngineProcess, can_build
-
-from plait.rollups.opstack.blocks import Blocks, NativeBlocks
-from plait.rollups.opstack.driver import DriverSettings, EngineDriver
-from plait.rollups.opstack.engine_client import EngineClient
+from engine_fixtures import Drivers, Engines
+from engine_processes import can_build
 
 
 @pytest.fixture(autouse=True)
@@ -29,60 +23,11 @@ def _needs_op_geth() -> None:
         pytest.skip("op-geth is not in the cache and Go is not installed to build it")
 
 
-class Engines:
-    """Starts engines in directories of their own."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._made: list[EngineProcess] = []
-
-    def make(self, chain: Chain, *, genesis: bytes | None = None) -> EngineProcess:
-        found = EngineProcess(
-            genesis if genesis is not None else chain.genesis, self._directory / str(len(self._made)), chain.chain_id
-        )
-        self._made.append(found)
-        return found
-
-    def started(self, chain: Chain, *flags: str, genesis: bytes | None = None) -> EngineProcess:
-        found = self.make(chain, genesis=genesis)
-        found.start(*flags)
-        return found
-
-    def close(self) -> None:
-        for process in self._made:
-            process.close()
-
-
 @pytest.fixture
 def engines(tmp_path: Path) -> Iterator[Engines]:
     found = Engines(tmp_path / "engines")
     yield found
     found.close()
-
-
-class Drivers:
-    """Runs drivers as tasks."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._tasks: list[asyncio.Task[None]] = []
-
-    def run(
-        self, url: str, secret: bytes | None, source: Chain | Blocks, *, fork: Any = "jovian", settled: Any = None,
-        **settings: Any,
-    ) -> EngineDriver:  # fmt: skip
-        settings = {"evidence_dir": self._directory, "idle_check_s": 0.2, "recheck_s": 0.3} | settings
-        blocks = NativeBlocks(source.rollup) if isinstance(source, Chain) else source
-        more = {} if settled is None else {"settled": settled}
-        driver = EngineDriver(EngineClient(url, secret), blocks, fork, settings=DriverSettings(**settings), **more)
-        self._tasks.append(asyncio.create_task(driver.run()))
-        return driver
-
-    async def close(self) -> None:
-        for task in self._tasks:
-            assert not task.done(), "a driver's task never ends by itself"
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import can_build, free_ports
+from engine_processes import can_build, free_ports
 from test_handover import RECIPIENT, comes, number_of, stock_sequencer, transfer
 
 from plait.client import Client

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from chain import Chain
-from conftest import Drivers, Engines
+from driven_chain import Chain
+from engine_fixtures import Drivers, Engines
 from test_importing import config_of
 
 from plait.cli.main import main

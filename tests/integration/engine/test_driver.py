@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from chain import Chain
-from conftest import Drivers, Engines
+from driven_chain import Chain
+from engine_fixtures import Drivers, Engines
 
 from plait.derivation.rollup_config import BlockId
 from plait.native import keccak256

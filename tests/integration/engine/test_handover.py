@@ -8,9 +8,9 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
-from conftest import Drivers
+from engine_fixtures import Drivers
+from engine_processes import can_build, free_ports
 from eth_account import Account
-from processes import can_build, free_ports
 
 import plait.rollups.opstack.handover
 from plait.client import Client

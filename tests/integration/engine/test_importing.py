@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from chain import GENESIS_TIME_S, SYSTEM, Chain, origin
-from conftest import Drivers, Engines
+from driven_chain import GENESIS_TIME_S, SYSTEM, Chain, origin
+from engine_fixtures import Drivers, Engines
 
 from plait.derivation.rollup_config import BlockId, OpStackConfig
 from plait.errors import ConfigurationError

@@ -11,12 +11,16 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
-from chain import Chain
-from conftest import Drivers, Engines
-from processes import free_ports
+from driven_chain import Chain
+from engine_fixtures import Drivers, Engines
+from engine_processes import free_ports
 
+from plait.derivation.rollup_config import BlockId
+from plait.errors import ConfigurationError
+from plait.rollups.opstack.checks import check_engine, probe
 from plait.rollups.opstack.driver_state import DriverState, EngineStatus
-from plait.types import BlockNumber
+from plait.rollups.opstack.engine_client import EngineClient
+from plait.types import BlockNumber, ChainId, Hash32
 
 pytestmark = [pytest.mark.opgeth]
 
@@ -58,6 +62,28 @@ async def test_a_wrong_secret_chain_genesis_or_fork_is_refused_by_name(engines: 
         assert status.imported == 0
     await healthy.wait_for(BlockNumber(3), WAIT_S)
     assert behind.head()[0] == 0
+
+
+async def test_an_engine_at_karst_is_asked_by_its_methods(engines: Engines) -> None:
+    chain = Chain()
+    karst = json.loads(chain.genesis)
+    karst["config"] |= {"osakaTime": 0, "karstTime": 0}
+    engine = engines.started(chain, genesis=json.dumps(karst).encode())
+    first = BlockId(
+        BlockNumber(0), Hash32(bytes.fromhex(engine.eth.call("eth_getBlockByNumber", "0x0", False)["hash"][2:]))
+    )
+    async with EngineClient(engine.url, engine.secret) as client:
+        await check_engine(client, ChainId(901), first, "karst")
+        head = await client.block("latest")
+        assert head is not None
+        built = await probe(client, head, "karst")
+        assert built is not None
+        status = await client.new_payload(built.payload_json, built.parent_beacon_block_root, "karst")
+        assert status.status == "VALID", status
+        with pytest.raises(ConfigurationError) as caught:
+            await check_engine(client, ChainId(901), first, "jovian")
+        assert caught.value.code == "engine_fork_mismatch"
+    assert engine.head()[0] == 0
 
 
 async def test_an_engine_put_right_is_followed_without_a_restart_of_ours(engines: Engines, drivers: Drivers) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "integration" / "engine"))
-from chain import Chain
+from driven_chain import Chain
 
 from plait.crypto.ordered_trie import EMPTY_ROOT, ordered_root
 from plait.derivation.execution_payload import payload_json
