@@ -470,10 +470,11 @@ TESTNET_STATUS_TIMEOUT_S: Final = 2
 """One question of the status line to one node; a busy or hung one must not hold up the others'."""
 TESTNET_MEMBERSHIP_S: Final = 90
 """For a node to catch up, and for the validator set to change at an epoch's end."""
-L1_FACTS_BYTES_MAX: Final = 1024 * 1024
-"""Facts of one L1 block. Deposits pay for L1 calldata (at least 10 gas per zero byte since EIP-7623) and at most 20
-million gas of deposits fit into an L1 block, so that more has never been seen; beyond it the origin stands still and an
-alarm says so."""
+L1_FACTS_BYTES_MAX: Final = 4 * 1024 * 1024
+"""Facts of one L1 block, of all rollups; a quarter of a proposal."""
+L1_ROLLUP_FACTS_BYTES_MAX: Final = 512 * 1024
+"""Deposits and updates of one rollup in one L1 block. The OP Stack's portal lets 20 million gas of deposits into an L1
+block, of which a byte costs 40: what it takes fits. A contract that lets more in stops its own rollup."""
 L1_FACTS_ENTRIES_MAX: Final = 1_000
 """Deposits, or updates, of one rollup in one L1 block: 20 million gas of deposits at 21,000 each."""
 L1_BLOCK_ROLLUPS_MAX: Final = 256
@@ -558,6 +559,8 @@ L1_STEP_BLOCKS_MAX: Final = 32
 """Blocks that a watcher reads before it publishes what it has."""
 L1_SILENCE_S: Final = 60.0
 """Without a new block for so long L1 counts as lagging: five slots of Ethereum."""
+OPSTACK_FILE_BYTES_MAX: Final = 256 * 1024
+"""opstack.toml of a node: an entry for each of ROLLUPS_MAX engines."""
 L1_AGREEMENT_BEHIND_BLOCKS: Final = 10
 """L1 blocks beyond the network's lag that a node sees and the network has not agreed on, from which on it warns."""
 L1_FACTS_OFFERED_MAX: Final = 16

@@ -375,7 +375,7 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         return msgspec.json.format(msgspec.json.encode(self, order="deterministic"), indent=2) + b"\n"
 
 
-class L1Connection(msgspec.Struct, frozen=True, kw_only=True):
+class L1Connection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where this node reads the L1."""
 
     rpc_url: str
@@ -386,7 +386,7 @@ class L1Connection(msgspec.Struct, frozen=True, kw_only=True):
     validator's own key reports."""
 
 
-class EngineConnection(msgspec.Struct, frozen=True, kw_only=True):
+class EngineConnection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An OP Stack execution engine (op-geth, op-reth) behind the Engine API."""
 
     chain_id: int
@@ -398,7 +398,7 @@ class EngineConnection(msgspec.Struct, frozen=True, kw_only=True):
     """`build` has the engine build every new block too, before it is handed over, and compares the hashes."""
 
 
-class BatcherSettings(msgspec.Struct, frozen=True, kw_only=True):
+class BatcherSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How batches are posted to L1."""
 
     key_file: Path

@@ -1,6 +1,7 @@
 """HOME/node.toml: the settings of one node of a network, as its operator edits them.
 
-HOME/faces.toml beside it has the settings of the faces, if there are any.
+HOME/faces.toml beside it has the settings of the faces, HOME/opstack.toml the L1, the engines and the batcher, if there
+are any.
 
 `plait init` writes it with every setting and a comment; `plait node` reads it at each start and derives CometBFT's own
 configuration from it. What all nodes must agree on is in network.json instead. No secret belongs into it.
@@ -24,6 +25,7 @@ from plait.node.config import (
     DEFAULT_ROLLUP_PORT_BASE,
     NodeConfig,
 )
+from plait.node.opstack_file import read_opstack
 from plait.rollups.opstack.faces.settings import FACES_FILE, FacesSettings, read_faces
 
 NODE_FILE: Final = "node.toml"
@@ -60,8 +62,12 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     def config(self, home: Path) -> NodeConfig:
         """As the node takes it. Raises ConfigurationError when a value cannot be used."""
         faces = home / FACES_FILE
+        opstack = read_opstack(home)
         config = NodeConfig(
             data_dir=home,
+            l1=opstack.l1,
+            engines=opstack.engines,
+            batcher=opstack.batcher,
             faces=read_faces(faces) if faces.exists() else FacesSettings(),
             engine="cometbft",
             name=self.name,
