@@ -27,8 +27,9 @@ from plait.errors import PlaitError
 from plait.limits import SETTLEMENT_POLL_S, SETTLEMENT_VERIFIER_EVERY_S, SETTLEMENT_VERIFIER_TIMEOUT_S
 from plait.native import Rollup, keccak256
 from plait.node.logging import get_logger
+from plait.rollups.batcher.anchors import Anchor
 from plait.rollups.batcher.blocks import batch_block
-from plait.rollups.batcher.follower import Anchor, Conflict, Follower, Levels
+from plait.rollups.batcher.follower import Conflict, Follower, Levels
 from plait.rollups.batcher.inbox import InboxReader
 from plait.rollups.batcher.service import Floor
 from plait.storage.files import Files

@@ -20,6 +20,7 @@ _TIMESTAMP_FIELD: Final = 11
 """Place of the timestamp in a header; the parent's hash is the first field, the number the ninth."""
 _NUMBER_FIELD: Final = 8
 _GAS_LIMIT_FIELD: Final = 9
+_EXTRA_DATA_FIELD: Final = 12
 _BLOCK_OVERHEAD_BYTES: Final = 70
 """What an empty block takes in a batch, about."""
 
@@ -72,6 +73,13 @@ def batch_block(raw: bytes) -> BatchBlock:
     )
 
 
+def extra_data(raw: bytes) -> bytes:
+    """Extra data of a block's header: the base fee's rule since Holocene. Raises CodecError as `batch_block`."""
+    _, start, stop = read_item(raw, 0, len(raw))
+    _, header_start, header_stop = read_item(raw, start, stop)
+    return _header_fields(raw, header_start, header_stop)[_EXTRA_DATA_FIELD]
+
+
 def raw_transactions(raw: bytes) -> list[bytes]:
     """All transactions of a block in their order, deposits included. Raises CodecError as `batch_block`."""
     _, start, stop = read_item(raw, 0, len(raw))
@@ -91,10 +99,10 @@ def raw_transactions(raw: bytes) -> list[bytes]:
 
 def _header_fields(raw: bytes, position: int, end: int) -> list[bytes]:
     fields: list[bytes] = []
-    while position < end and len(fields) <= _TIMESTAMP_FIELD:
+    while position < end and len(fields) <= _EXTRA_DATA_FIELD:
         _, start, stop = read_item(raw, position, end)
         fields.append(raw[start:stop])
         position = stop
-    if len(fields) <= _TIMESTAMP_FIELD:
+    if len(fields) <= _EXTRA_DATA_FIELD:
         raise CodecError("a header is cut off", code="batch_malformed")
     return fields

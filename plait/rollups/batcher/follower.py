@@ -26,9 +26,10 @@ from plait.derivation.system_config import SystemConfig, apply_update
 from plait.errors import InvalidInput
 from plait.limits import FOLLOWER_ANCESTORS_MAX, FOLLOWER_L1_BLOCKS_PER_STEP_MAX
 from plait.native import NativeError, Transaction, decode_transactions, keccak256
+from plait.rollups.batcher.anchors import Anchor, head_of, oldest_anchor
 from plait.rollups.batcher.blocks import batch_block, raw_transactions
 from plait.rollups.batcher.inbox import InboxReader
-from plait.types import BlockNumber, Hash32, RollupId, Seconds
+from plait.types import BlockNumber, Hash32, RollupId
 
 TRANSACTION_BYTES_MAX: Final = 2**32 - 1
 """Derivation knows no bound of a transaction but its channel's."""
@@ -63,18 +64,6 @@ class Conflict(msgspec.Struct, frozen=True, kw_only=True):
     """The sequencing window passed without our batch, or a batch says something else."""
     inclusion_number: BlockNumber
     """L1 block that decided it."""
-
-
-class Anchor(msgspec.Struct, frozen=True, kw_only=True):
-    """A block that is final, and where on L1 to read on from it."""
-
-    head: Head
-    system: SystemConfig
-    """At its origin."""
-    l1_number: BlockNumber
-    l1_hash: Hash32
-    l1_system: SystemConfig
-    """At that L1 block."""
 
 
 class Levels(msgspec.Struct, frozen=True):
@@ -233,7 +222,7 @@ class Follower:
     def _sealed(self, block: DerivedBlock, raws: tuple[bytes, ...]) -> Hash32 | None:
         session = self._own.session_at(block.number - 1)
         session.open(block.attributes(self.config))
-        decoded = decode_transactions(raws, self.config.chain_id, size_max=TRANSACTION_BYTES_MAX)
+        decoded = decode_transactions(raws, self.config.chain_id, size_max=TRANSACTION_BYTES_MAX, unprotected=True)
         transactions = [one for one in decoded if isinstance(one, Transaction)]
         if len(transactions) != len(raws):
             return None
@@ -314,28 +303,37 @@ class Follower:
         self._safe = self._finalized = self._start_number()
 
     async def _begin(self, reader: InboxReader) -> Pipeline | None:
-        anchor = self.anchor
-        if anchor is not None:
-            start = await reader.block(anchor.l1_number)
-            if start is None:
-                return None
-            if start.facts.hash == anchor.l1_hash and self._has(anchor.head.number, anchor.head.hash):
-                self._systems.append((anchor.l1_number, anchor.l1_system))
-                return Pipeline(
-                    self.config,
-                    self.rollup_id,
-                    head=anchor.head,
-                    system=anchor.system,
-                    l1=start.facts,
-                    l1_system=anchor.l1_system,
-                    ancestors=self._ancestors(anchor.head),
-                )
+        if self.anchor is not None:
+            begun = await self._begin_at(reader, self.anchor)
+            if begun is not None or self.anchor.l1_number > reader.latest:
+                return begun
             self.anchor = None
+        oldest = await asyncio.to_thread(oldest_anchor, self._own, self.config)
+        if oldest is not None:
+            self.anchor = oldest
+            return await self._begin_at(reader, oldest)
         genesis = await reader.block(self.config.genesis_l1.number)
         if genesis is None:
             return None
         self._systems.append((genesis.facts.number, self.config.genesis_system))
         return Pipeline.from_genesis(self.config, self.rollup_id, genesis.facts)
+
+    async def _begin_at(self, reader: InboxReader, anchor: Anchor) -> Pipeline | None:
+        """Goes on from a block that is final; None when L1 or our chain is another, or L1 has not come so far."""
+        start = await reader.block(anchor.l1_number)
+        is_ours = self._has(anchor.head.number, anchor.head.hash)
+        if start is None or start.facts.hash != anchor.l1_hash or not is_ours:
+            return None
+        self._systems.append((anchor.l1_number, anchor.l1_system))
+        return Pipeline(
+            self.config,
+            self.rollup_id,
+            head=anchor.head,
+            system=anchor.system,
+            l1=start.facts,
+            l1_system=anchor.l1_system,
+            ancestors=await asyncio.to_thread(self._ancestors, anchor.head),
+        )
 
     def _ancestors(self, head: Head) -> list[Head]:
         lowest = max(self.config.genesis_l2.number + 1, head.number - FOLLOWER_ANCESTORS_MAX)
@@ -345,17 +343,7 @@ class Follower:
             if raw is None:
                 found.clear()
                 continue
-            one = batch_block(raw)
-            found.append(
-                Head(
-                    one.number,
-                    one.hash,
-                    Seconds(one.batch.timestamp),
-                    one.batch.epoch_number,
-                    one.batch.epoch_hash,
-                    one.sequence_number,
-                )
-            )
+            found.append(head_of(batch_block(raw)))
         return found
 
     def _has(self, number: BlockNumber, hash_: Hash32 | None) -> bool:

@@ -211,3 +211,34 @@ async def test_an_expired_sequencing_window_is_a_conflict_with_the_derived_hash(
     assert all(one.derived_hash not in (None, one.our_hash) for one in conflicts)
     assert world.posted() == [2, 2]
     assert world.settlement.conflict_reports()[0].hash == conflicts[0].derived_hash
+
+
+class Pruned:
+    """A rollup of which only the newest blocks are held, as on a node that came from a snapshot."""
+
+    def __init__(self, rollup: Any, lowest: int) -> None:
+        self._rollup, self._lowest = rollup, lowest
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._rollup, name)
+
+    def raw_block(self, at: int) -> bytes | None:
+        return self._rollup.raw_block(at) if at == 0 or at >= self._lowest else None
+
+    def raw_header(self, at: int) -> bytes | None:
+        return self._rollup.raw_header(at) if at == 0 or at >= self._lowest else None
+
+
+async def test_a_node_without_the_first_blocks_follows_from_the_oldest_that_it_holds(begin: Begin) -> None:
+    world = await begin()
+    world.anvil.mine(80)
+    for _ in range(3):
+        await world.turn(grow=30)
+    assert world.posted() == world.heads() == [90, 90]
+    for chain in world.chains:
+        chain.rollup = Pruned(chain.rollup, 20)
+    again = world.fresh_settlement(world.directory / "elsewhere")
+    while await again.step():
+        pass
+    assert not again.conflicts()
+    assert [again.levels(RollupId(chain.chain_id)).posted for chain in world.chains] == [90, 90]
