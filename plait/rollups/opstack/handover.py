@@ -19,7 +19,7 @@ from typing import Any, Final
 from plait.derivation.anchor import Anchor
 from plait.derivation.execution_payload import PayloadEnvelope, payload_json
 from plait.derivation.rollup_config import BlockId, OpStackConfig
-from plait.errors import ConfigurationError, Unavailable
+from plait.errors import ConfigurationError, PlaitError, Unavailable
 from plait.limits import ENGINE_BODIES_PER_CALL, HANDOVER_TIMEOUT_S
 from plait.native import Rollup
 from plait.rollups.opstack.engine_client import EngineClient
@@ -113,7 +113,7 @@ async def take(
     Raises:
         ConfigurationError: `handover_mismatch`; `handover_not_sequencing`; what `copy_chain` raises. op-node sequences
             again in every case in which it did before.
-        Unavailable: somebody does not answer; likewise.
+        Unavailable: somebody does not answer; likewise, but for `handover_stopped`.
     """
     await node.check(config)
     if not await node.is_sequencing():
@@ -135,13 +135,13 @@ async def take(
                 await keep(anchor)
             return anchor
     except TimeoutError:
-        await node.start(last)
+        await _go_on(node, last)
         raise Unavailable(
             f"The last blocks were not copied within {HANDOVER_TIMEOUT_S:g} s; op-node sequences again.",
             code="handover_timeout",
         ) from None
     except BaseException:
-        await node.start(last)
+        await _go_on(node, last)
         raise
 
 
@@ -188,6 +188,18 @@ async def give(node: OpNode, client: EngineClient, config: OpStackConfig, last: 
         raise Unavailable("op-node went on to other blocks meanwhile.", code="handover_moved")
     await node.start(last.hash)
     return last
+
+
+async def _go_on(node: OpNode, last: Hash32) -> None:
+    """Lets op-node sequence again after a take that failed. Raises Unavailable `handover_stopped`: nobody sequences."""
+    try:
+        await node.start(last)
+    except PlaitError as error:
+        raise Unavailable(
+            f"The take failed, and op-node at {node.url} could not be started again ({error.message}): nobody "
+            f"sequences this chain now. Call admin_startSequencer with {data(last)} there.",
+            code="handover_stopped",
+        ) from error
 
 
 async def _number_of(client: EngineClient, block_hash: Hash32) -> BlockNumber:

@@ -7,12 +7,14 @@ import hashlib
 import hmac
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from plait.derivation.execution_payload import ExecutionPayload, PayloadEnvelope
 from plait.derivation.rollup_config import BlockId
-from plait.errors import CodecError, ConfigurationError, InvariantBroken
+from plait.errors import CodecError, ConfigurationError, InvariantBroken, Unavailable
+from plait.rollups.opstack import handover
 from plait.rollups.opstack.attributes_json import (
     FeeParameters,
     PayloadAttributes,
@@ -21,7 +23,13 @@ from plait.rollups.opstack.attributes_json import (
     read_extra_data,
 )
 from plait.rollups.opstack.driver_state import DriverState, EngineStatus, check_step
-from plait.rollups.opstack.engine_answers import EngineRefused, ForcedRefusal, read_forced, refusal
+from plait.rollups.opstack.engine_answers import (
+    EngineRefused,
+    EngineUnreachable,
+    ForcedRefusal,
+    read_forced,
+    refusal,
+)
 from plait.rollups.opstack.forks import ENGINE_FORKS, METHODS, at_least
 from plait.rollups.opstack.jwt import read_secret, token
 from plait.types import Address, BlockNumber, ChainId, Gas, Hash32, Seconds, Wei
@@ -223,3 +231,49 @@ def test_statistics_are_numbers() -> None:
     assert (found["state"], found["imported"]) == (3, 4)
     assert all(type(value) is int for value in found.values())
     assert BlockId(BlockNumber(1), Hash32(bytes(32))).number == 1
+
+
+# ---------------------------------------------------------------- handover
+class Scripted:
+    """An op-node that stops, and then answers what the test says."""
+
+    url = "http://op-node"
+
+    def __init__(self, starts: bool) -> None:
+        self.starts = starts
+        self.sequencing = True
+
+    async def check(self, config: object) -> None: ...
+
+    async def is_sequencing(self) -> bool:
+        return self.sequencing
+
+    async def stop(self) -> Hash32:
+        self.sequencing = False
+        return Hash32(b"\x07" * 32)
+
+    async def start(self, head: Hash32) -> None:
+        if not self.starts:
+            raise EngineUnreachable("gone")
+        assert head == b"\x07" * 32
+        self.sequencing = True
+
+
+@pytest.mark.parametrize("starts", [True, False])
+async def test_a_take_that_fails_leaves_a_sequencer_or_says_that_there_is_none(
+    starts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def copied(*_: object, **__: object) -> None: ...
+
+    async def lost(*_: object) -> BlockNumber:
+        raise EngineUnreachable("the engine is gone")
+
+    monkeypatch.setattr(handover, "copy_chain", copied)
+    monkeypatch.setattr(handover, "_number_of", lost)
+    node: Any = Scripted(starts)
+    unused: Any = None
+    with pytest.raises(Unavailable) as caught:
+        await handover.take(node, unused, unused, unused)
+    assert caught.value.code == ("engine_unreachable" if starts else "handover_stopped")
+    assert node.sequencing is starts
+    assert starts or "0x" + "07" * 32 in caught.value.message
