@@ -163,9 +163,11 @@ def _envelope(shown: dict[str, Any]) -> PayloadEnvelope:
 
 
 async def test_a_damaged_record_stops_rather_than_lets_a_second_block_out(tmp_path: Path) -> None:
-    (tmp_path / "901.blocks").write_bytes(b"\x00")
+    (tmp_path / "conductor").mkdir()
+    (tmp_path / "conductor" / "77.blocks").write_bytes(b"\x00")
     with pytest.raises(InvariantBroken) as broken:
-        ConductorRecord(tmp_path).head(ROLLUP)
+        async with conducting("follow", tmp_path):
+            pass
     assert broken.value.code == "conductor_record_damaged"
 
 

@@ -47,6 +47,12 @@ class ConductorRecord:
         self._files = files if files is not None else Files()
         self._held: dict[RollupId, _Recorded] = {}
 
+    def check(self) -> None:
+        """Reads every record. Raises InvariantBroken `conductor_record_damaged`."""
+        for path in sorted(self._directory.glob(f"*{_SUFFIX}")):
+            if path.stem.isdigit():
+                self._read(RollupId(int(path.stem)))
+
     def head(self, rollup_id: RollupId) -> PayloadEnvelope | None:
         """The last block that was committed; None when there is none."""
         found = self._read(rollup_id)

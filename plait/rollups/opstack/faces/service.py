@@ -64,6 +64,7 @@ async def showing(
     Raises:
         ConfigurationError: `port_in_use`, `address_unusable`, `engine_jwt_unusable`; `data_directory_missing`: the
             conductor's mode `follow` keeps its record on disk.
+        InvariantBroken: `conductor_record_damaged`.
     """
     faces = Faces()
     if settings.flashblocks is not None:
@@ -77,6 +78,7 @@ async def showing(
                     code="data_directory_missing",
                 )
             record = ConductorRecord(data_dir / RECORD_DIRECTORY)
+            record.check()
         faces.conductor = Conductor(host, settings.conductor, record)
     running: list[Any] = [face for face in (faces.flashblocks, faces.conductor) if face is not None]
     if settings.boost:
