@@ -1,11 +1,13 @@
 """What a network agrees on about one L1 block: the header fields that rollups restate, and what it says to each rollup.
 
     facts  = [number, hash, parent_hash, timestamp, base_fee, blob_base_fee, prev_randao, parent_beacon_block_root,
-              [[rollup_id, [deposit, ...], [update, ...]], ...]]
+              [[rollup_id, [deposit, ...], [update, ...], oversized = 0 | 1], ...]]
     digest = keccak256("plait/l1-facts/1" || RLP(facts))
 
 `deposits` are raw 0x7E transactions in the order of their logs. An update is the type of a ConfigUpdate log as 32 bytes
-and its ABI-decoded `data`. Rollups are ascending by id; one of which the block says nothing is left out. Pure.
+and its ABI-decoded `data`. Rollups are ascending by id; one of which the block says nothing is left out. A rollup for
+which the block says more than its share of bytes is named as oversized, without what it says: it cannot go on, and the
+others can. Pure.
 """
 
 from typing import Final
@@ -15,7 +17,12 @@ import msgspec
 from plait.codec.rlp import Reader, encode_bytes, encode_list, encode_uint
 from plait.derivation.attributes import L1BlockInfo
 from plait.errors import CodecError
-from plait.limits import L1_BLOCK_ROLLUPS_MAX, L1_FACTS_BYTES_MAX, L1_FACTS_ENTRIES_MAX
+from plait.limits import (
+    L1_BLOCK_ROLLUPS_MAX,
+    L1_FACTS_BYTES_MAX,
+    L1_FACTS_ENTRIES_MAX,
+    L1_ROLLUP_FACTS_BYTES_MAX,
+)
 from plait.native import keccak256
 from plait.types import BlockNumber, Hash32, RollupId, Seconds, Wei
 
@@ -31,6 +38,13 @@ class RollupL1Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Raw transactions, in the order of their logs."""
     updates: tuple[bytes, ...] = ()
     """Of the system configuration, in the order of their logs: type as 32 bytes, then its data."""
+    oversized: bool = False
+    """Whether the block says more than L1_ROLLUP_FACTS_BYTES_MAX bytes; then nothing of it is here."""
+
+    @property
+    def size(self) -> int:
+        """Bytes of its deposits and updates."""
+        return sum(map(len, self.deposits)) + sum(map(len, self.updates))
 
 
 class L1BlockFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,7 +84,14 @@ class L1BlockFacts(msgspec.Struct, frozen=True, kw_only=True):
 def encode_l1_facts(facts: L1BlockFacts) -> bytes:
     """Canonical bytes."""
     rollups = (
-        encode_list((encode_uint(one.rollup_id), encode_list(map(encode_bytes, one.deposits)), _encode_updates(one)))
+        encode_list(
+            (
+                encode_uint(one.rollup_id),
+                encode_list(map(encode_bytes, one.deposits)),
+                encode_list(map(encode_bytes, one.updates)),
+                encode_uint(int(one.oversized)),
+            )
+        )
         for one in facts.rollups
     )
     return encode_list(
@@ -142,18 +163,18 @@ def l1_facts_digest(facts: L1BlockFacts) -> Hash32:
     return Hash32(keccak256(_DOMAIN + encode_l1_facts(facts)))
 
 
-def _encode_updates(one: RollupL1Facts) -> bytes:
-    return encode_list(map(encode_bytes, one.updates))
-
-
 def _read_rollup(reader: Reader) -> RollupL1Facts:
     rollup_id = RollupId(reader.read_uint())
     deposits = _read_entries(reader.read_list("deposits"))
     updates = _read_entries(reader.read_list("updates"))
+    oversized = bool(reader.read_uint(1))
     reader.end()
-    if not deposits and not updates:
-        raise CodecError("L1 block facts name a rollup of which the block says nothing", rollup_id=rollup_id)
-    return RollupL1Facts(rollup_id=rollup_id, deposits=deposits, updates=updates)
+    if oversized == bool(deposits or updates):
+        raise CodecError("L1 block facts name a rollup of which they say nothing, or too much", rollup_id=rollup_id)
+    found = RollupL1Facts(rollup_id=rollup_id, deposits=deposits, updates=updates, oversized=oversized)
+    if found.size > L1_ROLLUP_FACTS_BYTES_MAX:
+        raise CodecError(f"more than {L1_ROLLUP_FACTS_BYTES_MAX} bytes of one rollup", rollup_id=rollup_id)
+    return found
 
 
 def _read_entries(reader: Reader) -> tuple[bytes, ...]:

@@ -5,16 +5,16 @@ ascending by id, only those to which the block says something, and to none at or
 names (what happened until then is in its genesis).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Final
 
 from plait.derivation.deposits import L1Log, MalformedLog, deposits_of_logs
-from plait.derivation.l1_facts import L1BlockFacts, RollupL1Facts, encode_l1_facts
+from plait.derivation.l1_facts import L1BlockFacts, RollupL1Facts
 from plait.derivation.rollup_config import OpStackConfig
 from plait.derivation.system_config import update_of_log
-from plait.errors import L1Refused
 from plait.l1.fees import BlobSchedule, blob_base_fee
 from plait.l1.headers import L1Header
-from plait.limits import L1_FACTS_BYTES_MAX, L1_FACTS_ENTRIES_MAX
+from plait.limits import L1_FACTS_BYTES_MAX, L1_FACTS_ENTRIES_MAX, L1_ROLLUP_FACTS_BYTES_MAX
 from plait.types import Address, RollupId, Wei
 
 
@@ -34,9 +34,6 @@ def block_facts(
         logs: of its successful transactions, proven by its receipts root.
         bindings: of the network's rollups, in any order.
         schedule: of the L1's blob parameters.
-
-    Raises:
-        L1Refused: `l1_block_too_large` when no proposal could carry the facts.
     """
     kept = tuple(logs)
     rollups: list[RollupL1Facts] = []
@@ -47,10 +44,9 @@ def block_facts(
         deposits, broken = deposits_of_logs(kept, header.hash, config.deposit_contract)
         updates = updates_of_logs(kept, config.system_config_contract)
         malformed += broken
-        if len(deposits) > L1_FACTS_ENTRIES_MAX or len(updates) > L1_FACTS_ENTRIES_MAX:
-            raise _too_large(header, f"too many deposits or updates of rollup {config.chain_id}")
         if deposits or updates:
-            rollups.append(RollupL1Facts(rollup_id=RollupId(config.chain_id), deposits=deposits, updates=updates))
+            said = RollupL1Facts(rollup_id=RollupId(config.chain_id), deposits=deposits, updates=updates)
+            rollups.append(_bounded(said))
     facts = L1BlockFacts(
         number=header.number,
         hash=header.hash,
@@ -60,16 +56,34 @@ def block_facts(
         blob_base_fee=blob_base_fee(header.excess_blob_gas, header.timestamp, schedule),
         prev_randao=header.mix_hash,
         parent_beacon_block_root=header.beacon_root,
-        rollups=tuple(rollups),
+        rollups=_together(rollups),
     )
-    if rollups and len(encode_l1_facts(facts)) > L1_FACTS_BYTES_MAX:
-        raise _too_large(header, f"more than {L1_FACTS_BYTES_MAX} bytes for the rollups")
     return facts, tuple(malformed)
 
 
-def _too_large(header: L1Header, what: str) -> L1Refused:
-    return L1Refused(
-        f"L1 block {header.number} holds {what}: no proposal can carry it, so the rollups stay on its parent.",
-        code="l1_block_too_large",
-        number=header.number,
-    )
+def _bounded(found: RollupL1Facts) -> RollupL1Facts:
+    """What a block says to a rollup, or that it is too much."""
+    entries = max(len(found.deposits), len(found.updates))
+    if entries > L1_FACTS_ENTRIES_MAX or found.size > L1_ROLLUP_FACTS_BYTES_MAX:
+        return RollupL1Facts(rollup_id=found.rollup_id, oversized=True)
+    return found
+
+
+def _together(rollups: Sequence[RollupL1Facts]) -> tuple[RollupL1Facts, ...]:
+    """All of them, the largest (of equal ones the greatest id) named as oversized while they do not fit together."""
+    kept = {one.rollup_id: one for one in rollups}
+    while sum(map(_encoded_bytes, kept.values())) > _ROOM_BYTES:
+        largest = max(kept.values(), key=lambda one: (one.size, one.rollup_id))
+        kept[largest.rollup_id] = RollupL1Facts(rollup_id=largest.rollup_id, oversized=True)
+    return tuple(kept[rollup_id] for rollup_id in sorted(kept))
+
+
+def _encoded_bytes(one: RollupL1Facts) -> int:
+    """At least what it takes in the encoded facts."""
+    return one.size + _ENTRY_BYTES * (len(one.deposits) + len(one.updates) + 1)
+
+
+_ENTRY_BYTES: Final = 32
+"""More than what encoding adds to a deposit, an update, or a rollup."""
+_ROOM_BYTES: Final = L1_FACTS_BYTES_MAX - 1_024
+"""Room beside the header's fields."""

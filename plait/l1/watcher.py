@@ -39,7 +39,6 @@ _STATE_OF_CODE: Final[dict[str, L1StateName]] = {
     "l1_chain_mismatch": "wrong_chain",
     "l1_reorg_too_deep": "wrong_chain",
     "l1_block_malformed": "lying",
-    "l1_block_too_large": "stuck",
 }
 
 

@@ -324,21 +324,29 @@ def begin(draft: Draft, ctx: SubBlockContext) -> None:
 
 
 def depart(
-    draft: Draft, ctx: SubBlockContext, rollup_id: RollupId, head_number: BlockNumber, head_hash: Hash32
+    draft: Draft, ctx: SubBlockContext, rollup_id: RollupId, head: tuple[BlockNumber, Hash32], *, may_lag: bool = False
 ) -> None:
     """Ends a rollup whose last block is sealed: last fees, escrow back to the owner, the record of what it was.
+
+    Args:
+        draft, ctx: of the sub-block.
+        rollup_id: of the rollup.
+        head: number and hash of its last sealed block.
+        may_lag: whether that may be an earlier one than `last_block`: it waited for its L1.
 
     Raises:
         InvariantBroken: `registry_departure_wrong`, it does not leave now or that is not its last block.
     """
     entry = draft.rollups.get(rollup_key(rollup_id))
-    if entry is None or not entry.leaves or entry.leave_slot > ctx.slot or head_number != last_block(entry):
+    last = BlockNumber(0) if entry is None else last_block(entry)
+    reached = head[0] == last or (may_lag and head[0] < last)
+    if entry is None or not entry.leaves or entry.leave_slot > ctx.slot or not reached:
         raise InvariantBroken(
-            f"rollup {rollup_id} does not leave at slot {ctx.slot} with block {head_number}",
+            f"rollup {rollup_id} does not leave at slot {ctx.slot} with block {head[0]}",
             code="registry_departure_wrong",
             rollup_id=rollup_id,
         )
-    _retire(draft, _charged(draft, ctx, entry), (head_number, head_hash))
+    _retire(draft, _charged(draft, ctx, entry), head)
     draft.emit(RollupMoved(rollup_id=rollup_id, event="left", slot=entry.leave_slot))
 
 

@@ -91,7 +91,9 @@ class LedgerWork:
         self._registrations = 0
         steps.begin(self._draft, self._context, agreed)
         for left in departures:
-            registry.depart(self._draft, self._context, left.rollup_id, left.head_number, left.head_hash)
+            registry.depart(
+                self._draft, self._context, left.rollup_id, (left.head_number, left.head_hash), may_lag=left.may_lag
+            )
 
     def run(self, raws: Sequence[bytes]) -> None:
         """Applies the actions of a proposal.

@@ -144,8 +144,10 @@ def _origin_of(record: RollupRecord, number: BlockNumber, l1: L1State) -> Origin
 
 def _opens(origin: Origin, system: SystemConfig, config: OpStackConfig) -> bool:
     """Whether a block can hold what L1 says: contracts that are not the OP Stack's may say anything."""
-    deposits = origin.block.of(RollupId(config.chain_id)).deposits
-    gas = L1_ATTRIBUTES_GAS + sum(map(deposit_gas, deposits))
+    said = origin.block.of(RollupId(config.chain_id))
+    if said.oversized:
+        return False
+    gas = L1_ATTRIBUTES_GAS + sum(map(deposit_gas, said.deposits))
     return GAS_LIMIT_MIN <= system.gas_limit <= GAS_LIMIT_MAX and gas <= system.gas_limit
 
 

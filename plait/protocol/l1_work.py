@@ -34,6 +34,8 @@ class L1Work:
 
     def __init__(self, ledger: LedgerState, slot: Slot, stuck: frozenset[RollupId] = frozenset()) -> None:
         self._stuck = stuck
+        self._heard: set[bytes] = set()
+        self._judged = True
         self._records = ledger.rollups
         self._slot = slot
         self._network_id = ledger.parameters.network_id
@@ -47,7 +49,8 @@ class L1Work:
 
         Raises:
             CodecError: `l1_item_malformed`.
-            ActionRefused: `l1_not_used`, `l1_report_unsigned`, `l1_full`, and those of `plait.ledger.l1`.
+            ActionRefused: `l1_not_used`, `l1_report_unsigned`, `l1_report_repeated`, `l1_full`, and those of
+                `plait.ledger.l1`.
         """
         item = decode_l1_item(raw)
         state = self._state
@@ -56,8 +59,13 @@ class L1Work:
         if isinstance(item, SignedReport):
             if not is_signed(self._network_id, item):
                 raise ActionRefused("the L1 report is not signed by its key", code="l1_report_unsigned")
-            self._state = self._judged(l1.with_report(state, item.report, self._powers))
+            if item.report.public_key in self._heard:
+                raise ActionRefused("a sub-block takes one L1 report of a key", code="l1_report_repeated")
+            self._state = l1.with_report(state, item.report, self._powers)
+            self._heard.add(item.report.public_key)
+            self._judged = False
             return
+        state = self._judge(state)
         if l1.is_full(state, self._oldest_origin()):
             raise ActionRefused("the rollups have not used the L1 blocks agreed so far", code="l1_full")
         try:
@@ -66,18 +74,26 @@ class L1Work:
             raise CodecError(error.message, code="l1_item_malformed", **error.fields) from error
         self._state = l1.with_facts(state, facts, self._powers)
 
+    def _judge(self, state: L1State) -> L1State:
+        """The state without what the reports heard so far contradict."""
+        if not self._judged:
+            state = self._state = self._without_wrong(state)
+            self._judged = True
+        return state
+
     @property
     def withholds_facts(self) -> bool:
         """Whether facts were due for some slots and this sub-block does not bring them."""
-        if self._state is None or self._due_slot == NO_SLOT or self._state.head.number > self._head:
+        if self._state is None or self._due_slot == NO_SLOT or self._slot < self._due_slot + L1_FACTS_DUE_SLOTS:
             return False
-        return self._slot >= self._due_slot + L1_FACTS_DUE_SLOTS
+        state = self._judge(self._state)
+        return state.head.number == self._head and l1.next_digest(state, self._powers) is not None
 
     def end(self) -> L1State | None:
         """The agreed L1 data after the sub-block."""
-        state = self._state
-        if state is None:
+        if self._state is None:
             return None
+        state = self._judge(self._state)
         oldest = self._oldest_origin()
         state = l1.forget_old(state, oldest)
         waiting = not l1.is_full(state, oldest) and l1.next_digest(state, self._powers) is not None
@@ -90,7 +106,7 @@ class L1Work:
         going = [record for record in self._records if record.epochs and record.rollup_id not in self._stuck]
         return min((record.epochs[-1].origin.number for record in going), default=head)
 
-    def _judged(self, state: L1State) -> L1State:
+    def _without_wrong(self, state: L1State) -> L1State:
         """Takes back what the reports contradict."""
         reorged = l1.reorged_from(state, self._powers)
         if reorged is not None:

@@ -32,6 +32,8 @@ class Departure(NamedTuple):
     rollup_id: RollupId
     head_number: BlockNumber
     head_hash: Hash32
+    may_lag: bool = False
+    """Whether it derives from an L1, and so may leave before its last block was opened."""
 
 
 class Registry(NamedTuple):

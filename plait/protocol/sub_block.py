@@ -168,11 +168,13 @@ def _depart(
 ) -> tuple[Departure, ...]:
     """Seals the last blocks of the rollups that leave."""
     departures = []
+    bound = {record.rollup_id for record in registry.records if record.epochs}
     for rollup_id in registry.leaving:
         session = candidate.session(rollup_id)
         if session.open_block is not None:
             sealed.setdefault(rollup_id, []).append(session.seal())
-        departures.append(Departure(rollup_id, BlockNumber(session.head_number), Hash32(session.head_hash)))
+        head = BlockNumber(session.head_number), Hash32(session.head_hash)
+        departures.append(Departure(rollup_id, *head, may_lag=rollup_id in bound))
     return tuple(departures)
 
 

@@ -127,7 +127,7 @@ class Council:
         self.draft = Draft(self.economy)
         due = registry.due(self.economy, self.slot)
         for entry in due.leaves:
-            registry.depart(self.draft, self.ctx, entry.rollup_id, registry.last_block(entry), bytes(32))
+            registry.depart(self.draft, self.ctx, entry.rollup_id, (registry.last_block(entry), bytes(32)))
         steps.begin(self.draft, self.ctx, NOTHING_AGREED)
 
     def act(self, sender: int, body: Body, **changes: object) -> str | None:

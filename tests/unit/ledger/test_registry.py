@@ -263,6 +263,6 @@ def test_a_single_operator_brings_its_rollups_itself() -> None:
 def test_a_departure_that_is_not_due_and_usage_of_strangers_stop_the_node() -> None:
     council = Council()
     with pytest.raises(InvariantBroken):
-        registry.depart(council.draft, council.ctx, 100, 1, bytes(32))
+        registry.depart(council.draft, council.ctx, 100, (1, bytes(32)))
     with pytest.raises(InvariantBroken):
         council.step(usage={55: 1})

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from plait.crypto.l1_reports import sign_report
-from plait.derivation.l1_facts import l1_facts_digest
+from plait.derivation.l1_facts import RollupL1Facts, decode_l1_facts, encode_l1_facts, l1_facts_digest
 from plait.derivation.origins import Origin, next_origin
 from plait.derivation.system_config import UPDATE_GAS_LIMIT
 from plait.ledger.encoding import decode_ledger, encode_ledger, ledger_root
@@ -371,6 +371,30 @@ def test_a_stuck_rollup_does_not_keep_the_others_from_their_l1() -> None:
     assert len(world.state.blocks) <= L1_BLOCKS_KEPT_MAX
     assert world.nodes[0].ledger.rollups[1].epochs[-1].origin.number >= world.l1.head.number - 3
     assert replayed(world) == world.nodes[0].app_hash
+
+
+def test_a_rollup_whose_l1_says_too_much_stops_alone() -> None:
+    world = L1World()
+    world.step()
+    world.l1.grow()
+    flooded = RollupL1Facts(rollup_id=A, oversized=True)
+    world.l1.blocks[-1] = msgspec.structs.replace(world.l1.head, rollups=(flooded,))
+    world.report()
+    for _ in range(4):
+        world.step()
+    sent = {rollup_id: [[transfer(world, rollup_id, 0, 0)]] for rollup_id in (A, B)}
+    assert world.step(transactions=sent).transactions == 1
+    assert decode_l1_facts(encode_l1_facts(world.l1.head)) == world.l1.head
+
+
+def test_a_sub_block_takes_one_report_of_a_key() -> None:
+    world = L1World(validators=4)
+    world.step()
+    for _ in range(3):
+        world.l1.grow()
+        world.report([0], facts=False)
+    prepared = world.prepare()
+    assert len(decode_proposal(prepared.proposal).actions) == 1
 
 
 def test_the_ledger_with_l1_data_is_encoded_and_read_back() -> None:
