@@ -80,6 +80,7 @@ contract ForcedInclusion is ReentrancyGuardTransient {
     }
 
     uint8 private constant DEPOSIT_TYPE = 0x7e;
+    uint64 private constant TIME_MAX = 365 days;
     uint256 private constant DEPOSIT_FIELDS = 8;
 
     PlaitRegistry public immutable registry;
@@ -100,7 +101,7 @@ contract ForcedInclusion is ReentrancyGuardTransient {
     event Overdue(uint256 indexed id, uint64 indexed rollupId);
     event Withdrawn(address indexed account, uint256 amount);
 
-    error WindowZero();
+    error TimesOutOfBounds(uint64 window, uint64 challenge);
     error WrongState(State state);
     error NotRequester(address caller);
     error NotYet(uint256 timestamp, uint256 earliest);
@@ -115,7 +116,8 @@ contract ForcedInclusion is ReentrancyGuardTransient {
     error TransferFailed();
 
     constructor(PlaitRegistry plait, uint64 window, uint64 challenge, uint256 bondWei) {
-        if (window == 0 || challenge == 0) revert WindowZero();
+        bool possible = window > 0 && window <= TIME_MAX && challenge > 0 && challenge <= TIME_MAX;
+        if (!possible) revert TimesOutOfBounds(window, challenge);
         (registry, windowS, challengeS, bond) = (plait, window, challenge, bondWei);
         senderCode = address(new ForcedSender());
     }

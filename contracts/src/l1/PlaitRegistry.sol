@@ -86,7 +86,7 @@ contract PlaitRegistry is EIP712, CheckpointProofs {
     event LedgerShapeChanged(LedgerShape shape);
 
     error NotTimelock(address caller);
-    error TrustingPeriodZero();
+    error TrustingPeriodOutOfBounds(uint256 given);
     error OwnerWithoutDelay();
     error RegistryHalted(uint64 height);
     error RegistryUsable();
@@ -120,7 +120,7 @@ contract PlaitRegistry is EIP712, CheckpointProofs {
         Validator[] memory set,
         uint64 height
     ) EIP712("PlaitRegistry", "1") CheckpointProofs(network) {
-        if (trustS == 0) revert TrustingPeriodZero();
+        if (trustS == 0 || trustS > 365 days) revert TrustingPeriodOutOfBounds(trustS);
         if (owner.getMinDelay() < 1 days) revert OwnerWithoutDelay();
         (timelock, trustingPeriodS, shape) = (owner, trustS, ledgerShape);
         _commitSet(set, height);

@@ -51,7 +51,7 @@ contract StakeVault is EIP712, ReentrancyGuardTransient {
     event Slashed(uint256 indexed id, uint256 amount);
     event Paid(uint256 indexed id, address indexed recipient, uint256 amount);
 
-    error UnbondingZero();
+    error UnbondingOutOfBounds(uint64 given);
     error AccountZero();
     error DepositTooSmall(uint256 amount, uint256 least);
     error TransferDiffers(uint256 received, uint256 expected);
@@ -64,7 +64,7 @@ contract StakeVault is EIP712, ReentrancyGuardTransient {
     error RegistryHalted(uint64 height);
 
     constructor(IERC20 plait, PlaitRegistry plaitRegistry, uint64 unbonding) EIP712("StakeVault", "1") {
-        if (unbonding == 0) revert UnbondingZero();
+        if (unbonding == 0 || unbonding > 365 days) revert UnbondingOutOfBounds(unbonding);
         (token, registry, unbondingS) = (plait, plaitRegistry, unbonding);
     }
 

@@ -8,11 +8,14 @@ import re
 import subprocess
 import sys
 
+import msgspec
 import pytest
 from l1_world import GAS_TABLE, GAS_TOLERANCE, L1, REPOSITORY, documented_gas, foundry_path
+from sub_blocks import account, ledger
 from test_deposit_portal import deposits, raw
-from validators import Registry
+from validators import Registry, checksummed, members
 
+from plait.l1.contract_proofs import ledger_shape
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
 
 pytestmark = pytest.mark.node_js
@@ -20,6 +23,41 @@ pytestmark = pytest.mark.node_js
 
 def examples(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", GAS_TABLE.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def program(word: str) -> str:
+    """The one program of the document that has this word."""
+    (found,) = [text for text in examples("python") if word in text]
+    return found
+
+
+def test_the_example_of_a_deployment_deploys_a_network(l1: L1) -> None:
+    """The program deploys what belongs together: a registry under its timelock that knows the validators."""
+    some = members([5, 3, 3])
+    environment = {
+        "L1": l1.url,
+        "WALLET": l1.accounts[0],
+        "PROPOSER": l1.accounts[1],
+        "NETWORK_ID": "77",
+        "VALIDATORS": json.dumps(
+            [[operator, "0x" + key.hex(), power] for operator, key, power in checksummed(some, l1)]
+        ),
+        "PATH": os.environ["PATH"],
+        "HOME": os.environ.get("HOME", "/"),
+    }
+    command = [sys.executable, "-c", program("def deploy")]
+    done = subprocess.run(
+        command, env=environment, cwd=REPOSITORY, check=True, capture_output=True, text=True, timeout=60
+    )
+    where = json.loads(done.stdout)
+    registry = l1.at("PlaitRegistry", where["registry"])
+    assert registry.functions.isCurrentSet(checksummed(some, l1)).call()
+    assert registry.functions.timelock().call() == where["timelock"]
+    assert l1.at("ForcedInclusion", where["forced"]).functions.registry().call() == where["registry"]
+    vault = l1.at("StakeVault", where["vault"])
+    assert (vault.functions.registry().call(), vault.functions.token().call()) == (where["registry"], where["token"])
+    shape = ledger_shape(ledger({account(1): 1}))
+    assert tuple(registry.functions.ledgerShapeOf().call()) == msgspec.structs.astuple(shape)
 
 
 def test_the_examples_make_the_deposits_they_say(l1: L1) -> None:
@@ -36,7 +74,7 @@ def test_the_examples_make_the_deposits_they_say(l1: L1) -> None:
         "HOME": os.environ.get("HOME", "/"),
     }
     commands = [["bash", "-euc", text] for text in examples("sh")]
-    commands.append([sys.executable, "-c", examples("python")[0]])
+    commands.append([sys.executable, "-c", program("DepositPortal")])
     assert len(commands) == 3
     for command in commands:
         subprocess.run(command, env=environment, cwd=REPOSITORY, check=True, capture_output=True, timeout=60)
@@ -65,8 +103,7 @@ def test_the_example_of_a_checkpoint_commits_it(l1: L1) -> None:
         "PATH": os.environ["PATH"],
         "HOME": os.environ.get("HOME", "/"),
     }
-    (_, program) = examples("python")
-    command = [sys.executable, "-c", program]
+    command = [sys.executable, "-c", program("commitCheckpoint")]
     done = subprocess.run(
         command, env=environment, cwd=REPOSITORY, check=True, capture_output=True, text=True, timeout=60
     )

@@ -344,6 +344,14 @@ def test_a_registry_needs_a_timelock(l1: L1) -> None:
             l1.deploy("PlaitRegistry", NETWORK_ID, owner, TRUST_S, (1, 8, 21), checksummed(members([1]), l1), 1)
 
 
+def test_a_registry_trusts_for_a_possible_time(l1: L1, registry: Registry) -> None:
+    """No trusting period, or more than a year: not deployed."""
+    for trust in (0, 365 * DAY + 1, 2**256 - 1):
+        with pytest.raises(AssertionError, match="TrustingPeriodOutOfBounds"):
+            start = (NETWORK_ID, registry.timelock.address, trust, (1, 8, 21), registry.listed(), 1)
+            l1.deploy("PlaitRegistry", *start)
+
+
 def test_rollups_are_registered_by_announcement(l1: L1, registry: Registry) -> None:
     """Only the timelock lists a rollup, moves it or takes it off, and sets where accounts lie."""
     where = tuple(l1.accounts[5:8])

@@ -357,6 +357,7 @@ def test_random_histories_pay_exactly_what_is_due(l1: L1, seed: int) -> None:
 
 
 def test_terms_must_be_possible(l1: L1, world: World) -> None:
-    """A vault without unbonding is not deployed."""
-    with pytest.raises(AssertionError, match="UnbondingZero"):
-        l1.deploy("StakeVault", world.token.address, world.registry.contract.address, 0)
+    """A vault without unbonding, or with more than a year of it, is not deployed."""
+    for unbonding in (0, 365 * DAY + 1, 2**64 - 1):
+        with pytest.raises(AssertionError, match="UnbondingOutOfBounds"):
+            l1.deploy("StakeVault", world.token.address, world.registry.contract.address, unbonding)
