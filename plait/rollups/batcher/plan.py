@@ -134,12 +134,15 @@ def _reason(
 
 def _bounded(ready: Mapping[RollupId, list[Waiting]], until: Seconds, raw_bytes_max: int) -> Seconds:
     """The latest common time at which the blocks are small enough; at least the oldest block's."""
+    sizes: dict[int, int] = {}
+    for blocks in ready.values():
+        for block in blocks:
+            sizes[block.timestamp] = sizes.get(block.timestamp, 0) + block.data_bytes
     taken = 0
     before: int | None = None
-    blocks = sorted((block.timestamp, block.data_bytes) for blocks in ready.values() for block in blocks)
-    for timestamp, size in blocks:
-        taken += size
-        if taken > raw_bytes_max and before is not None and timestamp > before:
+    for timestamp in sorted(sizes):
+        taken += sizes[timestamp]
+        if taken > raw_bytes_max and before is not None:
             return Seconds(before)
         before = timestamp
     return until
