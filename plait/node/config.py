@@ -396,6 +396,8 @@ class EngineConnection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """Its ordinary RPC; empty: not used."""
     mode: Literal["import", "build"] = "import"
     """`build` has the engine build every new block too, before it is handed over, and compares the hashes."""
+    verifier_url: str = ""
+    """Of an op-node that derives this rollup; its view of the rollup is shown beside ours. Empty: none is asked."""
 
 
 class BatcherSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -126,6 +126,7 @@ class Settling:
                 own_blobs=lambda: {} if self.batcher is None else self.batcher.own_blobs(),
             ),
             directory=None if home is None else home / "settlement",
+            verifiers={RollupId(one.chain_id): one.verifier_url for one in node.config.engines if one.verifier_url},
             changed=self._wake_drivers,
         )
         node.metrics.statistics.add("settlement", self.settlement.statistics)

@@ -30,6 +30,7 @@ def node_config(directory: Path, layout: Layout, ports: Ports) -> NodeConfig:
                 chain_id=entry.chain_id,
                 engine_url=f"http://{HOST}:{one.engine_auth}",
                 rpc_url=f"http://{HOST}:{one.engine_http}",
+                verifier_url=f"http://{HOST}:{one.op_node}",
                 jwt_file=directory / "jwt.hex",
             )
             for entry, one in zip(layout.rollups, ports.programs, strict=True)
