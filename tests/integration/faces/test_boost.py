@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
-from conftest import Boosted, boosted
+from boosting import Boosted, boosted
 from op_node import Engine, Refused, attributes_of, until
 
 from plait.client import Bundle, Client
