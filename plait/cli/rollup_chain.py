@@ -180,11 +180,11 @@ async def _add(client: EngineClient, config: OpStackConfig, options: dict[str, A
 
     directory, genesis_json = options["data_dir"], options["genesis"].read_bytes()
     into = import_directory(directory, config.chain_id)
-    engine = ChainEngine(chain_id=config.chain_id, url=client.url, jwt_file=str(options["jwt"].resolve()))
+    engine = ChainEngine(chain_id=config.chain_id, url=options["engine"], jwt_file=str(options["jwt"].resolve()))
     founding = check_open(directory, config.chain_id)
     await check_chain(client, config)
     async with L1Client(options["l1_url"]) as l1:
-        await check_l1(l1, options["l1_url"], config.l1_chain_id, founding)
+        await check_l1(l1, config.l1_chain_id, founding)
         with open_copy(into, genesis_json) as rollup:
 
             async def keep(anchor: Anchor) -> None:

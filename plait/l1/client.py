@@ -328,7 +328,10 @@ class L1Client:
 
 def address_of_url(url: str) -> str:
     """Scheme, host and port of a URL: what may be shown of it."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "?"
     try:
         port = f":{parts.port}" if parts.port else ""
     except ValueError:

@@ -98,7 +98,7 @@ def check_open(directory: Path, chain_id: int) -> Founding | None:
     return founding
 
 
-async def check_l1(l1: L1Client, l1_url: str, expected: int, founding: Founding | None) -> None:
+async def check_l1(l1: L1Client, expected: int, founding: Founding | None) -> None:
     """Returns when an L1 node is of the chain that a rollup hangs on, and the one that was named before.
 
     Raises:
@@ -108,8 +108,8 @@ async def check_l1(l1: L1Client, l1_url: str, expected: int, founding: Founding 
     others = expected if founding is None or founding.network.l1 is None else founding.network.l1.chain_id
     if found != expected or others != expected:
         raise ConfigurationError(
-            f"The rollup hangs on L1 chain {expected}; the node at {l1_url} is on {found}, the network on {others}. "
-            "Name a node of the rollup's L1, and add only chains of one L1 to a network.",
+            f"The rollup hangs on L1 chain {expected}; the node at {l1.address} is on {found}, the network on "
+            f"{others}. Name a node of the rollup's L1, and add only chains of one L1 to a network.",
             code="l1_chain_mismatch",
         )
 
@@ -154,7 +154,9 @@ async def add_chain(
     found = Founding(network=network, l1_url=l1_url, beacon_url=beacon_url, engines=(*engines, engine))
     path = directory / FOUNDING_FILE
     temporary = path.with_suffix(".part")
-    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
+    temporary.unlink(missing_ok=True)
+    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:  # URLs can hold keys
+        file.write(msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n")
     temporary.replace(path)
     return found
 

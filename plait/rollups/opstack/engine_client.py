@@ -18,6 +18,7 @@ import aiohttp
 import msgspec
 
 from plait.errors import ConfigurationError
+from plait.l1.client import address_of_url
 from plait.limits import ENGINE_ANSWER_BYTES_MAX, ENGINE_ATTEMPTS_MAX, ENGINE_TIMEOUT_S
 from plait.rollups.opstack.engine_answers import (
     BuiltPayload,
@@ -64,7 +65,9 @@ class EngineClient:
     """
 
     def __init__(self, url: str, secret: bytes | None, *, timeout_s: float = ENGINE_TIMEOUT_S) -> None:
-        self.url = url.rstrip("/")
+        self._url = url.rstrip("/")
+        self.url = address_of_url(url)
+        """What may be shown of the address: a URL can hold a key."""
         self._secret = secret
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._session: aiohttp.ClientSession | None = None
@@ -200,7 +203,7 @@ class EngineClient:
         headers = {"Content-Type": "application/json"}
         if self._secret is not None:
             headers["Authorization"] = "Bearer " + token(self._secret, int(time.time()))
-        async with self._session.post(self.url, data=body, headers=headers) as response:
+        async with self._session.post(self._url, data=body, headers=headers) as response:
             found = bytearray()
             async for chunk in response.content.iter_any():
                 found += chunk
@@ -217,7 +220,11 @@ class EngineClient:
             return bytes(found)
 
     def _unreachable(self, method: str, error: BaseException) -> EngineUnreachable:
-        words = "it takes too long" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+        words = str(error) or type(error).__name__
+        if isinstance(error, TimeoutError):
+            words = "it takes too long"
+        elif isinstance(error, aiohttp.InvalidURL):
+            words = "it is no URL"
         return EngineUnreachable(
             f"No engine answers {method} at {self.url} ({words}); start it, or correct the engine's address.",
             url=self.url,

@@ -116,7 +116,7 @@ async def test_chains_are_gathered_one_after_the_other_and_begin_at_the_earliest
     assert both.network.l1.start_facts().number == 7
     assert both.network.genesis_time_s == 2_000
     assert both.network.network_id == first.network.network_id
-    assert (tmp_path / "reporter.key").stat().st_mode & 0o077 == 0
+    assert all((tmp_path / name).stat().st_mode & 0o077 == 0 for name in ("reporter.key", FOUNDING_FILE))
     config = node_config(tmp_path, both, port=0, rollup_port_base=None, batcher_key=None)
     config.check()
     assert [engine.chain_id for engine in config.engines] == [901, 902]

@@ -30,6 +30,7 @@ from plait.rollups.opstack.engine_answers import (
     read_forced,
     refusal,
 )
+from plait.rollups.opstack.engine_client import EngineClient
 from plait.rollups.opstack.forks import ENGINE_FORKS, METHODS, at_least
 from plait.rollups.opstack.jwt import read_secret, token
 from plait.types import Address, BlockNumber, ChainId, Gas, Hash32, Seconds, Wei
@@ -231,6 +232,19 @@ def test_statistics_are_numbers() -> None:
     assert (found["state"], found["imported"]) == (3, 4)
     assert all(type(value) is int for value in found.values())
     assert BlockId(BlockNumber(1), Hash32(bytes(32))).number == 1
+
+
+async def test_an_unreachable_engine_is_named_without_what_its_url_hides() -> None:
+    for url, shown in (
+        ("http://user:secret@127.0.0.1:9/secret?key=secret", "http://127.0.0.1:9"),
+        ("http://[::1:9/secret", "it is no URL"),
+    ):
+        async with EngineClient(url, b"\x01" * 32, timeout_s=2) as client:
+            with pytest.raises(EngineUnreachable) as caught:
+                await client.chain_id()
+        assert caught.value.code == "engine_unreachable"
+        assert shown in caught.value.message
+        assert "secret" not in caught.value.message
 
 
 # ---------------------------------------------------------------- handover
