@@ -18,7 +18,7 @@ import msgspec
 
 from plait.codec.rlp import Reader, encode_bytes, encode_list, encode_uint
 from plait.derivation.system_config import SystemConfig
-from plait.errors import ConfigurationError
+from plait.errors import CodecError, ConfigurationError
 from plait.native import Attributes, keccak256
 from plait.types import Address, BlockNumber, Gas, Hash32, Seconds, Wei
 
@@ -32,6 +32,8 @@ L1_BLOCK: Final = "4200000000000000000000000000000000000015"
 SEQUENCER_FEE_VAULT: Final = "4200000000000000000000000000000000000011"
 
 DEPOSIT_TYPE: Final = b"\x7e"
+MINT_MAX: Final = 2**128 - 1
+"""More wei than there will ever be; what the execution crates hold."""
 
 # Source hash domains
 _DOMAIN_USER: Final = 0
@@ -92,17 +94,27 @@ class Deposit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def deposit_gas(raw: bytes) -> Gas:
-    """Gas limit of a raw deposit.
+    """Gas limit of a raw deposit that can be executed: canonical, and with a mint of less than 2**128 wei.
 
     Raises:
-        CodecError: it is none.
+        CodecError: it is none. A contract that is not the OP Stack's may ask for any mint.
     """
-    reader = Reader(raw, start=1, what="deposit").read_list("deposit")
-    for _ in range(3):
-        reader.read_bytes()
-    for _ in range(2):
-        reader.read_uint(2**256 - 1)
-    return Gas(reader.read_uint())
+    if raw[:1] != DEPOSIT_TYPE:
+        raise CodecError("a deposit has type 0x7E")
+    outer = Reader(raw, start=1, what="deposit")
+    reader = outer.read_list("deposit")
+    outer.end()
+    reader.read_bytes(size=32)
+    reader.read_bytes(size=20)
+    if len(reader.read_bytes(size_max=20)) not in (0, 20):
+        raise CodecError("a deposit's recipient has 20 bytes, or none")
+    reader.read_uint(MINT_MAX)
+    reader.read_uint(2**256 - 1)
+    gas = Gas(reader.read_uint())
+    reader.read_uint(1)
+    reader.read_bytes()
+    reader.end()
+    return gas
 
 
 def user_deposit_source_hash(l1_block_hash: Hash32, log_index: int) -> Hash32:

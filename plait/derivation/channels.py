@@ -36,6 +36,8 @@ BatchKind = Literal["singular", "span"]
 ZLIB_LEVEL: Final = 9
 BROTLI_QUALITY: Final = 10
 """op-batcher's choice for brotli10."""
+_REST_SHARE: Final = 64
+"""A channel is full when less than this part of its target is left."""
 _FRAME_BYTES_EXTRA: Final = 200
 """What each frame counts beyond its data against a channel's size; part of the protocol."""
 
@@ -92,7 +94,7 @@ class ChannelBuilder:
 
     @property
     def full(self) -> bool:
-        """Whether a block was refused, or the channel closed: no more blocks are taken."""
+        """Whether there is no more room, or the channel was closed: no more blocks are taken."""
         return self._closed is not None
 
     def add(self, batch: SingularBatch, sequence_number: int) -> bool:
@@ -134,7 +136,8 @@ class ChannelBuilder:
         if too_large and self.block_count:
             self._closed = compress(before, self._compression)
             return False
-        if too_large:  # one block alone: nothing can be taken out
+        # One block alone cannot be taken out; and what is left of a channel is not worth compressing it once more for.
+        if too_large or len(compressed) > self._target_bytes - self._target_bytes // _REST_SHARE:
             self._closed = compressed
         return True
 

@@ -24,6 +24,7 @@ from plait.derivation.attributes import L1_ATTRIBUTES_GAS, block_attributes, dep
 from plait.derivation.origins import Origin, deposits_only, next_origin
 from plait.derivation.rollup_config import BlockId, OpStackConfig
 from plait.derivation.system_config import SystemConfig, apply_update
+from plait.errors import CodecError
 from plait.ledger.l1 import Epoch, L1State
 from plait.ledger.state import LedgerState, RollupRecord
 from plait.limits import CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX, L1_EPOCHS_KEPT
@@ -147,7 +148,10 @@ def _opens(origin: Origin, system: SystemConfig, config: OpStackConfig) -> bool:
     said = origin.block.of(RollupId(config.chain_id))
     if said.oversized:
         return False
-    gas = L1_ATTRIBUTES_GAS + sum(map(deposit_gas, said.deposits))
+    try:
+        gas = L1_ATTRIBUTES_GAS + sum(map(deposit_gas, said.deposits))
+    except CodecError:
+        return False
     return GAS_LIMIT_MIN <= system.gas_limit <= GAS_LIMIT_MAX and gas <= system.gas_limit
 
 

@@ -344,6 +344,7 @@ def test_an_l1_that_asks_for_what_no_block_can_hold_stops_that_rollup_only() -> 
     for wishes, updates in (
         ((), {A: [UPDATE_GAS_LIMIT.to_bytes(32, "big") + (1_000_000).to_bytes(32, "big")]}),
         ([Wish(rollup_id=A, to=SOMEBODY, amount=1, gas=2**40)], {}),
+        ([Wish(rollup_id=A, to=SOMEBODY, amount=2**128)], {}),
     ):
         world = L1World()
         world.step()
