@@ -38,7 +38,7 @@ HEADINGS = ("rollup", "level", "Plait", "its op-geth", "verifier", "hash", "hash
 
 
 def summary_of(found: dict[str, Any]) -> list[str]:
-    """The L1, the batcher, and programs that do not run."""
+    """The L1, the batcher, programs that do not run, and what Plait's node says is wrong."""
     origins = {rollup["chain_id"]: rollup["origin"] for rollup in found["rollups"]}
     derived = ", ".join(f"{chain_id} to {'-' if at is None else at}" for chain_id, at in origins.items())
     lines = [
@@ -48,7 +48,7 @@ def summary_of(found: dict[str, Any]) -> list[str]:
     for name, program in found["programs"].items():
         if program["state"] != "running":
             lines.append(f"{name}: {program['state']}" + (f", see {program['log']}" if "log" in program else ""))
-    return lines
+    return [*lines, *found["reasons"]]
 
 
 def lines_of(found: dict[str, Any]) -> list[str]:

@@ -256,14 +256,18 @@ class Node:
         return sets_of(self._application.ledger)
 
     def health(self) -> Health:
-        """Whether the node makes progress and is ready for traffic."""
-        return health_of(
+        """Whether the node makes progress and is ready for traffic. What is wrong with an L1 or an engine is a reason
+        and nothing more: the node goes on without them."""
+        found = health_of(
             self.info(),
             self.parameters,
             self.clock.now_ms(),
             stopping=self._stopping.is_set(),
             lead_ms=self.clock.lead_ms(),
         )
+        if self.settling is None:
+            return found
+        return msgspec.structs.replace(found, reasons=(*found.reasons, *self.settling.reasons()))
 
     # ------------------------------------------------------------ inside
     def _solo(self) -> SoloEngine:

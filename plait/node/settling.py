@@ -97,6 +97,20 @@ class Settling:
         """Numbers for metrics."""
         return {"engines": len(self.drivers), "failed": len(self.failures)}
 
+    def reasons(self) -> tuple[str, ...]:
+        """One sentence for each thing that is not as it should be, for the health page."""
+        found = [one.message for one in self.failures.values()]
+        if self.reporter is not None:
+            found += self.reporter.reasons
+        for _, driver in sorted(self.drivers.items()):
+            status = driver.status
+            if status.code:
+                found.append(f"Engine of rollup {status.chain_id}: {status.message}")
+        for part in (self.settlement, self.batcher):
+            if part is not None and part.reason:
+                found.append(part.reason)
+        return tuple(dict.fromkeys(found))  # several parts may miss one L1
+
     def status(self) -> dict[str, Any]:
         """For people: L1, engines and batcher, each with what is wrong with it."""
         return {

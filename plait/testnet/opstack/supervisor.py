@@ -123,15 +123,17 @@ class OpStack:
 
     async def status(self) -> dict[str, Any]:
         """Every rollup's heads on both sides, the L1's head, every program's state."""
-        rollups, l1_head, posted = await asyncio.gather(
+        rollups, l1_head, posted, reasons = await asyncio.gather(
             asyncio.gather(*(heads_of(self.endpoints(at)) for at in range(len(self.layout.rollups)))),
             head_number(self.l1_url),
             self._posted(),
+            self._reasons(),
         )
         return {
             "l1": {"number": l1_head, "url": self.l1_url},
             "rollups": [msgspec.to_builtins(one) | {"agree": one.agree} for one in rollups],
             "posted": posted,
+            "reasons": reasons,
             "programs": {
                 name: {"state": one.state, "pid": one.pid} | ({"log": str(one.log)} if one.state == "died" else {})
                 for name, one in self.processes.items()
@@ -293,6 +295,13 @@ class OpStack:
             names = ", ".join((*self.processes, NODE))
             raise ConfigurationError(f"There is no program {name!r}; there are {names}.", code="program_unknown")
         return self.processes[name]
+
+    async def _reasons(self) -> list[str]:
+        """What Plait's node says is not as it should be."""
+        with contextlib.suppress(NodeUnreachable, RpcError):
+            async with Client(self.node_url, timeout_s=OPSTACK_ASK_TIMEOUT_S) as client:
+                return list((await client.call("plait_health"))["reasons"])
+        return []
 
     async def _posted(self) -> int | None:
         """How many transactions the batcher has on L1."""

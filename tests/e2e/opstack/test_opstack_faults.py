@@ -32,12 +32,15 @@ async def test_killed_programs_come_back_and_nothing_is_lost(tmp_path: Path) -> 
         await network.tell("kill", name="op-geth-901-engine")
         head = await network.head(1)
         await network.heads_reach(head + 3, 20)  # neither rollup waits for an engine
+        reasons = (await network.status())["reasons"]
+        assert any("Engine of rollup 901" in one for one in reasons), f"nobody is told of the engine: {reasons}"
         await network.tell("start", name="op-geth-901-engine")
         await network.require_engines_follow()
 
         before = await _kept(network, "safe")
         await network.tell("stop", name="l1")
         await asyncio.sleep(3)
+        assert (await network.status())["reasons"], "nobody is told of the L1"
         await network.tell("start", name="l1")
         await network.require_derived(seconds=60)
         await _require_kept(network, before)

@@ -84,6 +84,7 @@ def test_the_table_says_what_differs_and_what_does_not_run() -> None:
     found = {
         "l1": {"number": 5, "url": ""},
         "posted": 3,
+        "reasons": ["The L1 lags."],
         "rollups": [
             {"chain_id": 901, "origin": 4, "agree": False,
              "levels": {"unsafe": same, "safe": other, "finalized": nothing}},
@@ -93,6 +94,7 @@ def test_the_table_says_what_differs_and_what_does_not_run() -> None:
     text = lines_of(found)
     assert text[0].startswith("L1 block 5 ")
     assert "op-node-901: died, see logs/op-node-901.log" in text
+    assert "The L1 lags." in text
     unsafe, safe, finalized = text[-3:]
     assert unsafe.split() == ["901", "unsafe", "7", "-", "7", "0x12121212", "equal"]
     assert safe.split()[-1] == "DIFFER"
