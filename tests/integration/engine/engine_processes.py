@@ -76,7 +76,8 @@ class EngineProcess:
                 time.sleep(0.05)
 
     def head(self) -> tuple[int, bytes]:
-        """(number, hash) of its newest block."""
+        """(number, hash) of its newest block, over a new connection: op-geth ends those that were idle for long."""
+        self.eth.close()
         block = self.eth.call("eth_getBlockByNumber", "latest", False)
         return int(block["number"], 16), bytes.fromhex(block["hash"][2:])
 
