@@ -77,9 +77,13 @@ class Engine:
         status = await self.call(f"engine_newPayloadV{self.version}", envelope["executionPayload"], *rest)
         assert status["status"] == "VALID", status
         head: str = envelope["executionPayload"]["blockHash"]
+        await self.forkchoice(head)
+        return head
+
+    async def forkchoice(self, head: str) -> None:
+        """The engine's head becomes this block."""
         answer = await self.call("engine_forkchoiceUpdatedV3", _state(head), None)
         assert answer["payloadStatus"]["status"] == "VALID", answer
-        return head
 
     async def head(self) -> str:
         """Hash of the engine's head."""

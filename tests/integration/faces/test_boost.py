@@ -225,12 +225,15 @@ async def send_bundle(found: Boosted, user: int = 2) -> tuple[dict[int, int], di
 
 
 async def walk(found: Boosted, chain_id: int, to: int) -> str:
-    """op-node takes the network's blocks up to a height; the head's hash."""
-    head = found.genesis(chain_id)
+    """The engine has the network's blocks up to a height, and op-node its head there; the head's hash."""
+    await sealed(found, to, chain_id)
     for number in range(1, to + 1):
-        envelope = await step(found, head, number, chain_id)
-        assert hash_of(envelope) == our_hash(found, number, chain_id)
-        head = await found.op_nodes[chain_id].adopt(envelope)
+        payload, root = found.native(chain_id).execution_payload_json(number)
+        params = [msgspec.json.decode(payload), [], "0x" + root.hex(), []]
+        status = await found.engines[chain_id].call("engine_newPayloadV4", *params)
+        assert status["status"] == "VALID", status
+    head = our_hash(found, to, chain_id)
+    await found.op_nodes[chain_id].forkchoice(head)
     return head
 
 

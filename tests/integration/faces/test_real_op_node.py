@@ -26,6 +26,7 @@ from plait.rollups.opstack.faces.boost import Boost
 from plait.rollups.opstack.faces.service import Faces, showing
 from plait.rollups.opstack.faces.settings import BoostSettings, ConductorMode, ConductorSettings, FacesSettings
 from plait.testnet.opstack.founding import Founding
+from plait.testnet.opstack.layout import PortPlan
 from plait.testnet.opstack.processes import Process
 from plait.testnet.opstack.programs import find_programs
 from plait.testnet.opstack.supervisor import HOST, OpStack
@@ -114,8 +115,14 @@ def sequencer(network: OpStack, engine_url: str, conductor_url: str) -> tuple[Pr
 
 
 async def start(op_node: Client) -> None:
-    status = await op_node.call("optimism_syncStatus")
-    await op_node.call("admin_startSequencer", status["unsafe_l2"]["hash"])
+    """As op-conductor does, once op-node knows its head."""
+    async with asyncio.timeout(60):
+        while True:
+            _, head = await unsafe(op_node)
+            if int(head, 16):
+                break
+            await asyncio.sleep(0.1)
+    await op_node.call("admin_startSequencer", head)
 
 
 async def unsafe(op_node: Client) -> tuple[int, str]:
@@ -144,7 +151,8 @@ def settings(network: OpStack, mode: ConductorMode) -> FacesSettings:
 async def test_op_node_publishes_the_networks_blocks_and_in_follow_its_own(tmp_path: Path) -> None:
     if not can_build():
         pytest.skip("op-geth is neither there nor can it be built")
-    async with OpStack.running(tmp_path, find_programs(), Founding(rollups=1), sequencer=False) as network:
+    founding = Founding(rollups=1, ports=PortPlan(rpc=0))
+    async with OpStack.running(tmp_path, find_programs(), founding, sequencer=False) as network:
         home = network.directory / str(network.layout.rollups[0].chain_id)
         chain_id = decode_rollup_json((home / "rollup.json").read_bytes()).chain_id
         plait = Network(Rollup.from_genesis((home / "genesis.json").read_bytes(), Store.in_memory()), orders=True)
