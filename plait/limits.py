@@ -578,7 +578,7 @@ FRAME_DATA_BYTES_MAX: Final = 1_000_000
 FRAMES_PER_CHANNEL_MAX: Final = 2**16
 """Frame numbers have two bytes."""
 CHANNEL_RLP_BYTES_MAX: Final = 100_000_000
-"""Decompressed bytes that are read of one channel, and the compressed bytes it may have; MAX_RLP_BYTES_PER_CHANNEL since
+"""Decompressed bytes read of one channel, and the compressed bytes it may have; MAX_RLP_BYTES_PER_CHANNEL since
 Fjord, part of the protocol."""
 SPAN_BATCH_ELEMENTS_MAX: Final = 10_000_000
 """Blocks of a span batch, transactions of it, and bytes of one transaction's data in it; part of the protocol."""
@@ -656,3 +656,12 @@ BOOST_LEGS_KEPT: Final = 100_000
 SETTLING_RESTART_S: Final = 5
 """Pause before a service of a node that failed is started again: long enough not to fill the log, short enough that
 nobody waits for it."""
+
+REMOTE_TIMEOUT_S: Final = 5.0
+"""For one request to the node that holds a remote rollup's state: proofs of a hundred accounts take well below 1 s."""
+REMOTE_BATCH_CALLS_MAX: Final = 500
+"""Calls of one batch to that node: op-geth refuses more than 1,000."""
+REMOTE_PROOF_SLOTS_MAX: Final = 1_000
+"""Slots of one eth_getProof: op-geth refuses more than 1,024."""
+REMOTE_ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Of one answer: 500 proofs of full depth with a thousand slots do not occur; with ten slots each they are 40 MB."""
