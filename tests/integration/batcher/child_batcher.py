@@ -10,7 +10,7 @@ import asyncio
 import sys
 from pathlib import Path
 
-from world import Chain, facts_at, make_batcher
+from batcher_world import Chain, facts_at, make_batcher
 
 from plait.l1.client import L1Client
 from plait.rollups.batcher.assembly import Format

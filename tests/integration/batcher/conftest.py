@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from world import Anvil
+from batcher_world import Anvil
 
 from plait.l1.client import L1Client
 

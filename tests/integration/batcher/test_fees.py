@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from world import BATCHER, Anvil, Chain, facts_at, make_batcher
+from batcher_world import BATCHER, Anvil, Chain, facts_at, make_batcher
 
 from plait.l1.client import L1Client
 from plait.rollups.batcher.assembly import Format

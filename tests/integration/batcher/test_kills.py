@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from world import L1_CHAIN_ID, REPOSITORY, Anvil, Chain, facts_at
+from batcher_world import L1_CHAIN_ID, REPOSITORY, Anvil, Chain, facts_at
 
 from plait.l1.client import L1Client
 from plait.node.settlement import FollowedRollup, Settlement

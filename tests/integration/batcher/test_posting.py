@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from inbox_reading import posted_channels
-from world import Anvil, Chain, facts_at, make_batcher
+from batcher_inbox import posted_channels
+from batcher_world import Anvil, Chain, facts_at, make_batcher
 
 from plait.derivation.batches import SingularBatch, decode_singular
 from plait.derivation.channel_reading import read_batches

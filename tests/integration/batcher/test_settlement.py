@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from world import BATCHER, L1_CHAIN_ID, Anvil, Chain, facts_at, make_batcher
+from batcher_world import BATCHER, L1_CHAIN_ID, Anvil, Chain, facts_at, make_batcher
 
 from plait.errors import Unavailable
 from plait.l1.client import L1Client

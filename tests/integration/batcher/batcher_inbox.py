@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
-from world import BATCHER, INBOX, Anvil
+from batcher_world import BATCHER, INBOX, Anvil
 
 from plait.derivation.blobs import decode_blob
 from plait.derivation.channels import ChannelAssembler
