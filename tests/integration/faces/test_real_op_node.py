@@ -114,15 +114,16 @@ def sequencer(network: OpStack, engine_url: str, conductor_url: str) -> tuple[Pr
     return Process("op-node-faces", command, network.directory, ready=ready), url
 
 
-async def start(op_node: Client) -> None:
-    """As op-conductor does, once op-node knows its head."""
+async def start(op_node: Client) -> int:
+    """Starts it as op-conductor does, once it knows its head; the head's number."""
     async with asyncio.timeout(60):
         while True:
-            _, head = await unsafe(op_node)
+            number, head = await unsafe(op_node)
             if int(head, 16):
                 break
             await asyncio.sleep(0.1)
     await op_node.call("admin_startSequencer", head)
+    return number
 
 
 async def unsafe(op_node: Client) -> tuple[int, str]:
@@ -212,8 +213,7 @@ async def following(network: OpStack, plait: Network, faces: Faces, chain_id: in
     await process.start()
     try:
         async with Client(url) as op_node:
-            before, _ = await unsafe(op_node)
-            await start(op_node)
+            before = await start(op_node)
             await reaches(op_node, before + 3)
             committed = faces.statistics()["conductor_committed"]
             assert committed >= 3
