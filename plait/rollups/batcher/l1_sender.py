@@ -116,6 +116,10 @@ class L1Sender:
         self._now_s = now_s
         self._final_depth = final_depth_blocks
         self._progress: dict[int, _Progress] = {}
+        self._events: list[SenderEvent] = []
+        """Not told yet, because L1 stopped answering in the middle of a step."""
+        self._head: BlockId | None = None
+        self._nonce = -1
         self.address = address_of_key(private_key)
         self.refusal: str | None = None
         """L1's words about the last transaction that it did not take; None when it took everything."""
@@ -179,15 +183,20 @@ class L1Sender:
         if nonce < min(entries, default=self._journal.settled.next_nonce):
             self._progress.clear()
             return [HistoryLost()]
-        await self._drop_reorganised(nonce)
+        await self._drop_reorganised(head, nonce)
         voided = await self._look_for_receipts(nonce)
         await self._send_rest(nonce)
-        events = voided or self._timed_out()
-        for event in events:
+        for event in voided or self._timed_out():
             await asyncio.to_thread(self._journal.void_from, event.nonce)
-        return [*events, *self._newly_included(), *await self._finalize(head)]
+            self._events.append(event)
+        self._events += self._newly_included()
+        self._events += await self._finalize(head)
+        events, self._events = self._events, []
+        return events
 
-    async def _drop_reorganised(self, nonce: int) -> None:
+    async def _drop_reorganised(self, head: BlockId, nonce: int) -> None:
+        if head == self._head and nonce == self._nonce:
+            return  # what was canonical under this head still is
         canonical: dict[int, BlockId | None] = {}
         for one in self._journal.entries:
             progress = self._known(one)
@@ -198,6 +207,7 @@ class L1Sender:
                 canonical[number] = await self._l1.block(number)
             if canonical[number] != progress.receipt.block or one >= nonce:
                 self._progress[one] = _Progress(self._now_s())
+        self._head, self._nonce = head, nonce
 
     async def _look_for_receipts(self, nonce: int) -> list[Voided]:
         for one, entry in self._journal.entries.items():

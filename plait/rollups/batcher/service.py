@@ -201,6 +201,10 @@ class Batcher:
         """What of a rollup is in postings that are not final, in order."""
         return self._journal.ranges(rollup_id)
 
+    def is_authorized(self, rollup: PostedRollup) -> bool:
+        """Whether the rollup's derivation reads what this batcher's account sends."""
+        return rollup.batcher == self.sender.address
+
     def da_budget(self) -> DaBudget | None:
         """What a new block may hold of user transactions while L1 is behind; None for no limit."""
         return da_budget(self.backlog_bytes(), self.terms.throttle)
@@ -230,6 +234,7 @@ class Batcher:
             "backlogBytes": self.backlog_bytes(),
             "rollups": {
                 str(rollup_id): {
+                    "authorized": self.is_authorized(rollup),
                     "postedTo": None if (cursor := self.cursor(rollup)) is None else cursor.number,
                     "waitingBlocks": len(self._tails[rollup_id].blocks) if rollup_id in self._tails else 0,
                     "costs": msgspec.to_builtins(self.costs.get(rollup_id, Costs())),
@@ -331,11 +336,14 @@ class Batcher:
 
     # ------------------------------------------------------------ posting
     async def _post(self) -> bool:
-        rollups = {
-            rollup_id: rollup
-            for rollup_id, rollup in sorted(self._rollups().items())
-            if rollup.batcher == self.sender.address and not self._is_blocked(rollup_id)
-        }
+        ours = {one: rollup for one, rollup in sorted(self._rollups().items()) if self.is_authorized(rollup)}
+        if not ours and self._rollups():
+            raise Unavailable(
+                f"No rollup's SystemConfig names the batcher's account 0x{self.sender.address.hex()}: nothing is posted. "
+                "Use the key of the account that it names, or set it with setBatcherHash.",
+                code="batcher_not_authorized",
+            )
+        rollups = {one: rollup for one, rollup in ours.items() if not self._is_blocked(one)}
         for rollup in rollups.values():
             await asyncio.to_thread(self._refresh, rollup)
         for gone in self._tails.keys() - rollups.keys():

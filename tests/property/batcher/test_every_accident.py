@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import msgspec
 import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -204,3 +205,24 @@ async def test_without_losses_nothing_is_posted_twice(seed: int, tmp_path: Path)
     assert reading.reached == [one.head.number for one in run.rollups], f"seed {seed}"
     assert reading.posted_again == 0, f"seed {seed}"
     shutil.rmtree(tmp_path / "journal")
+
+
+async def test_rollups_that_name_another_batcher_are_not_posted_and_the_state_says_so(tmp_path: Path) -> None:
+    run = Run(1, tmp_path / "journal")
+    stranger = address_of_key(bytes(range(2, 34)))
+    posted = {one: msgspec.structs.replace(rollup, batcher=stranger) for one, rollup in run.batcher._rollups().items()}
+    run.batcher._rollups = lambda: posted
+    for rollup in run.rollups:
+        rollup.seal(3)
+    run.batcher.flush()
+    with pytest.raises(Unavailable, match=run.address.hex()) as refused:
+        await run.batcher.step()
+    assert refused.value.code == "batcher_not_authorized"
+    assert not run.l1.pool
+    one, other = posted
+    posted[other] = msgspec.structs.replace(posted[other], batcher=run.address)
+    run.batcher.flush()
+    await run.batcher.step()
+    assert len(run.l1.pool) == 1, "the one that names it is posted"
+    assert [part.rollup_id for part in run.batcher._journal.postings()[0].ranges] == [other]
+    assert one not in run.batcher.costs
