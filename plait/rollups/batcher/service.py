@@ -339,8 +339,8 @@ class Batcher:
         ours = {one: rollup for one, rollup in sorted(self._rollups().items()) if self.is_authorized(rollup)}
         if not ours and self._rollups():
             raise Unavailable(
-                f"No rollup's SystemConfig names the batcher's account 0x{self.sender.address.hex()}: nothing is posted. "
-                "Use the key of the account that it names, or set it with setBatcherHash.",
+                f"No rollup's SystemConfig names the batcher's account 0x{self.sender.address.hex()}, so nothing is "
+                "posted. Use the key of the account that it names, or set it with setBatcherHash.",
                 code="batcher_not_authorized",
             )
         rollups = {one: rollup for one, rollup in ours.items() if not self._is_blocked(one)}
