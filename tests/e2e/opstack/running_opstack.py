@@ -57,6 +57,7 @@ class Running:
         self.process = process
         self.description = description
         self.l1_url: str = description["l1"]["url"]
+        self.beacon_url: str = description["l1"]["beaconUrl"]
         self.plait_url: str = description["plait"]
         self.rollups: list[dict[str, Any]] = description["rollups"]
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from eth_account import Account
+from rebuilt import rebuilt
 from running_opstack import Running, cast, running_opstack
 
 from examples.demo import demo
@@ -43,6 +44,11 @@ async def test_everything_that_plait_orders_is_derived_with_equal_hashes(
         for rollup in network.rollups:
             balance = int(cast("balance", RECIPIENT, "--rpc-url", rollup["verifierUrl"]))
             assert balance > 0, f"no deposit arrived on rollup {rollup['chainId']}"
+            found = await rebuilt(
+                tmp_path / "net" / str(rollup["chainId"]), network.l1_url, network.beacon_url, rollup["plaitUrl"]
+            )
+            assert found["blocks"] >= BLOCKS_MIN, found
+            assert not found["replaced"], found
         await network.require_engines_follow()
         status = await network.status()
         assert all(rollup["agree"] for rollup in status["rollups"]), status

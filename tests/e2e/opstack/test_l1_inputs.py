@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from by_hand import post, safe_hash, sequenced
 from eth_abi import encode
+from rebuilt import rebuilt
 
 from plait.l1.client import L1Client
 from plait.native import keccak256
@@ -79,3 +80,6 @@ async def test_op_node_derives_deposits_and_every_update_of_the_system_configura
         assert sum(len(one.facts.rollups[0].updates) for one in told) == len(UPDATES) - 1
         await post(l1, rollup.config.batch_inbox, "calldata", rollup.channel("span", "brotli"))
         assert await safe_hash(running, 0, head.number, 60) == "0x" + head.hash.hex()
+        home = running.directory / str(rollup.config.chain_id)
+        found = await rebuilt(home, running.l1_url, running.beacon_url, running.endpoints(0).verifier)
+        assert found["head"]["hash"] == "0x" + head.hash.hex(), "L1 alone gives the same"
