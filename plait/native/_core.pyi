@@ -15,7 +15,7 @@ Failures raise `NativeError` with `.code` (stable snake_case string) and a sente
 """
 
 from collections.abc import Sequence
-from typing import Literal, final
+from typing import Literal, Protocol, final
 
 PENDING: int  # -1
 
@@ -40,6 +40,7 @@ class Transaction:
     max_priority_fee_per_gas: int  # gas price of types 0 and 1
     value: int
     to: bytes | None
+    input: bytes
     input_bytes: int
     size: int  # len(raw), bytes
     da_size: int  # Fjord estimate: max(100, linear FastLZ estimate) in bytes, unscaled by the footprint scalar
@@ -244,6 +245,10 @@ class Session:
 
         With "stop" the run ends after the first of status 2 (Outcomes then has fewer entries).
         """
+    def prefetch(
+        self, keys: Sequence[tuple[bytes, Sequence[bytes]]], transactions: Sequence[Transaction] = ()
+    ) -> None:
+        """Reads accounts with slots, and all that the transactions name, ahead of running; only on remote state, else nothing."""
     def checkpoint(self) -> int:
         """A point within the open block to come back to. Code: block_not_open."""
     def rollback(self, checkpoint: int) -> None:
@@ -283,6 +288,24 @@ class CallResult:
     gas_used: int
     output: bytes
     error: str | None  # "execution reverted", "execution reverted: reason", "out of gas", ... as op-geth words it
+
+class RemoteReader(Protocol):
+    """Where the state of a remote rollup is. Called by any thread that works on a session, holding the interpreter."""
+
+    def read(
+        self,
+        number: int,
+        block_hash: bytes,
+        accounts: list[tuple[bytes, list[bytes]]],
+        codes: list[tuple[bytes, bytes]],
+        nodes: list[bytes],
+        headers: tuple[int, int] | None,
+    ) -> tuple[list[bytes], list[bytes], list[bytes]]:
+        """(trie nodes, codes, headers) at the block: RLP nodes of the proofs of the accounts with their slots, in any order, and
+        those of `nodes` (hashes) that it can give; the codes of (address, code hash); header RLPs of the blocks from the first number of
+        `headers` down to the second.
+
+        Whatever it raises becomes remote_unavailable."""
 
 @final
 class FrozenRollup:
@@ -347,6 +370,17 @@ class Rollup:
 
         Codes: snapshot_blocks_wrong, snapshot_state_wrong, snapshot_open_block_wrong, and those of from_snapshot.
         """
+    @staticmethod
+    def remote(genesis_json: bytes, store: Store, anchor: bytes, reader: RemoteReader) -> Rollup:
+        """A rollup whose head is a block of which the header's RLP is at hand and the state is where `reader` reads.
+
+        `genesis_json` gives the rules; its allocation is not looked at. Sessions work as on any rollup and seal the same blocks.
+        What a step misses is read in rounds, each for all that the round before missed; answers are taken by their hash from the
+        anchor's state root down. A step that fails leaves its session as it was. Further codes of every method of a session:
+        remote_unavailable (no answer, or more than 256 rounds), remote_proof_wrong, remote_sibling_unknown (sealing needs a node
+        beside a deletion that the reader does not give by hash, deeper than is searched for). Reads of accounts, storage, calls and
+        files of the rollup itself: remote_unsupported. Code here: remote_anchor_malformed, and those of from_genesis.
+        """
     def become_like(self, other: Rollup) -> None:
         """Takes over the decided state of another object of the same rollup and store. Code: snapshot_foreign.
 
@@ -378,7 +412,7 @@ class Rollup:
 
         The session may go on and be committed again. Code: session_stale when the rollup moved since the session began.
         """
-    def statistics(self) -> dict[str, int]: ...  # states_kept, version, accounts, slots, codes
+    def statistics(self) -> dict[str, int]: ...  # states_kept, version, accounts, slots, codes, round_trips
 
     # Reads take the decided state as a whole and never wait for execution. State is kept for the last 128 sealed blocks (code
     # state_unavailable beyond); blocks are kept without end.

@@ -46,6 +46,11 @@ impl Codes {
         self.store.get(hash).unwrap_or_default()
     }
 
+    /// Whether the code is known.
+    pub fn has(&self, hash: B256) -> bool {
+        self.store.get(hash).is_some()
+    }
+
     /// The code ready to run; empty when unknown.
     pub fn analysed(&self, hash: B256) -> Bytecode {
         if hash == KECCAK256_EMPTY {

@@ -76,6 +76,7 @@ impl Rollup {
     /// # Errors
     /// `snapshot_io`.
     pub fn write_state(&self, decided: &Decided, path: &Path) -> Result<u64> {
+        self.refuse_remote()?;
         let mut header = Vec::new();
         put_number(&mut header, SHARED_FORMAT);
         put_number(&mut header, self.chain.chain_id);

@@ -38,6 +38,7 @@ pub mod overrides;
 pub mod reads;
 pub mod records;
 pub mod recovery;
+pub mod remote;
 pub mod rollup;
 pub mod seal;
 pub mod session;

@@ -5,13 +5,16 @@
 //! hashing and leaves the answers unchanged. Values read from the base are cached too (clean entries), which no mark undoes.
 //! revm's own journal ends with each transaction, hence this log (measured: mark and revert cost 0.02 us at any overlay size).
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
-use alloy_primitives::{keccak256, map::AddressMap, map::HashMap, Address, B256, U256};
+use alloy_primitives::{keccak256, map::AddressMap, map::B256Map, map::HashMap, Address, B256, KECCAK256_EMPTY, U256};
 use plait_state::{AccountChange, AccountFate, AccountInfo, Key, StateChanges, StateTrie, StorageTrie};
 use revm::{bytecode::Bytecode, state::Account as EvmAccount, Database, DatabaseCommit, DatabaseRef};
 
 use crate::codes::Codes;
+use crate::error::CoreError;
+use crate::genesis::MESSAGE_PASSER;
+use crate::remote::{known, Misses, Remote, Sink};
 
 /// Hashes of recent blocks by number, enough for BLOCKHASH at every kept state.
 pub type RecentHashes = Arc<std::collections::BTreeMap<u64, B256>>;
@@ -46,6 +49,10 @@ pub struct Overlay {
     hashes: RecentHashes,
     accounts: AddressMap<CachedAccount>,
     undo: Vec<Undo>,
+    /// Where the base's unknown part is, and where it is noted what of it was missed.
+    unknown: Option<(Arc<Remote>, Sink)>,
+    /// Addresses of the accounts that were looked at on remote state, by their hash.
+    addresses: B256Map<Address>,
 }
 
 /// Changes set aside by a freeze, to be taken up again when a checkpoint from before it is restored.
@@ -56,17 +63,40 @@ pub struct Stash {
     undo: Vec<Undo>,
 }
 
+/// A remote state with the place where misses are noted.
+type Unknown<'a> = Option<&'a (Arc<Remote>, Sink)>;
+
+fn noted(sink: &Sink) -> MutexGuard<'_, Misses> {
+    sink.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn load(base: &StateTrie, address: Address, unknown: Unknown<'_>, addresses: &mut B256Map<Address>) -> CachedAccount {
+    let cached = CachedAccount::load(base, address, unknown);
+    if unknown.is_some() {
+        addresses.insert(cached.key, address);
+    }
+    cached
+}
+
 impl CachedAccount {
-    fn load(base: &StateTrie, address: Address) -> Self {
+    fn load(base: &StateTrie, address: Address, unknown: Unknown<'_>) -> Self {
         let key = keccak256(address);
-        Self { key, info: base.account(key), dirty: false, storage: None, slots: HashMap::default() }
+        let info = match unknown {
+            None => base.account(key),
+            Some((_, sink)) => known(base.find_account(key), || noted(sink).account(address)),
+        };
+        Self { key, info, dirty: false, storage: None, slots: HashMap::default() }
     }
 
-    fn slot(&mut self, base: &StateTrie, slot: U256) -> &mut CachedSlot {
+    fn slot(&mut self, base: &StateTrie, address: Address, slot: U256, unknown: Unknown<'_>) -> &mut CachedSlot {
         let Self { key: account, storage, slots, .. } = self;
         slots.entry(slot).or_insert_with(|| {
             let key = Key::from(slot).hashed();
-            let value = storage.get_or_insert_with(|| base.storage_trie(*account)).get(key);
+            let storage = storage.get_or_insert_with(|| base.storage_trie(*account));
+            let value = match unknown {
+                None => storage.get(key),
+                Some((_, sink)) => known(storage.find(key), || noted(sink).slot(address, slot)).unwrap_or_default(),
+            };
             CachedSlot { key, value, dirty: false }
         })
     }
@@ -75,7 +105,69 @@ impl CachedAccount {
 impl Overlay {
     /// An overlay without changes.
     pub fn new(base: StateTrie, codes: Codes, hashes: RecentHashes) -> Self {
-        Self { base, codes, hashes, accounts: AddressMap::default(), undo: Vec::new() }
+        Self {
+            base,
+            codes,
+            hashes,
+            accounts: AddressMap::default(),
+            undo: Vec::new(),
+            unknown: None,
+            addresses: B256Map::default(),
+        }
+    }
+
+    /// Reads what is not known of the base there.
+    pub(crate) fn attach(&mut self, remote: Option<Arc<Remote>>) {
+        self.unknown = remote.map(|remote| (remote, Sink::default()));
+    }
+
+    /// Where unknown state is read.
+    pub(crate) fn remote(&self) -> Option<&Arc<Remote>> {
+        self.unknown.as_ref().map(|(remote, _)| remote)
+    }
+
+    /// A new place where misses are noted from now on.
+    pub(crate) fn watch(&mut self) -> Sink {
+        let sink = Sink::default();
+        if let Some((_, noted)) = &mut self.unknown {
+            *noted = sink.clone();
+        }
+        sink
+    }
+
+    /// The state below the changes.
+    pub(crate) fn base(&self) -> &StateTrie {
+        &self.base
+    }
+
+    /// A code; empty and noted when it is not known.
+    pub(crate) fn code(&self, hash: B256) -> Bytecode {
+        if let Some((_, sink)) = self.unknown.as_ref().filter(|_| hash != KECCAK256_EMPTY && !self.codes.has(hash)) {
+            let mut owners =
+                self.accounts.iter().filter(|(_, cached)| cached.info.is_some_and(|info| info.code_hash == hash));
+            if let Some((owner, _)) = owners.next() {
+                noted(sink).code(*owner, hash);
+            }
+            return Bytecode::default();
+        }
+        self.codes.analysed(hash)
+    }
+
+    /// A state with changes in the form that has a root.
+    ///
+    /// # Errors
+    /// `remote_unavailable` where a node is missing that tells the form; it is noted.
+    pub(crate) fn settled(&mut self, state: &StateTrie) -> crate::error::Result<StateTrie> {
+        self.account(MESSAGE_PASSER);
+        let Some((remote, sink)) = &self.unknown else { return Ok(state.clone()) };
+        let waiting = state.waiting(&|hash| remote.node(hash));
+        for node in &waiting {
+            noted(sink).sibling(*node, node.account.and_then(|account| self.addresses.get(&account).copied()));
+        }
+        match waiting.first() {
+            None => Ok(state.settled()),
+            Some(node) => Err(CoreError::new("remote_unavailable", format!("the node {} is not known", node.hash))),
+        }
     }
 
     /// The codes this overlay adds to.
@@ -160,7 +252,8 @@ impl Overlay {
 
     /// Starts over from another base, as after sealing.
     pub fn reset(&mut self, base: StateTrie, hashes: RecentHashes) {
-        *self = Self::new(base, self.codes.clone(), hashes);
+        let (unknown, addresses) = (self.unknown.take(), std::mem::take(&mut self.addresses));
+        *self = Self { unknown, addresses, ..Self::new(base, self.codes.clone(), hashes) };
     }
 
     /// The account as this overlay sees it.
@@ -174,13 +267,14 @@ impl Overlay {
     }
 
     fn cached(&mut self, address: Address) -> &mut CachedAccount {
-        let Self { base, accounts, .. } = self;
-        accounts.entry(address).or_insert_with(|| CachedAccount::load(base, address))
+        let Self { base, accounts, unknown, addresses, .. } = self;
+        accounts.entry(address).or_insert_with(|| load(base, address, unknown.as_ref(), addresses))
     }
 
     fn cached_slot(&mut self, address: Address, slot: U256) -> &mut CachedSlot {
-        let Self { base, accounts, .. } = self;
-        accounts.entry(address).or_insert_with(|| CachedAccount::load(base, address)).slot(base, slot)
+        let Self { base, accounts, unknown, addresses, .. } = self;
+        let entry = accounts.entry(address).or_insert_with(|| load(base, address, unknown.as_ref(), addresses));
+        entry.slot(base, address, slot, unknown.as_ref())
     }
 
     fn set_account(&mut self, address: Address, info: Option<AccountInfo>) {
@@ -256,7 +350,7 @@ impl Database for Overlay {
     }
 
     fn code_by_hash(&mut self, code_hash: B256) -> Result<Bytecode, Self::Error> {
-        Ok(self.codes.analysed(code_hash))
+        Ok(self.code(code_hash))
     }
 
     fn storage(&mut self, address: Address, slot: U256) -> Result<U256, Self::Error> {
@@ -264,7 +358,15 @@ impl Database for Overlay {
     }
 
     fn block_hash(&mut self, number: u64) -> Result<B256, Self::Error> {
-        Ok(self.hashes.get(&number).copied().unwrap_or_default())
+        if let Some(hash) = self.hashes.get(&number) {
+            return Ok(*hash);
+        }
+        let Some((remote, sink)) = &self.unknown else { return Ok(B256::ZERO) };
+        let ancestor = remote.ancestor(number);
+        if ancestor.is_none() {
+            noted(sink).header(number);
+        }
+        Ok(ancestor.unwrap_or_default())
     }
 }
 

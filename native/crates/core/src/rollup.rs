@@ -20,6 +20,7 @@ use crate::error::{CoreError, Result};
 use crate::genesis::Genesis;
 use crate::logs::LogCache;
 use crate::records;
+use crate::remote::Remote;
 use crate::seal::withdrawals_root;
 use crate::session::{Session, View};
 
@@ -56,6 +57,8 @@ pub struct Rollup {
     pub store: Store,
     /// Sealed blocks whose undo record stays in the store; unwinding reaches back so far. Zero keeps none.
     pub undo_blocks: u64,
+    /// Where the state is read, of a rollup whose anchor's state is elsewhere.
+    pub remote: Option<Arc<Remote>>,
     decided: RwLock<Arc<Decided>>,
     committing: Mutex<()>,
     read_blocks: Mutex<VecDeque<(B256, Arc<Chunk>)>>,
@@ -127,13 +130,21 @@ impl Rollup {
     ) -> Result<Self> {
         hashes.insert(head.header.number, head.hash);
         let chain = Arc::new(chain);
-        let view = View { chain: chain.clone(), codes, head: head.clone(), hashes: Arc::new(hashes), open: None };
+        let view = View {
+            chain: chain.clone(),
+            codes,
+            head: head.clone(),
+            hashes: Arc::new(hashes),
+            open: None,
+            is_remote: false,
+        };
         let decided = Decided { view, version: 0, epoch: 0, history: VecDeque::from([head]) };
         Ok(Self {
             genesis_hash,
             chain,
             store,
             undo_blocks: 0,
+            remote: None,
             decided: RwLock::new(Arc::new(decided)),
             committing: Mutex::new(()),
             read_blocks: Mutex::default(),
@@ -164,7 +175,16 @@ impl Rollup {
     /// A session that continues the decided state.
     pub fn session(&self) -> Session {
         let decided = self.decided();
-        Session::new(&decided)
+        let mut session = Session::new(&decided);
+        session.attach(self.remote.clone());
+        session
+    }
+
+    pub(crate) fn set_remote(&mut self, remote: Arc<Remote>) {
+        self.remote = Some(remote);
+        let mut decided = Decided::clone(&self.decided());
+        decided.view.is_remote = true;
+        *self.decided.write().unwrap_or_else(|poison| poison.into_inner()) = Arc::new(decided);
     }
 
     /// The session becomes the decided state; its sealed blocks go to the store first.
@@ -315,6 +335,10 @@ impl Decided {
     /// # Errors
     /// `state_unavailable`.
     pub fn state_at(&self, at: i64) -> Result<&StateTrie> {
+        if self.view.is_remote {
+            let message = "the state of this rollup is elsewhere; read accounts, storage and calls through a session";
+            return Err(CoreError::new("remote_unsupported", message));
+        }
         if at == PENDING {
             return Ok(self.view.state());
         }

@@ -18,6 +18,7 @@ use crate::codes::Codes;
 use crate::error::{CoreError, Result};
 use crate::execute::{begin_block, run_transactions, Outcomes};
 use crate::overlay::{Overlay, RecentHashes, Stash};
+use crate::remote::{Remote, Sink};
 use crate::rollup::Decided;
 use crate::seal::seal_block;
 use crate::transaction::Transaction;
@@ -38,6 +39,8 @@ pub struct View {
     pub hashes: RecentHashes,
     /// The block that grows on the head, with the state inside it.
     pub open: Option<(Arc<OpenBlock>, StateTrie)>,
+    /// Whether the state is known in part only.
+    pub is_remote: bool,
 }
 
 impl View {
@@ -103,6 +106,31 @@ impl Session {
         }
     }
 
+    /// Reads what is not known of the state there.
+    pub(crate) fn attach(&mut self, remote: Option<Arc<Remote>>) {
+        self.overlay.attach(remote);
+    }
+
+    /// Where unknown state is read.
+    pub fn remote(&self) -> Option<&Arc<Remote>> {
+        self.overlay.remote()
+    }
+
+    /// Where this session notes from now on what it misses.
+    pub(crate) fn watch(&mut self) -> Sink {
+        self.overlay.watch()
+    }
+
+    /// The state below the changes of the overlay.
+    pub(crate) fn base_state(&self) -> &StateTrie {
+        self.overlay.base()
+    }
+
+    /// Looks at a code, so that it is read where it is not known.
+    pub(crate) fn code(&mut self, hash: B256) {
+        self.overlay.code(hash);
+    }
+
     /// The last sealed block, those of this session included.
     pub fn head(&self) -> &Arc<Sealed> {
         &self.head
@@ -138,6 +166,7 @@ impl Session {
             head: self.head.clone(),
             hashes: self.hashes.clone(),
             open: self.block.as_ref().map(|block| (Arc::new(block.clone()), state)),
+            is_remote: self.remote().is_some(),
         }
     }
 
@@ -242,8 +271,14 @@ impl Session {
     /// # Errors
     /// `block_not_open`.
     pub fn seal(&mut self) -> Result<Arc<Sealed>> {
+        if self.block.is_none() {
+            return Err(not_open());
+        }
+        let mut state = self.overlay.folded();
+        if self.remote().is_some() {
+            state = self.overlay.settled(&state)?;
+        }
         let block = self.block.take().ok_or_else(not_open)?;
-        let state = self.overlay.folded();
         let sealed = Arc::new(seal_block(&self.chain, &block, state));
         let mut hashes = BTreeMap::clone(&self.hashes);
         hashes.insert(sealed.header.number, sealed.hash);
@@ -267,9 +302,9 @@ impl Session {
         let mut sealed = Vec::with_capacity(all.len());
         for attributes in all {
             if self.block.is_some() {
-                sealed.push(self.seal()?);
+                sealed.push(self.complete(Self::seal)?);
             }
-            self.open(attributes.clone())?;
+            self.complete(|attempt| attempt.open(attributes.clone()))?;
         }
         Ok(sealed)
     }

@@ -53,6 +53,7 @@ impl Rollup {
     /// # Errors
     /// `snapshot_io`, store errors.
     pub fn write_snapshot_of(&self, decided: &Decided, path: &Path) -> Result<()> {
+        self.refuse_remote()?;
         let header = self.encode_contents(decided)?;
         snapshot::write(path, &decided.view.head.state, decided.view.codes.store(), &header)?;
         Ok(())
@@ -97,6 +98,16 @@ impl Rollup {
             rollup.commit(&mut session)?;
         }
         Ok(rollup)
+    }
+
+    /// What would write a state that is known in part ends here.
+    pub(crate) fn refuse_remote(&self) -> Result<()> {
+        match &self.remote {
+            None => Ok(()),
+            Some(_) => {
+                Err(CoreError::new("remote_unsupported", "a state that is elsewhere cannot be written to a file"))
+            }
+        }
     }
 
     fn encode_contents(&self, decided: &Decided) -> Result<Vec<u8>> {

@@ -63,6 +63,14 @@ impl Transaction {
         entries.filter(move |entry| entry.address == address).flat_map(|entry| entry.storage_keys.iter())
     }
 
+    /// Accounts that the transaction names before it runs, each with the slots that its access list names.
+    pub fn named(&self) -> impl Iterator<Item = (Address, Vec<U256>)> + '_ {
+        let listed = self.envelope.access_list().into_iter().flat_map(|list| list.iter());
+        let listed = listed.map(|entry| (entry.address, entry.storage_keys.iter().map(|key| (*key).into()).collect()));
+        let parties = std::iter::once(self.sender).chain(self.envelope.to());
+        parties.map(|address| (address, Vec::new())).chain(listed)
+    }
+
     /// Most wei the transaction itself can take: value + gas limit * fee cap.
     pub fn max_cost(&self) -> (U256, bool) {
         let gas = U256::from(self.envelope.gas_limit()) * U256::from(self.envelope.max_fee_per_gas());

@@ -44,8 +44,10 @@ impl Rollup {
         }
         let base = self.sealed_at(&decided, number)?;
         let hashes = Arc::new(self.hashes_up_to(&decided, number)?);
-        let (chain, codes) = (self.chain.clone(), decided.view.codes.clone());
-        Ok(Session::unwound(&View { chain, codes, head: base, hashes, open: None }, &decided))
+        let (chain, codes, is_remote) = (self.chain.clone(), decided.view.codes.clone(), decided.view.is_remote);
+        let mut session = Session::unwound(&View { chain, codes, head: base, hashes, open: None, is_remote }, &decided);
+        session.attach(self.remote.clone());
+        Ok(session)
     }
 
     /// The lowest block that [`Self::session_at`] accepts.
@@ -117,7 +119,7 @@ impl Rollup {
         while lowest > wanted {
             match self.store.hash_by_number(self.chain.chain_id, lowest - 1)? {
                 Some(hash) => hashes.insert(lowest - 1, hash),
-                None if lowest > needed => {
+                None if lowest > needed && self.remote.is_none() => {
                     let message = format!("the store lacks block {}, whose hash block {number} can name", lowest - 1);
                     return Err(CoreError::new("state_unavailable", message));
                 }

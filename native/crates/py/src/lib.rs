@@ -7,6 +7,7 @@ mod calls;
 mod convert;
 mod reads;
 mod records;
+mod remote;
 mod rollup;
 mod session;
 mod transactions;

@@ -14,6 +14,7 @@ use pyo3::types::{PyBytes, PyDict, PyInt, PyList};
 
 use crate::convert::{address, detached, word};
 use crate::records::{Attributes, OpenBlock, SealedBlock};
+use crate::remote::PythonReader;
 use crate::session::{account_list, Session};
 
 /// Blocks, receipts and indexes of all rollups of a node.
@@ -146,6 +147,19 @@ impl Rollup {
         let rollup = detached(py, || core::Rollup::take_over(genesis_json, store, given))?;
         Ok(Self::shared(rollup, undo_blocks))
     }
+    #[staticmethod]
+    fn remote(
+        py: Python<'_>,
+        genesis_json: &[u8],
+        store: &Bound<'_, Store>,
+        anchor: &[u8],
+        reader: Py<PyAny>,
+    ) -> PyResult<Self> {
+        let store = store.get().0.clone();
+        let reader = Box::new(PythonReader(reader));
+        let rollup = detached(py, || core::Rollup::remote(genesis_json, store, anchor, reader))?;
+        Ok(Self(Arc::new(rollup)))
+    }
     fn become_like(&self, py: Python<'_>, other: &Bound<'_, Self>) -> PyResult<()> {
         let other = other.get().0.clone();
         detached(py, || self.0.become_like(&other))
@@ -242,6 +256,7 @@ impl Rollup {
         dict.set_item("version", version)?;
         dict.set_item("accounts", accounts)?;
         dict.set_item("slots", slots)?;
+        dict.set_item("round_trips", self.0.remote.as_ref().map_or(0, |remote| remote.round_trips()))?;
         dict.set_item("codes", self.0.decided().view.codes.store().len())?;
         Ok(dict)
     }

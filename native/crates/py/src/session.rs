@@ -80,13 +80,13 @@ impl Session {
     }
     fn open(&self, py: Python<'_>, attributes: &Bound<'_, Attributes>) -> PyResult<Outcomes> {
         let attributes = attributes.get().0.clone();
-        detached(py, || self.lock().open(attributes).map(Outcomes))
+        detached(py, || self.lock().complete(|attempt| attempt.open(attributes.clone())).map(Outcomes))
     }
     #[pyo3(signature = (transactions, *, on_invalid = "skip"))]
     fn run(&self, py: Python<'_>, transactions: Vec<Bound<'_, Transaction>>, on_invalid: &str) -> PyResult<Outcomes> {
         let stop = stops(on_invalid)?;
         let transactions = shared(&transactions);
-        detached(py, || self.lock().run(&transactions, stop).map(Outcomes))
+        detached(py, || run(&mut self.lock(), &transactions, stop))
     }
     fn log<'py>(
         &self,
@@ -100,8 +100,22 @@ impl Session {
     }
     fn call(&self, py: Python<'_>, sender: &[u8], to: &[u8], data: &[u8], gas: u64) -> PyResult<CallResult> {
         let (sender, to) = (address(sender)?, address(to)?);
-        let result = detached(py, || self.lock().call(sender, to, Bytes::copy_from_slice(data), gas))?;
+        let data = Bytes::copy_from_slice(data);
+        let result = detached(py, || self.lock().complete(|attempt| attempt.call(sender, to, data.clone(), gas)))?;
         Ok(CallResult::new(py, result))
+    }
+    #[pyo3(signature = (keys, transactions = Vec::new()))]
+    fn prefetch(
+        &self,
+        py: Python<'_>,
+        keys: Vec<(PyBackedBytes, Vec<PyBackedBytes>)>,
+        transactions: Vec<Bound<'_, Transaction>>,
+    ) -> PyResult<()> {
+        let slots = |slots: &[PyBackedBytes]| slots.iter().map(|slot| Ok(word(slot)?.into())).collect::<PyResult<_>>();
+        let keys = keys.iter().map(|(account, keys)| Ok((address(account)?, slots(keys)?)));
+        let keys = keys.collect::<PyResult<Vec<_>>>()?;
+        let transactions = shared(&transactions);
+        detached(py, || self.lock().prefetch(&keys, &transactions))
     }
     fn checkpoint(&self, py: Python<'_>) -> PyResult<usize> {
         detached(py, || self.lock().checkpoint())
@@ -110,22 +124,30 @@ impl Session {
         detached(py, || self.lock().rollback(checkpoint))
     }
     fn seal(&self, py: Python<'_>) -> PyResult<SealedBlock> {
-        let sealed = detached(py, || self.lock().seal())?;
+        let sealed = detached(py, || self.lock().complete(core::Session::seal))?;
         Ok(SealedBlock::with_content(py, &sealed))
     }
     fn accounts<'py>(&self, py: Python<'py>, addresses: Vec<PyBackedBytes>) -> PyResult<Bound<'py, PyList>> {
         let addresses = addresses.iter().map(|bytes| address(bytes)).collect::<PyResult<Vec<_>>>()?;
         let accounts = detached(py, || {
-            let mut session = self.lock();
-            Ok(addresses.iter().map(|address| session.account(*address)).collect::<Vec<_>>())
+            let read = |session: &mut core::Session| {
+                Ok(addresses.iter().map(|address| session.account(*address)).collect::<Vec<_>>())
+            };
+            self.lock().complete(read)
         })?;
         account_list(py, &accounts)
     }
     fn storage<'py>(&self, py: Python<'py>, address: &[u8], slot: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
         let (address, slot) = (self::address(address)?, word(slot)?);
-        let value = detached(py, || Ok(self.lock().slot(address, slot.into())))?;
+        let value = detached(py, || self.lock().complete(|session| Ok(session.slot(address, slot.into()))))?;
         Ok(PyBytes::new(py, &value.to_be_bytes::<32>()))
     }
+}
+
+/// Runs transactions; on remote state what they name is read at once before.
+fn run(session: &mut core::Session, transactions: &[Arc<CoreTransaction>], stop: bool) -> Result<Outcomes, CoreError> {
+    session.prefetch(&[], transactions)?;
+    session.complete(|attempt| attempt.run(transactions, stop)).map(Outcomes)
 }
 
 /// (nonce, balance, has_code) per account.
@@ -157,7 +179,7 @@ pub fn run_many(
 ) -> PyResult<Vec<Outcomes>> {
     let stop = stops(on_invalid)?;
     let tasks: Vec<_> = work.iter().map(|(session, batch)| (session.get(), shared(batch))).collect();
-    each_session(py, &tasks, |session, transactions| session.run(transactions, stop).map(Outcomes))
+    each_session(py, &tasks, |session, transactions| run(session, transactions, stop))
 }
 
 /// Seals and opens the next blocks of many sessions in parallel.

@@ -65,6 +65,10 @@ impl Transaction {
         self.0.envelope.input().len()
     }
     #[getter]
+    fn input<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, self.0.envelope.input())
+    }
+    #[getter]
     fn size(&self) -> usize {
         self.0.raw.len()
     }

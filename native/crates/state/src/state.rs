@@ -4,7 +4,7 @@ use alloy_primitives::{Address, Bytes, B256, KECCAK256_EMPTY, U256};
 use rayon::prelude::*;
 use triomphe::Arc;
 
-use crate::trie::{encode_integer, encode_list_header, EncodeBuffer, Resolved, Trie, Update, Value};
+use crate::trie::{encode_integer, encode_list_header, string, strings, EncodeBuffer, Resolved, Trie, Update, Value};
 use crate::{AccountChange, AccountFate, AccountInfo, Key, StateChanges};
 
 /// A batch of this many keys or more is hashed and sorted in parallel.
@@ -13,13 +13,13 @@ const PARALLEL_KEYS_MIN: usize = 256;
 /// A rollup's whole account state, immutable; cloning costs one reference count.
 #[derive(Clone, Debug, Default)]
 pub struct StateTrie {
-    accounts: Trie<AccountValue>,
+    pub(crate) accounts: Trie<AccountValue>,
 }
 
 /// One contract's storage, immutable; cloning costs one reference count.
 #[derive(Clone, Debug, Default)]
 pub struct StorageTrie {
-    slots: Trie<U256>,
+    pub(crate) slots: Trie<U256>,
 }
 
 /// Proof of an account and some of its slots (EIP-1186 `eth_getProof`).
@@ -242,7 +242,7 @@ impl StorageTrie {
 
 /// What an account's leaf holds. Code and storage are apart because most accounts have neither.
 #[derive(Clone, Debug)]
-struct AccountValue {
+pub(crate) struct AccountValue {
     nonce: u64,
     balance: U256,
     contract: Option<Arc<Contract>>,
@@ -255,14 +255,14 @@ struct Contract {
 }
 
 impl AccountValue {
-    fn new(info: AccountInfo, storage: StorageTrie) -> Self {
+    pub(crate) fn new(info: AccountInfo, storage: StorageTrie) -> Self {
         let AccountInfo { nonce, balance, code_hash } = info;
         let plain = code_hash == KECCAK256_EMPTY && storage.is_empty();
         let contract = (!plain).then(|| Arc::new(Contract { code_hash, storage }));
         Self { nonce, balance, contract }
     }
 
-    fn info(&self) -> AccountInfo {
+    pub(crate) fn info(&self) -> AccountInfo {
         let code_hash = self.contract.as_ref().map_or(KECCAK256_EMPTY, |contract| contract.code_hash);
         AccountInfo { nonce: self.nonce, balance: self.balance, code_hash }
     }
@@ -271,7 +271,7 @@ impl AccountValue {
         self.contract.as_ref().map(|contract| &contract.storage.slots)
     }
 
-    fn storage(&self) -> StorageTrie {
+    pub(crate) fn storage(&self) -> StorageTrie {
         self.contract.as_ref().map(|contract| contract.storage.clone()).unwrap_or_default()
     }
 }
@@ -293,6 +293,17 @@ impl Value for AccountValue {
         out.string(code_hash.as_slice());
     }
 
+    fn decode(rlp: &[u8]) -> Option<Self> {
+        let fields = strings(rlp)?;
+        let [nonce, balance, root, code_hash] = fields[..] else { return None };
+        let info = AccountInfo {
+            nonce: U256::try_from_be_slice(nonce)?.try_into().ok()?,
+            balance: U256::try_from_be_slice(balance)?,
+            code_hash: B256::try_from(code_hash).ok()?,
+        };
+        Some(Self::new(info, StorageTrie { slots: Trie::hidden(B256::try_from(root).ok()?) }))
+    }
+
     /// Its number of slots.
     fn weight(&self) -> u64 {
         self.slots().map_or(0, Trie::len)
@@ -303,6 +314,10 @@ impl Value for U256 {
     /// RLP of the integer.
     fn encode(&self, out: &mut EncodeBuffer) {
         encode_integer(self, out);
+    }
+
+    fn decode(rlp: &[u8]) -> Option<Self> {
+        Self::try_from_be_slice(string(rlp)?)
     }
 
     fn weight(&self) -> u64 {

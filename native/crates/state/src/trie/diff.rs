@@ -60,6 +60,9 @@ fn children<V>(cursor: Cursor<'_, V>, depth: usize) -> [Option<Cursor<'_, V>>; 1
         Cursor::Node(Node::Extension(extension)) => {
             below[nibble(&extension.key, depth)] = Some(along(extension, depth, depth + extension.length));
         }
+        Cursor::Node(Node::Hidden(hidden)) => {
+            return hidden.node.get().map_or(below, |shown| children(Cursor::Node(shown), depth));
+        }
         Cursor::Node(Node::Leaf(leaf)) => below[nibble(&leaf.key, depth)] = Some(cursor),
         Cursor::Node(Node::Branch(branch)) => {
             let mut mask = branch.header.header.mask;

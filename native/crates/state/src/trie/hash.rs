@@ -32,6 +32,11 @@ impl NodeRef {
         Self { length: encoded.len() as u8, bytes }
     }
 
+    /// The reference of a node known by its hash.
+    pub(super) fn hashed(hash: B256) -> Self {
+        Self { length: 32, bytes: hash.0 }
+    }
+
     /// True when the node's RLP stands in its parent instead of a hash.
     pub(super) fn is_inline(&self) -> bool {
         self.length < 32
@@ -173,6 +178,10 @@ pub(super) fn with_encoded<V: Value, R>(node: &Node<V>, depth: usize, use_encode
                 }
             }
             out.push(0x80);
+        }
+        Node::Hidden(hidden) => {
+            let shown = hidden.node.get().expect("what is not shown has its reference and is encoded by nobody");
+            return with_encoded(shown, depth, use_encoded);
         }
     }
     use_encoded(out.finish_list())

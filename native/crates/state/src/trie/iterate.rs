@@ -28,6 +28,9 @@ impl<'a, V> Iterator for Leaves<'a, V> {
                 Some(Node::Leaf(leaf)) => return Some((&leaf.key, &leaf.value)),
                 Some(Node::Extension(extension)) => self.levels.push(std::slice::from_ref(&extension.child).iter()),
                 Some(Node::Branch(branch)) => self.levels.push(branch.slice.iter()),
+                Some(Node::Hidden(hidden)) => {
+                    self.levels.extend(hidden.node.get().map(|node| std::slice::from_ref(node).iter()))
+                }
             }
         }
     }

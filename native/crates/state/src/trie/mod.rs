@@ -8,6 +8,7 @@
 
 mod diff;
 mod hash;
+mod hidden;
 mod iterate;
 mod node;
 mod prove;
@@ -18,6 +19,8 @@ use alloy_primitives::B256;
 
 pub(crate) use diff::Difference;
 pub(crate) use hash::{encode_integer, encode_list_header, EncodeBuffer};
+pub use hidden::Found;
+pub(crate) use hidden::{string, strings, Hidden, Pool};
 pub(crate) use iterate::Leaves;
 pub(crate) use node::Value;
 use node::{Leaf, Node};
@@ -58,6 +61,38 @@ impl<V: Value> Trie<V> {
     #[inline]
     pub(crate) fn get(&self, key: &B256) -> Option<&V> {
         self.root.as_ref()?.get(key)
+    }
+
+    /// A trie of which the root alone is known.
+    pub(crate) fn hidden(root: B256) -> Self {
+        Self { root: (root != EMPTY_ROOT).then(|| Node::Hidden(Hidden::new(root, B256::ZERO, 0))) }
+    }
+
+    /// Looks a key up in a trie that may be known in part.
+    pub(crate) fn find(&self, key: &B256) -> Found<&V> {
+        self.root.as_ref().map_or(Found::Absent, |root| hidden::find(root, key))
+    }
+
+    /// Fills in the nodes on the way to a key; fails with the first hash that the pool lacks.
+    pub(crate) fn reveal(&self, key: &B256, pool: Pool<'_>) -> Result<(), B256> {
+        self.root.as_ref().map_or(Ok(()), |root| hidden::reveal(root, key, pool))
+    }
+
+    /// Visits what was never hashed: hidden nodes for which a branch waits, and leaves.
+    pub(crate) fn visit_new<'a>(
+        &'a self,
+        waiting: &mut impl FnMut(&'a Arc<Hidden<V>>),
+        leaf: &mut impl FnMut(&'a B256, &'a V),
+    ) {
+        if let Some(root) = &self.root {
+            hidden::visit_new(root, waiting, &mut |found: &'a Leaf<V>| leaf(&found.key, &found.value));
+        }
+    }
+
+    /// The trie without waiting branches, None when it has none; `leaf` may replace values that were never hashed.
+    pub(crate) fn settled(&self, leaf: &impl Fn(&V) -> Option<V>) -> Option<Self> {
+        let root = hidden::settled(self.root.as_ref()?, 0, leaf)?;
+        Some(Self { root: Some(root) })
     }
 
     /// The trie after the updates, which must be sorted by key without repetition; `None` when nothing differs.

@@ -9,6 +9,7 @@ use alloy_primitives::B256;
 use triomphe::{Arc, HeaderSlice, ThinArc};
 
 use super::hash::{EncodeBuffer, NodeRef};
+use super::hidden::Hidden;
 
 /// Nibbles of a key.
 pub(crate) const KEY_NIBBLES: usize = 64;
@@ -17,6 +18,9 @@ pub(crate) const KEY_NIBBLES: usize = 64;
 pub(crate) trait Value: Clone + Send + Sync {
     /// Appends the value's RLP, fewer than 256 bytes (an account has at most 110).
     fn encode(&self, out: &mut EncodeBuffer);
+
+    /// The value of such an RLP; None when it is none.
+    fn decode(rlp: &[u8]) -> Option<Self>;
 
     /// What the value adds to [`super::Trie::weight`].
     fn weight(&self) -> u64;
@@ -65,6 +69,8 @@ pub(crate) enum Node<V> {
     Leaf(Arc<Leaf<V>>),
     Extension(Arc<Extension<V>>),
     Branch(Branch<V>),
+    /// Only in a state read from elsewhere.
+    Hidden(Arc<Hidden<V>>),
 }
 
 impl<V> Clone for Node<V> {
@@ -74,6 +80,7 @@ impl<V> Clone for Node<V> {
             Self::Leaf(leaf) => Self::Leaf(leaf.clone()),
             Self::Extension(extension) => Self::Extension(extension.clone()),
             Self::Branch(branch) => Self::Branch(branch.clone()),
+            Self::Hidden(hidden) => Self::Hidden(hidden.clone()),
         }
     }
 }
@@ -98,6 +105,7 @@ impl<V> Node<V> {
             Self::Leaf(leaf) => &leaf.reference,
             Self::Extension(extension) => &extension.reference,
             Self::Branch(branch) => &branch.header.header.reference,
+            Self::Hidden(hidden) => &hidden.reference,
         }
     }
 
@@ -122,11 +130,12 @@ impl<V> Node<V> {
                     depth += 1;
                     node = &branch.slice[(mask & (bit - 1)).count_ones() as usize];
                 }
+                Self::Hidden(hidden) => node = hidden.node.get()?,
             }
         }
     }
 
-    /// The key of some leaf below.
+    /// A key that leads here: that of some leaf below where one is known.
     pub(super) fn any_key(&self) -> B256 {
         let mut node = self;
         loop {
@@ -134,6 +143,7 @@ impl<V> Node<V> {
                 Self::Leaf(leaf) => return leaf.key,
                 Self::Extension(extension) => return extension.key,
                 Self::Branch(branch) => node = &branch.slice[0],
+                Self::Hidden(hidden) => return hidden.prefix,
             }
         }
     }
@@ -144,6 +154,7 @@ impl<V> Node<V> {
         match (self, other) {
             (Self::Leaf(left), Self::Leaf(right)) => Arc::ptr_eq(left, right),
             (Self::Extension(left), Self::Extension(right)) => Arc::ptr_eq(left, right),
+            (Self::Hidden(left), Self::Hidden(right)) => Arc::ptr_eq(left, right),
             (Self::Branch(left), Self::Branch(right)) => std::ptr::eq(left.as_ptr(), right.as_ptr()),
             _ => false,
         }
@@ -156,6 +167,7 @@ impl<V> Node<V> {
             Self::Leaf(_) => 1,
             Self::Extension(extension) => extension.child.leaf_count(),
             Self::Branch(branch) => u64::from(branch.header.header.leaf_count),
+            Self::Hidden(_) => 0,
         }
     }
 
@@ -171,6 +183,7 @@ impl<V> Node<V> {
                 let (nodes, bytes) = extension.child.nodes_and_bytes();
                 (nodes + 1, bytes + (size_of::<Extension<V>>() + COUNTER) as u64)
             }
+            Self::Hidden(_) => (1, (size_of::<Hidden<V>>() + COUNTER) as u64),
             Self::Branch(branch) => {
                 let head = size_of::<HeaderSlice<BranchHead, [Self; 0]>>() + 2 * COUNTER;
                 let own = (head + size_of_val(&branch.slice)) as u64;
@@ -193,10 +206,11 @@ impl<V> Node<V> {
             Self::Leaf(leaf) => leaf.value.weight(),
             Self::Extension(extension) => extension.child.weight(),
             Self::Branch(branch) => branch.header.header.weight,
+            Self::Hidden(_) => 0,
         }
     }
 
-    /// A branch of these children, indexed by nibble; at least two must be present.
+    /// A branch of these children, indexed by nibble; at least two must be present, or one that is hidden.
     pub(super) fn branch(children: [Option<Self>; 16]) -> Self
     where
         V: Value,
@@ -209,7 +223,10 @@ impl<V> Node<V> {
                 weight += child.weight();
             }
         }
-        debug_assert!(mask.count_ones() >= 2);
+        debug_assert!(
+            mask.count_ones() >= 2 || children.iter().flatten().all(|only| matches!(only, Self::Hidden(_))),
+            "a branch has two children, or waits for its only one to be shown"
+        );
         let leaf_count = u32::try_from(leaf_count).expect("a trie in memory has fewer than 2^32 leaves");
         let head = BranchHead { reference: OnceLock::new(), mask, leaf_count, weight };
         let present = Present { count: mask.count_ones() as usize, children: children.into_iter() };
@@ -229,6 +246,10 @@ impl<V> Node<V> {
             Self::Extension(extension) => {
                 Self::extension(extension.key, extension.length + count, extension.child.clone())
             }
+            Self::Hidden(hidden) => match hidden.node.get() {
+                Some(shown) => shown.clone().lifted(depth, count),
+                None => unreachable!("a hidden node is lifted only once it is shown"),
+            },
             Self::Branch(_) => {
                 debug_assert!(depth + count < KEY_NIBBLES);
                 Self::extension(self.any_key(), count, self)
@@ -238,7 +259,7 @@ impl<V> Node<V> {
 
     /// An extension over a branch; `key` is any key below.
     pub(super) fn extension(key: B256, length: usize, child: Self) -> Self {
-        debug_assert!(length > 0 && matches!(child, Self::Branch(_)));
+        debug_assert!(length > 0 && matches!(child, Self::Branch(_) | Self::Hidden(_)));
         Self::Extension(Arc::new(Extension { reference: OnceLock::new(), key, length, child }))
     }
 }

@@ -12,10 +12,17 @@ pub(super) fn prove<V: Value>(root: &Node<V>, key: &B256) -> Vec<Bytes> {
     let mut node = root;
     let mut depth = 0;
     loop {
+        while let Node::Hidden(hidden) = node {
+            match hidden.node.get() {
+                Some(shown) => node = shown,
+                None => return nodes,
+            }
+        }
         if depth == 0 || !reference(node, depth).is_inline() {
             nodes.push(with_encoded(node, depth, Bytes::copy_from_slice));
         }
         match node {
+            Node::Hidden(_) => return nodes,
             Node::Leaf(_) => return nodes,
             Node::Extension(extension) => {
                 if shared_nibbles(key, &extension.key, depth) < extension.length {

@@ -43,6 +43,10 @@ pub(super) fn update<V: Value, U: Update<V>>(node: Option<&Node<V>>, updates: &m
     match node {
         None => insert_all(updates, depth),
         Some(Node::Leaf(leaf)) => update_leaf(leaf, updates, depth),
+        // What nobody looked at is changed by nobody but an execution that guessed, whose results are thrown away.
+        Some(Node::Hidden(hidden)) => {
+            hidden.node.get().map_or(Change::Unchanged, |shown| update(Some(shown), updates, depth))
+        }
         Some(Node::Extension(extension)) => {
             let (first, last) = (updates[0].key(), updates[updates.len() - 1].key());
             let shared = shared_nibbles(first, &extension.key, depth).min(shared_nibbles(last, &extension.key, depth));
@@ -176,6 +180,10 @@ fn update_children<V: Value, U: Update<V>>(
     }
     Change::Changed(match count {
         0 => None,
+        // Whether the only child is a leaf, a run or a branch decides what becomes of this one: it waits until that is known.
+        1 if next.iter().flatten().any(|only| matches!(only, Node::Hidden(hidden) if hidden.node.get().is_none())) => {
+            Some(Node::branch(next))
+        }
         1 => next.into_iter().flatten().next().map(|only| only.lifted(depth, 1)),
         _ => Some(Node::branch(next)),
     })

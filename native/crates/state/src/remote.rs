@@ -1,0 +1,99 @@
+//! A state of which the root is known, and the rest as far as proofs have shown it.
+//!
+//! Everything of [`StateTrie`] works on it where its nodes are shown. What may meet hidden ones goes through `find_*` before, and
+//! [`StateTrie::waiting`] must be empty before [`StateTrie::root`] is asked for. Iteration and statistics see what is shown alone.
+
+use alloy_primitives::{Bytes, B256, U256};
+
+use crate::state::{AccountValue, StateTrie, StorageTrie};
+use crate::trie::{Found, Hidden, Pool, Trie, Value};
+use crate::{AccountInfo, Key};
+
+/// A node that must be shown before the state has a root: the only child left of a branch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Hashed address of the account in whose storage it is; None in the account trie.
+    pub account: Option<B256>,
+    /// Its first `depth` nibbles lead to the node.
+    pub prefix: B256,
+    /// Nibbles from the root.
+    pub depth: usize,
+    /// The node's hash.
+    pub hash: B256,
+}
+
+impl StateTrie {
+    /// A state of which nothing but the root is known.
+    pub fn hidden(root: B256) -> Self {
+        Self { accounts: Trie::hidden(root) }
+    }
+
+    /// The account's fields, as far as that is known.
+    pub fn find_account(&self, address: impl Into<Key>) -> Found<AccountInfo> {
+        match self.accounts.find(&address.into().hashed()) {
+            Found::Value(value) => Found::Value(value.info()),
+            Found::Absent => Found::Absent,
+            Found::Hidden(hash) => Found::Hidden(hash),
+        }
+    }
+
+    /// Fills in the nodes on the way to an account from bytes by their hash; fails with the first hash that is missing.
+    ///
+    /// # Errors
+    /// The hash of the node that `pool` does not have, or has malformed.
+    pub fn reveal_account(&self, address: impl Into<Key>, pool: Pool<'_>) -> Result<(), B256> {
+        self.accounts.reveal(&address.into().hashed(), pool)
+    }
+
+    /// The same for a slot of an account that is shown.
+    ///
+    /// # Errors
+    /// As [`Self::reveal_account`].
+    pub fn reveal_slot(&self, address: impl Into<Key>, slot: impl Into<Key>, pool: Pool<'_>) -> Result<(), B256> {
+        self.storage_trie(address).slots.reveal(&slot.into().hashed(), pool)
+    }
+
+    /// The nodes that changes made wait for, filled in from the pool where it has them.
+    pub fn waiting(&self, pool: Pool<'_>) -> Vec<Waiting> {
+        let mut all = Vec::new();
+        let mut tries = Vec::new();
+        self.accounts
+            .visit_new(&mut |hidden| all.extend(missing(hidden, None, pool)), &mut |key, value: &AccountValue| {
+                tries.push((*key, value.storage()))
+            });
+        for (key, storage) in &tries {
+            storage.slots.visit_new(&mut |hidden| all.extend(missing(hidden, Some(*key), pool)), &mut |_, _| {});
+        }
+        all
+    }
+
+    /// The same state in the form that has a root; nothing may be [`Self::waiting`].
+    #[must_use]
+    pub fn settled(&self) -> Self {
+        let storage = |value: &AccountValue| {
+            let slots = value.storage().slots.settled(&|_: &U256| None)?;
+            Some(AccountValue::new(value.info(), StorageTrie { slots }))
+        };
+        self.accounts.settled(&storage).map_or_else(|| self.clone(), |accounts| Self { accounts })
+    }
+}
+
+impl StorageTrie {
+    /// The value of a slot, as far as that is known.
+    pub fn find(&self, slot: impl Into<Key>) -> Found<U256> {
+        match self.slots.find(&slot.into().hashed()) {
+            Found::Value(value) => Found::Value(*value),
+            Found::Absent => Found::Absent,
+            Found::Hidden(hash) => Found::Hidden(hash),
+        }
+    }
+}
+
+fn missing<V: Value>(
+    hidden: &Hidden<V>,
+    account: Option<B256>,
+    pool: &dyn Fn(&B256) -> Option<Bytes>,
+) -> Option<Waiting> {
+    let (prefix, depth, hash) = hidden.place();
+    (!hidden.shown(pool)).then_some(Waiting { account, prefix, depth, hash })
+}

@@ -1,0 +1,224 @@
+"""Remote state: a session on a block whose state another node holds seals the blocks that the node's own execution seals."""
+
+import json
+import random
+from collections.abc import Callable
+
+import pytest
+from eth_utils import keccak
+
+from plait.native import NativeError, Rollup, Session, Store, Transaction
+from tests.unit.native.builders import (
+    ALICE,
+    BOB,
+    ETHER,
+    GENESIS_TIME,
+    MESSAGE_PASSER,
+    VAULT,
+    address,
+    attributes,
+    decode,
+    genesis,
+    sign,
+    transfer,
+)
+
+# Stores the second word of its input under the first, unless both are empty: then it answers the hash of block 1.
+KEEPER_CODE = bytes.fromhex("60203560003555")
+KEEPER = bytes.fromhex("c0de" + "00" * 17 + "11")
+# BLOCKHASH of the first word of the input, stored under it.
+HASHES_CODE = bytes.fromhex("600035406000355500")
+HASHES = bytes.fromhex("c0de" + "00" * 17 + "12")
+STRANGERS = 300
+SLOTS = 200
+
+
+def held() -> bytes:
+    """A genesis with some hundred accounts, and a contract with some hundred slots."""
+    slots = {f"0x{number:064x}": f"0x{number + 1:064x}" for number in range(SLOTS)}
+    alloc = json.loads(genesis())["alloc"]
+    alloc[KEEPER.hex()] = {"balance": "0x0", "code": "0x" + KEEPER_CODE.hex(), "storage": slots}
+    alloc[HASHES.hex()] = {"balance": "0x0", "code": "0x" + HASHES_CODE.hex()}
+    for number in range(STRANGERS):
+        alloc[keccak(number.to_bytes(4, "big"))[:20].hex()] = {"balance": hex(number + 1)}
+    return genesis(alloc=alloc)
+
+
+class LocalReader:
+    """Answers from a rollup that holds the state; gives no nodes by hash unless told to."""
+
+    def __init__(self, rollup: Rollup, *, gives_nodes: bool = False) -> None:
+        self.rollup = rollup
+        self.gives_nodes = gives_nodes
+        self.calls = 0
+        self.spoil: Callable[[list[bytes]], list[bytes]] = lambda nodes: nodes
+        self.known: dict[bytes, bytes] = {}
+
+    def read(
+        self,
+        number: int,
+        block_hash: bytes,
+        accounts: list[tuple[bytes, list[bytes]]],
+        codes: list[tuple[bytes, bytes]],
+        nodes: list[bytes],
+        headers: tuple[int, int] | None,
+    ) -> tuple[list[bytes], list[bytes], list[bytes]]:
+        self.calls += 1
+        assert keccak(self.rollup.raw_header(number) or b"") == block_hash
+        found: list[bytes] = []
+        for account, slots in accounts:
+            proof = json.loads(self.rollup.proof_json(account, slots, number))
+            found += [bytes.fromhex(node[2:]) for node in proof["accountProof"]]
+            found += [bytes.fromhex(node[2:]) for one in proof["storageProof"] for node in one["proof"]]
+        self.known |= {keccak(node): node for node in found}
+        if self.gives_nodes:
+            found += [self.known[node] for node in nodes if node in self.known]
+        down = [] if headers is None else range(headers[0], headers[1] - 1, -1)
+        raw = [self.rollup.raw_header(lower) or b"" for lower in down]
+        return self.spoil(found), [self.rollup.code(account, number) for account, _ in codes], raw
+
+
+def chain(blocks: int) -> Rollup:
+    """A rollup that holds its state, some blocks above genesis, none open."""
+    rollup = Rollup.from_genesis(held(), Store.in_memory())
+    session = rollup.session()
+    for number in range(1, blocks + 1):
+        session.open(attributes(number))
+        session.run([transfer(BOB, number - 1, address(ALICE), 7)])
+        session.seal()
+    rollup.commit(session)
+    return rollup
+
+
+def remote(rollup: Rollup, reader: LocalReader) -> Rollup:
+    header = rollup.raw_header(rollup.head.number)
+    assert header is not None
+    return Rollup.remote(held(), Store.in_memory(), header, reader)
+
+
+def keep(nonce: int, slot: int, value: int) -> Transaction:
+    return decode(sign(ALICE, nonce, KEEPER, data=slot.to_bytes(32, "big") + value.to_bytes(32, "big"), gas=100_000))[0]
+
+
+def code_of(call: Callable[[], object]) -> str:
+    with pytest.raises(NativeError) as caught:
+        call()
+    assert str(caught.value)
+    return caught.value.code
+
+
+def test_reads_are_those_of_the_node_and_what_is_absent_is_proven_so() -> None:
+    local = chain(3)
+    session = remote(local, LocalReader(local)).session()
+    assert session.head_number == 3
+    strangers = [keccak(number.to_bytes(4, "big"))[:20] for number in range(0, STRANGERS + 50, 7)]
+    assert session.accounts(strangers) == local.accounts(strangers, 3)
+    for slot in (0, 1, SLOTS - 1, SLOTS, 2**256 - 1):
+        word = slot.to_bytes(32, "big")
+        assert session.storage(KEEPER, word) == local.storage(KEEPER, word, 3)
+        assert session.storage(b"\x05" * 20, word) == bytes(32)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_blocks_have_the_hashes_of_the_node_that_holds_the_state(seed: int) -> None:
+    draw = random.Random(seed)
+    local = chain(draw.randint(1, 4))
+    reader = LocalReader(local)
+    distant = remote(local, reader)
+    own, other = local.session(), distant.session()
+    nonce = 0
+    for number in range(local.head.number + 1, local.head.number + 5):
+        batch = []
+        for _ in range(draw.randint(1, 40)):
+            kind = draw.randint(0, 9)
+            if kind < 6:
+                # Zero deletes: most slots go over the blocks, so that branches lose their children.
+                batch.append(keep(nonce, draw.randrange(SLOTS + 20), draw.choice([0, 0, 0, draw.randint(1, 9)])))
+            elif kind < 8:
+                batch.append(transfer(ALICE, nonce, keccak(draw.randbytes(2))[:20], draw.randint(0, 3)))
+            elif kind < 9:
+                batch.append(decode(sign(ALICE, nonce, None, data=bytes.fromhex("602a60005260206000f3"), gas=100_000))[0])
+            else:
+                data = max(0, number - draw.randint(1, 6)).to_bytes(32, "big")
+                batch.append(decode(sign(ALICE, nonce, HASHES, data=data, gas=100_000))[0])
+            nonce += 1
+        for session in (own, other):
+            session.open(attributes(number))
+            mark = session.checkpoint()
+            session.run(batch[: len(batch) // 2])
+            session.rollback(mark)
+            assert session.run(batch).included == len(batch), f"replay: pytest -k 'random_blocks and {seed}'"
+        assert other.fork().seal().hash == own.fork().seal().hash, f"seed {seed}, block {number}"
+        sealed = [session.seal() for session in (own, other)]
+        assert sealed[0].header_rlp == sealed[1].header_rlp
+        if draw.random() < 0.5:
+            distant.commit(other)
+            other = distant.session()
+    assert distant.statistics()["round_trips"] == reader.calls
+
+
+def test_independent_reads_cost_one_round_trip_and_read_ahead_none_later() -> None:
+    local = chain(1)
+    reader = LocalReader(local)
+    session = remote(local, reader).session()
+    session.open(attributes(2))
+    session.prefetch([(KEEPER, [slot.to_bytes(32, "big") for slot in range(50)])], [keep(0, 0, 1)])
+    before = reader.calls
+    assert session.run([keep(nonce, nonce, 99) for nonce in range(50)]).included == 50
+    assert reader.calls == before
+    assert session.run([keep(50 + nonce, 100 + nonce, 99) for nonce in range(50)]).included == 50
+    assert reader.calls == before + 1, "fifty slots that do not depend on each other"
+
+
+def test_an_answer_that_does_not_reach_the_state_root_is_refused_and_nothing_is_half_done() -> None:
+    local = chain(1)
+    reader = LocalReader(local)
+    session = remote(local, reader).session()
+    session.open(attributes(2))
+    session.run([keep(0, 1, 5)])
+    before = session.open_block
+    assert before is not None
+
+    def altered(nodes: list[bytes]) -> list[bytes]:
+        return [node[:-1] + bytes([node[-1] ^ 1]) for node in nodes]
+
+    for spoil in (altered, lambda nodes: nodes[:-1], lambda _: []):
+        reader.spoil = spoil
+        assert code_of(lambda: session.run([keep(1, 150, 5), keep(2, 151, 5)])) == "remote_proof_wrong"
+        after = session.open_block
+        assert after is not None
+        assert (after.transaction_count, after.gas_used) == (before.transaction_count, before.gas_used)
+    reader.spoil = lambda nodes: nodes
+    assert session.run([keep(1, 150, 5), keep(2, 151, 5)]).included == 2
+    own = local.session()
+    own.open(attributes(2))
+    own.run([keep(0, 1, 5), keep(1, 150, 5), keep(2, 151, 5)])
+    assert session.seal().hash == own.seal().hash
+
+
+def test_a_reader_that_does_not_answer_fails_the_step_alone() -> None:
+    class Silent(LocalReader):
+        def read(self, *_: object) -> tuple[list[bytes], list[bytes], list[bytes]]:
+            raise TimeoutError("no answer within 5 s")
+
+    local = chain(1)
+    session = remote(local, Silent(local)).session()
+    assert code_of(lambda: session.open(attributes(2))) == "remote_unavailable"
+    assert session.open_block is None
+
+
+def test_what_cannot_be_served_says_so(tmp_path: object) -> None:
+    local = chain(1)
+    distant = remote(local, LocalReader(local))
+    for call in (
+        lambda: distant.accounts([address(ALICE)], 1),
+        lambda: distant.storage(KEEPER, bytes(32), -1),
+        lambda: distant.call(b"{}", 1, None, None, 0),
+        lambda: distant.proof_json(KEEPER, [], 1),
+        lambda: distant.write_snapshot(f"{tmp_path}/snapshot"),
+        lambda: distant.freeze().write_state(f"{tmp_path}/state"),
+    ):
+        assert code_of(call) == "remote_unsupported"
+    broken = lambda: Rollup.remote(held(), Store.in_memory(), b"\xc0", LocalReader(local))  # noqa: E731
+    assert code_of(broken) == "remote_anchor_malformed"
+    assert (GENESIS_TIME, ETHER, VAULT, MESSAGE_PASSER, Session) is not None
