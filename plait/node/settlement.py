@@ -128,9 +128,13 @@ class Settlement:
         )
 
     def safe_reports(self) -> tuple[RollupSafe, ...]:
-        """What stays whatever becomes of L1's newest blocks: final there. For a validator's report."""
+        """How far our blocks derive from L1 as it is now, for a validator's report.
+
+        A conflict of one rollup takes back others too, but not what L1 derives of them: built anew it would be other
+        blocks, and these in conflict for ever. A reorganisation of L1 takes back whatever it must.
+        """
         return tuple(
-            RollupSafe(rollup_id, follower.levels().finalized)
+            RollupSafe(rollup_id, follower.levels().posted)
             for rollup_id, follower in sorted(self._followers.items())
         )
 
