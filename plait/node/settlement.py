@@ -134,8 +134,7 @@ class Settlement:
         blocks, and these in conflict for ever. A reorganisation of L1 takes back whatever it must.
         """
         return tuple(
-            RollupSafe(rollup_id, follower.levels().posted)
-            for rollup_id, follower in sorted(self._followers.items())
+            RollupSafe(rollup_id, follower.levels().posted) for rollup_id, follower in sorted(self._followers.items())
         )
 
     def floor(self, rollup_id: RollupId) -> Floor | None:
