@@ -2,8 +2,8 @@
 
 Specification
     - `remote_rollup` makes a native rollup whose head is a block of the node; its sessions execute here and read there.
-      `RpcStateReader` is what the core calls from whichever thread works on a session; the event loop never waits for it
-      when sessions are worked on in threads, as they are everywhere.
+      `RpcStateReader` is what the core calls, from whichever thread works on a session: never work on one of these
+      sessions in the event loop's own thread.
     - One `read` is one HTTP request: a batch of eth_getProof, eth_getCode, debug_dbGet (nodes beside a deletion, where
       the node offers that) and eth_getBlockByNumber. Parts beyond REMOTE_BATCH_CALLS_MAX follow in further requests.
     - Nothing is believed: the core takes nodes and codes by their hash from the block's state root down, headers by the
@@ -69,7 +69,7 @@ class RpcStateReader:
             self._drop()
 
     # ------------------------------------------------------------ what the core asks
-    def read(
+    def read(  # noqa: PLR0917 - the native core calls it by position
         self,
         number: int,
         block_hash: bytes,
@@ -161,7 +161,9 @@ class RpcStateReader:
             self._connection = None
 
 
-def remote_rollup(genesis_json: bytes, store: Store, reader: RpcStateReader, block_hash: Hash32 | None = None) -> Rollup:
+def remote_rollup(
+    genesis_json: bytes, store: Store, reader: RpcStateReader, block_hash: Hash32 | None = None
+) -> Rollup:
     """A rollup on a block of the node, its newest without `block_hash`; the header's hash is recomputed.
 
     Args:
