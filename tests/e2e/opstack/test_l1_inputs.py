@@ -17,6 +17,7 @@ from plait.testnet.opstack.founding import OWNER, Founding
 from plait.testnet.opstack.layout import PortPlan
 from plait.testnet.opstack.programs import find_programs
 from plait.testnet.opstack.supervisor import OpStack
+from plait.types import RollupId
 
 pytestmark = [pytest.mark.slow, pytest.mark.opgeth, pytest.mark.node_js]
 
@@ -75,9 +76,10 @@ async def test_op_node_derives_deposits_and_every_update_of_the_system_configura
         assert (system.gas_limit, system.base_fee_scalar, system.blob_base_fee_scalar) == (40_000_000, 777, 888)
         assert (system.min_base_fee, system.da_footprint_gas_scalar) == (12_345, 500)
         assert (system.eip1559_denominator, system.operator_fee_constant) == (100, 6)
-        told = [watcher.block(number) for number in sorted(set(numbers))]
-        assert sum(len(one.facts.rollups[0].deposits) for one in told) == 2
-        assert sum(len(one.facts.rollups[0].updates) for one in told) == len(UPDATES) - 1
+        held = [watcher.block(number) for number in sorted(set(numbers))]
+        told = [one.facts.of(RollupId(rollup.config.chain_id)) for one in held if one is not None]
+        assert sum(len(one.deposits) for one in told) == 2
+        assert sum(len(one.updates) for one in told) == len(UPDATES) - 1
         await post(l1, rollup.config.batch_inbox, "calldata", rollup.channel("span", "brotli"))
         assert await safe_hash(running, 0, head.number, 60) == "0x" + head.hash.hex()
         home = running.directory / str(rollup.config.chain_id)
