@@ -262,7 +262,7 @@ impl World {
             }
             build(&mut session, &plan);
             self.chain.plans.push(plan);
-            self.chain.open = round + 1 < again % 3 || again % 2 == 0;
+            self.chain.open = round + 1 < again % 3 || again.is_multiple_of(2);
             if round + 1 < again % 3 || !self.chain.open {
                 session.seal().unwrap();
             }

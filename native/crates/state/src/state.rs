@@ -120,7 +120,7 @@ impl StateTrie {
                 .collect();
             let same = slots.is_empty() && new.is_some_and(|new| new.info() == old.info());
             let fate = AccountFate::Set(old.info());
-            (!same).then(|| AccountChange { address: Key::Hashed(key), fate, storage_wiped: false, slots })
+            (!same).then_some(AccountChange { address: Key::Hashed(key), fate, storage_wiped: false, slots })
         });
         changes.collect()
     }

@@ -6,7 +6,7 @@ use alloy_primitives::{b256, keccak256, Address, B256, U256};
 use alloy_trie::proof::verify_proof;
 use alloy_trie::Nibbles;
 use common::{address, populated, trie_account, Model, Numbers};
-use plait_state::{AccountChange, AccountFate, AccountInfo, Key, StateChanges, StateTrie};
+use plait_state::{AccountChange, AccountFate, AccountInfo, Found, Key, StateChanges, StateTrie};
 use proptest::prelude::*;
 
 const EMPTY_ROOT: B256 = b256!("56e81f171bcc55a6ff8345e692c0f86e5b48e01b996cadc001622fb5e363b421");
@@ -297,5 +297,62 @@ proptest! {
         prop_assert_eq!(again.root(), old.root());
         prop_assert!(again.changes_back_to(&old).is_empty());
         prop_assert!(old.changes_back_to(&old).is_empty());
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// A state of which only the touched paths are shown changes as the whole one does; what a branch waits for is told by hash.
+    #[test]
+    fn a_partly_known_state_has_the_root_of_the_whole_one(
+        slots in prop::collection::btree_map(0_u64..60, 1_u64..9, 0..60),
+        accounts in prop::collection::btree_set(0_u64..80, 0..80),
+        changes in prop::collection::btree_map(0_u64..70, 0_u64..3, 0..40),
+        gone in prop::collection::btree_set(0_u64..90, 0..30),
+    ) {
+        let contract = address(1_000);
+        let mut keeper = AccountChange::set(contract, AccountInfo { nonce: 1, ..Default::default() });
+        for (slot, value) in &slots {
+            keeper = keeper.with_slot(U256::from(*slot), U256::from(*value));
+        }
+        let plain = |number: &u64| {
+            AccountChange::set(address(*number), AccountInfo { nonce: *number + 1, ..Default::default() })
+        };
+        let whole = StateTrie::default().apply(accounts.iter().map(plain).chain([keeper]).collect());
+        let every: Vec<U256> = (0..80).map(U256::from).collect();
+        let mut nodes = std::collections::HashMap::new();
+        for number in (0..100).chain([1_000]) {
+            let proof = whole.account_proof(address(number), &every);
+            for node in proof.nodes.into_iter().chain(proof.slots.into_iter().flat_map(|slot| slot.nodes)) {
+                nodes.insert(keccak256(&node), node);
+            }
+        }
+        let pool = |hash: &B256| nodes.get(hash).cloned();
+        let nothing = |_: &B256| None;
+        let part = StateTrie::hidden(whole.root());
+        prop_assert!(part.reveal_account(contract, &nothing).is_err());
+        for number in &gone {
+            part.reveal_account(address(*number), &pool).unwrap();
+        }
+        part.reveal_account(contract, &pool).unwrap();
+        for slot in changes.keys() {
+            part.reveal_slot(contract, U256::from(*slot), &pool).unwrap();
+            let value = slots.get(slot).map_or(Found::Absent, |value| Found::Value(U256::from(*value)));
+            prop_assert_eq!(part.storage_trie(contract).find(U256::from(*slot)), value);
+        }
+        let edit = || -> StateChanges {
+            let keep = changes.iter().fold(AccountChange::keep(contract), |change, (slot, value)| {
+                change.with_slot(U256::from(*slot), U256::from(*value))
+            });
+            gone.iter().map(|number| AccountChange::delete(address(*number))).chain([keep]).collect()
+        };
+        let (expected, changed) = (whole.apply(edit()), part.apply(edit()));
+        for waiting in changed.waiting(&nothing) {
+            prop_assert!(nodes.contains_key(&waiting.hash));
+        }
+        prop_assert!(changed.waiting(&pool).is_empty());
+        prop_assert_eq!(changed.settled().root(), expected.root());
+        prop_assert_eq!(part.root(), whole.root());
     }
 }
