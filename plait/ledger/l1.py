@@ -1,6 +1,7 @@
 """What the network has agreed on about its L1, and how reports become agreement. Level 3, pure.
 
-    l1       = [] | [terms, [config, ...], [facts, ...], [report, ...], [[rollup_id, to_number], ...], due_slot]
+    l1       = [] | [terms, [config, ...], [facts, ...], [report, ...], [[rollup_id, to_number], ...],
+                     [[rollup_id, floor], ...], due_slot]
     terms    = [chain_id, lag_blocks, hold_s, reporter]
     report   = [public_key, sequence, head, first, digests, safe, conflicts]          as in `plait.codec.l1_items`
 
@@ -17,7 +18,8 @@ Rules
       goes back to before that block's slot, but none below what is agreed to be safe, the weighted median of what is
       reported.
     - A rollup that has to go back further than UNWIND_BLOCKS_MAX blocks is left where it is; its operators must bring
-      it anew.
+      it anew. The blocks are counted from the highest head that it had: nodes drop what they would need for more. So
+      the ledger remembers a floor for a rollup that went back, until its head is that far above it again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -61,6 +63,13 @@ class UnwindOrder(msgspec.Struct, frozen=True):
     to_number: BlockNumber
 
 
+class Floor(msgspec.Struct, frozen=True):
+    """The lowest block that a rollup which went back can go back to, while its head is lower than it was."""
+
+    rollup_id: RollupId
+    number: BlockNumber
+
+
 class Epoch(msgspec.Struct, frozen=True, kw_only=True):
     """Blocks of a rollup that share an L1 origin. The sequence number of block n is n - first_block."""
 
@@ -81,6 +90,8 @@ class L1State(msgspec.Struct, frozen=True, kw_only=True):
     """The newest of each key, ascending by key."""
     orders: tuple[UnwindOrder, ...] = ()
     """Ascending by rollup; carried out when the next sub-block begins."""
+    floors: tuple[Floor, ...] = ()
+    """Ascending by rollup."""
     due_slot: Slot = NO_SLOT
     """Slot in which the next block's digest became agreed while its facts are missing; 0: nothing is due."""
 
@@ -93,6 +104,11 @@ class L1State(msgspec.Struct, frozen=True, kw_only=True):
         """An agreed block; None when it is not agreed, or forgotten."""
         index = number - self.blocks[0].number
         return self.blocks[index] if 0 <= index < len(self.blocks) else None
+
+    def floor(self, rollup_id: RollupId, head_number: BlockNumber) -> BlockNumber:
+        """The lowest block that every node can take a rollup with this head back to."""
+        kept = next((one.number for one in self.floors if one.rollup_id == rollup_id), 0)
+        return BlockNumber(max(kept, head_number - UNWIND_BLOCKS_MAX, 0))
 
     def binding(self, rollup_id: RollupId) -> OpStackConfig | None:
         """How a rollup derives; None for one that does not."""

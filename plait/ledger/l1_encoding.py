@@ -1,9 +1,10 @@
 """Canonical bytes of the agreed L1 data, and its leaf of the ledger tree. Level 3, pure.
 
-l1    = [terms, [config, ...], [facts, ...], [report, ...], [[rollup_id, to_number], ...], due_slot]
+l1    = [terms, [config, ...], [facts, ...], [report, ...], [[rollup_id, to_number], ...],
+         [[rollup_id, floor], ...], due_slot]
 terms = [chain_id, lag_blocks, hold_s, reporter]
 epoch = [first_block, [number, hash], system configuration]
-leaf  = [terms, keccak256 of the configs' list, digest of every block, reports, orders, due_slot]
+leaf  = [terms, keccak256 of the configs' list, digest of every block, reports, orders, floors, due_slot]
 """
 
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from plait.derivation.rollup_config import (
 )
 from plait.derivation.system_config import decode_system, encode_system
 from plait.errors import CodecError
-from plait.ledger.l1 import Epoch, L1State, L1Terms, UnwindOrder
+from plait.ledger.l1 import Epoch, Floor, L1State, L1Terms, UnwindOrder
 from plait.limits import L1_BLOCKS_KEPT_MAX, L1_EPOCHS_KEPT, ROLLUPS_MAX, VALIDATORS_MAX
 from plait.native import keccak256
 from plait.types import BlockNumber, Hash32, RollupId, Slot
@@ -69,9 +70,19 @@ def decode_l1(reader: Reader) -> L1State:
     reports = tuple(_read_many(reader.read_list("L1 reports"), _decode_report, VALIDATORS_MAX))
     orders = tuple(_read_many(reader.read_list("unwind orders"), _decode_order, ROLLUPS_MAX))
     _require_ascending([order.rollup_id for order in orders])
+    floors = tuple(_read_many(reader.read_list("floors"), _decode_floor, ROLLUPS_MAX))
+    _require_ascending([floor.rollup_id for floor in floors])
     due_slot = Slot(reader.read_uint())
     reader.end()
-    return L1State(terms=terms, bindings=bindings, blocks=blocks, reports=reports, orders=orders, due_slot=due_slot)
+    return L1State(
+        terms=terms,
+        bindings=bindings,
+        blocks=blocks,
+        reports=reports,
+        orders=orders,
+        floors=floors,
+        due_slot=due_slot,
+    )
 
 
 def encode_epoch(epoch: Epoch) -> bytes:
@@ -94,7 +105,9 @@ def _decode_epoch(reader: Reader) -> Epoch:
 
 def _encode_rest(state: L1State) -> tuple[bytes, ...]:
     orders = (encode_list((encode_uint(order.rollup_id), encode_uint(order.to_number))) for order in state.orders)
-    return (encode_list(map(unsigned_report, state.reports)), encode_list(orders), encode_uint(state.due_slot))
+    floors = (encode_list((encode_uint(floor.rollup_id), encode_uint(floor.number))) for floor in state.floors)
+    reports = encode_list(map(unsigned_report, state.reports))
+    return (reports, encode_list(orders), encode_list(floors), encode_uint(state.due_slot))
 
 
 def _encode_terms(terms: L1Terms) -> bytes:
@@ -145,6 +158,12 @@ def _decode_order(reader: Reader) -> UnwindOrder:
     order = UnwindOrder(RollupId(reader.read_uint()), BlockNumber(reader.read_uint()))
     reader.end()
     return order
+
+
+def _decode_floor(reader: Reader) -> Floor:
+    floor = Floor(RollupId(reader.read_uint()), BlockNumber(reader.read_uint()))
+    reader.end()
+    return floor
 
 
 def _read_many(reader: Reader, read: Callable[[Reader], _T], count_max: int) -> list[_T]:

@@ -11,6 +11,7 @@ Level 4, pure: draws on nothing but its arguments.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -27,7 +28,7 @@ from plait.ledger.state import LedgerState
 from plait.limits import ACTIONS_PER_SUB_BLOCK_MAX, L1_ITEMS_PER_SUB_BLOCK_MAX, REGISTRATIONS_PER_SUB_BLOCK_MAX
 from plait.protocol.l1_work import L1Work
 from plait.protocol.registry import Departure
-from plait.types import Agreed, Hash32, Height, Milliseconds, RollupId, Slot, ValidatorUpdate
+from plait.types import Agreed, BlockNumber, Hash32, Height, Milliseconds, RollupId, Slot, ValidatorUpdate
 from plait.types.action import RegisterRollup, SignedAction
 
 GenesisHash = Callable[[RollupEntry], Hash32]
@@ -64,6 +65,7 @@ class LedgerWork:
         agreed: what the engine agreed on beside the proposal.
         departures: rollups that left at this slot, sealed.
         stuck: rollups for which the agreement about the L1 does not wait.
+        heads: last sealed blocks of the rollups, as the sub-block's slot makes them.
         genesis_hash: for registrations.
 
     """
@@ -77,6 +79,7 @@ class LedgerWork:
         *,
         departures: Sequence[Departure],
         stuck: frozenset[RollupId] = frozenset(),
+        heads: Mapping[RollupId, BlockNumber] = MappingProxyType({}),
         genesis_hash: GenesisHash,
     ) -> None:
         self.agreed = agreed
@@ -85,7 +88,7 @@ class LedgerWork:
             height=Height(ledger.height + 1), slot=slot, time_ms=time_ms, network=ledger.parameters
         )
         self._genesis_hash = genesis_hash
-        self._l1 = L1Work(ledger, slot, stuck)
+        self._l1 = L1Work(ledger, slot, stuck, heads)
         self._entries: list[bytes] = []
         self._actions: list[SignedAction] = []
         self._registrations = 0

@@ -44,7 +44,7 @@ from plait.protocol.requests import (
     Refused,
     Verdict,
 )
-from plait.protocol.sub_block import Advanced, Base, Executed, advance
+from plait.protocol.sub_block import Advanced, Base, Executed, advance, heads_of
 from plait.types import Agreed, Hash32, Height, Milliseconds, RollupId
 
 
@@ -251,6 +251,7 @@ class Application:
             agreed,
             departures=advanced.departures,
             stuck=advanced.stuck,
+            heads=heads_of(advanced),
             genesis_hash=self._genesis_hash,
         )
 

@@ -11,6 +11,7 @@ the next block's time is long past (`L1Terms.hold_s`) and the L1 blocks of that 
 that comes back after a pause fills what it missed with the origins that derivation gives those blocks. It also waits
 while its origin is no longer in the agreed chain (it could not go back that far), and where L1 asks for what no block
 can hold (a gas limit below what OP Stack contracts allow, deposits beyond it); then only its operators can help.
+There its open block is sealed.
 It is closed while it waits or catches up, and while its open block is too far ahead of its origin.
 
 Level 4, pure.
@@ -116,6 +117,13 @@ def with_system(parameters: RollupParameters, system: SystemConfig) -> RollupPar
         base_fee_scalar=system.base_fee_scalar,
         blob_base_fee_scalar=system.blob_base_fee_scalar,
     )
+
+
+def can_go(record: RollupRecord, to_number: BlockNumber, l1: L1State) -> bool:
+    """Whether every node can take a rollup back to a block, and the ledger knows the origin that it goes on from."""
+    if record.epochs and record.epochs[0].first_block > to_number:
+        return False
+    return to_number >= l1.floor(record.rollup_id, record.head_number)
 
 
 def gone_back(record: RollupRecord, to_number: BlockNumber, to_hash: Hash32) -> RollupRecord:

@@ -8,7 +8,8 @@
 Level 4, pure.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -19,8 +20,9 @@ from plait.errors import ActionRefused, CodecError
 from plait.ledger import l1
 from plait.ledger.l1 import NO_SLOT, L1State, UnwindOrder
 from plait.ledger.state import LedgerState, RollupRecord
-from plait.limits import L1_FACTS_DUE_SLOTS
-from plait.types import BlockNumber, RollupId, Slot
+from plait.limits import BLOCK_TIME_SLOTS_MAX, L1_FACTS_DUE_SLOTS
+from plait.protocol.l1_blocks import can_go
+from plait.types import BlockNumber, RollupId, RollupParameters, Slot
 
 
 class L1Work:
@@ -30,10 +32,18 @@ class L1Work:
         ledger: before the sub-block, with its rollups as they opened their blocks.
         slot: of the sub-block.
         stuck: rollups for which agreement does not wait.
+        heads: last sealed block of each rollup after the sub-block, where that is another one.
     """
 
-    def __init__(self, ledger: LedgerState, slot: Slot, stuck: frozenset[RollupId] = frozenset()) -> None:
+    def __init__(
+        self,
+        ledger: LedgerState,
+        slot: Slot,
+        stuck: frozenset[RollupId] = frozenset(),
+        heads: Mapping[RollupId, BlockNumber] = MappingProxyType({}),
+    ) -> None:
         self._stuck = stuck
+        self._heads = heads
         self._heard: set[bytes] = set()
         self._judged = True
         self._records = ledger.rollups
@@ -128,7 +138,14 @@ class L1Work:
     def _ordered(
         self, state: L1State, wrong: dict[RollupId, BlockNumber], safe: dict[RollupId, BlockNumber]
     ) -> L1State:
-        found = unwind_orders(self._records, wrong, safe)
+        heads = self._heads
+        records = [
+            msgspec.structs.replace(
+                record, head_number=heads.get(record.rollup_id, record.head_number), open_block=None
+            )
+            for record in self._records
+        ]
+        found = unwind_orders(records, wrong, safe, lambda record, number: can_go(record, number, state))
         lowest = {order.rollup_id: order.to_number for order in (*state.orders, *found)}
         for order in state.orders:
             lowest[order.rollup_id] = min(order.to_number, lowest[order.rollup_id])
@@ -138,30 +155,61 @@ class L1Work:
 
 
 def unwind_orders(
-    records: Iterable[RollupRecord], wrong: dict[RollupId, BlockNumber], safe: dict[RollupId, BlockNumber]
+    records: Sequence[RollupRecord],
+    wrong: Mapping[RollupId, BlockNumber],
+    safe: Mapping[RollupId, BlockNumber],
+    can: Callable[[RollupRecord, BlockNumber], bool],
 ) -> list[UnwindOrder]:
     """How far every rollup goes back so that the blocks in `wrong`, and all after them, are gone.
 
     All go back to the same slot, at which none of them has a block half way, so that no bundle is torn apart; only what
-    is safe on L1 stays.
+    is safe on L1 stays. Where there is no such slot near enough (block times that do not fit together), or a rollup
+    that has to go back cannot go back that far, each goes back to before the block in which the earliest wrong one
+    begins, and one that cannot only as far as it has to itself. A rollup that cannot go back far enough at all moves
+    nobody.
 
     Args:
-        records: of all rollups.
+        records: of all rollups, with their heads.
         wrong: the first block that cannot stay, by rollup.
         safe: blocks that stay in any case, by rollup.
+        can: whether a rollup can go back to a block.
     """
-    every = [record.parameters for record in records]
-    first = [one.first_slot(wrong[one.rollup_id]) for one in every if one.rollup_id in wrong]
-    if not first:
+
+    def back(record: RollupRecord, number: int) -> BlockNumber:
+        lowest = max(record.parameters.anchor_number, safe.get(record.rollup_id, 0))
+        return BlockNumber(max(number, lowest))
+
+    def before(record: RollupRecord, slot: Slot) -> BlockNumber:
+        one = record.parameters
+        return back(record, one.block_at(slot) - 1 if one.start_slot < slot else one.anchor_number)
+
+    having = {
+        record.rollup_id: back(record, wrong[record.rollup_id] - 1)
+        for record in records
+        if record.rollup_id in wrong and can(record, back(record, wrong[record.rollup_id] - 1))
+    }
+    if not having:
         return []
-    slot = min(first)
-    while True:
+    parameters = [record.parameters for record in records]
+    earliest = min(one.first_slot(wrong[one.rollup_id]) for one in parameters if one.rollup_id in having)
+    slot = _boundary(parameters, earliest)
+    if slot is None or not all(can(one, before(one, slot)) for one in records if one.rollup_id in having):
+        slot = earliest
+    orders = []
+    for record in records:
+        number = before(record, slot)
+        if not can(record, number):
+            number = having.get(record.rollup_id, number)
+        orders.append(UnwindOrder(record.rollup_id, number))
+    return orders
+
+
+def _boundary(every: Sequence[RollupParameters], slot: Slot) -> Slot | None:
+    """The last slot up to this one at which no rollup has a block half way; None further than a longest block away."""
+    lowest = slot - BLOCK_TIME_SLOTS_MAX
+    while slot >= lowest:
         earlier = min([slot, *(one.first_slot(one.block_at(slot)) for one in every if one.start_slot < slot)])
         if earlier == slot:
-            break
+            return slot
         slot = earlier
-    orders = []
-    for one in every:
-        to_number = max(one.anchor_number, one.block_at(slot) - 1) if one.start_slot < slot else one.anchor_number
-        orders.append(UnwindOrder(one.rollup_id, BlockNumber(max(to_number, safe.get(one.rollup_id, 0)))))
-    return orders
+    return None

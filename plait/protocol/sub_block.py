@@ -139,6 +139,7 @@ def advance(
     }
     candidate = Candidate(sessions)
     sealed = candidate.advance(opened.work)
+    _seal_stuck(candidate, opened.stuck, sealed)
     departures = _depart(candidate, registry, sealed)
     staying = tuple(record for record in opened.records if record.rollup_id not in registry.leaving)
     if governance.is_paused(ledger.economy, position.slot):
@@ -156,11 +157,28 @@ def advance(
     )
 
 
+def heads_of(advanced: Advanced) -> dict[RollupId, BlockNumber]:
+    """Numbers of the last sealed blocks of the rollups."""
+    candidate = advanced.candidate
+    return {
+        rollup_id: BlockNumber(candidate.session(rollup_id).head_number) for rollup_id in advanced.ledger.rollup_ids
+    }
+
+
 def _l1_origin(ledger: LedgerState, position: Position, source: AttributesSource) -> L1Origin:
     if ledger.l1 is not None:
         head = ledger.l1.head
         return L1Origin(number=head.number, hash=head.hash)
     return source.l1_origin(Seconds(slot_start_ms(ledger.parameters, position.slot) // 1_000))
+
+
+def _seal_stuck(candidate: Candidate, stuck: frozenset[RollupId], sealed: dict[RollupId, list[SealedBlock]]) -> None:
+    """Seals the open blocks of rollups that do not go on: nothing comes into them any more, and once their origins are
+    forgotten nobody who takes the state over could open them again."""
+    for rollup_id in sorted(stuck):
+        session = candidate.session(rollup_id)
+        if session.open_block is not None:
+            sealed.setdefault(rollup_id, []).append(session.seal())
 
 
 def _depart(

@@ -4,17 +4,18 @@ Every rollup that has to goes on from an earlier block of its own; what came aft
 cannot go back that far stays where it is. Level 4, pure but for the native sessions.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import msgspec
 
 from plait.codec.rlp import Reader
+from plait.ledger.l1 import Floor, L1State
 from plait.ledger.state import LedgerState, RollupRecord
 from plait.limits import UNWIND_BLOCKS_MAX
 from plait.native import Rollup, Session, keccak256
 from plait.protocol.effects import Unwound
-from plait.protocol.l1_blocks import gone_back
+from plait.protocol.l1_blocks import can_go, gone_back
 from plait.types import BlockNumber, Hash32, RollupId
 
 DEPOSIT_TYPE = 0x7E
@@ -36,13 +37,16 @@ def go_back(ledger: LedgerState, rollups: Mapping[RollupId, Rollup]) -> GoneBack
         ledger: committed.
         rollups: its rollups, at the state that it names.
     """
-    orders = {} if ledger.l1 is None else {order.rollup_id: order.to_number for order in ledger.l1.orders}
+    l1 = ledger.l1
+    if l1 is None or not l1.orders:
+        return GoneBack(ledger, {}, ())
+    orders = {order.rollup_id: order.to_number for order in l1.orders}
     records: list[RollupRecord] = []
     sessions: dict[RollupId, Session] = {}
     unwound: list[Unwound] = []
     for record in ledger.rollups:
         to_number = orders.get(record.rollup_id)
-        if to_number is None or not _can_go(record, to_number):
+        if to_number is None or to_number >= record.newest_number or not can_go(record, to_number, l1):
             records.append(record)
             continue
         rollup = rollups[record.rollup_id]
@@ -53,13 +57,18 @@ def go_back(ledger: LedgerState, rollups: Mapping[RollupId, Rollup]) -> GoneBack
         unwound.append(_lost(rollup, record, to_number, to_hash))
     if not unwound:
         return GoneBack(ledger, {}, ())
-    return GoneBack(msgspec.structs.replace(ledger, rollups=tuple(records)), sessions, tuple(unwound))
+    l1 = msgspec.structs.replace(l1, floors=_floors(l1, ledger.rollups, records))
+    return GoneBack(msgspec.structs.replace(ledger, rollups=tuple(records), l1=l1), sessions, tuple(unwound))
 
 
-def _can_go(record: RollupRecord, to_number: BlockNumber) -> bool:
-    if record.epochs and record.epochs[0].first_block > to_number:
-        return False
-    return to_number < record.newest_number and record.head_number - to_number <= UNWIND_BLOCKS_MAX
+def _floors(l1: L1State, before: Iterable[RollupRecord], after: Iterable[RollupRecord]) -> tuple[Floor, ...]:
+    """The floors that stay above what the heads give."""
+    found: list[Floor] = []
+    for was, now in zip(before, after, strict=True):
+        floor = l1.floor(was.rollup_id, was.head_number)
+        if floor > now.head_number - UNWIND_BLOCKS_MAX and floor > 0:
+            found.append(Floor(was.rollup_id, floor))
+    return tuple(found)
 
 
 def _lost(rollup: Rollup, record: RollupRecord, to_number: BlockNumber, to_hash: Hash32) -> Unwound:

@@ -354,7 +354,8 @@ def test_an_l1_that_asks_for_what_no_block_can_hold_stops_that_rollup_only() -> 
         stopped = world.nodes[0].rollups[A].open_block.number
         for _ in range(3):
             world.step()
-        assert world.nodes[0].rollups[A].open_block.number == stopped
+        assert world.nodes[0].rollups[A].open_block is None, "what was open is sealed, so that others can join"
+        assert world.head(A)[0] == stopped
         sent = {rollup_id: [[transfer(world, rollup_id, 0, 0)]] for rollup_id in (A, B)}
         assert world.step(transactions=sent).transactions == 1
 

@@ -1,0 +1,112 @@
+"""What a hostile user, contract, validator or L1 can try on rollups that derive from an L1, and what it must not do."""
+
+from pathlib import Path
+
+import pytest
+
+from plait.ledger.encoding import decode_ledger, encode_ledger
+from plait.limits import UNWIND_BLOCKS_MAX
+from plait.protocol.requests import FinalizeRequest
+from plait.types import RollupId
+from sim.l1_world import L1World
+
+A, B = RollupId(901), RollupId(902)
+
+
+def replayed(world: L1World) -> bytes:
+    """App hash of a new application that is given the decided proposals."""
+    fresh = world.network.application()
+    for effect in world.decided:
+        fresh.finalize(FinalizeRequest(height=effect.height, time_ms=effect.time_ms, proposal=effect.proposal))
+        fresh.commit()
+    return fresh.app_hash
+
+
+def grown(world: L1World, slots: int, every: int) -> None:
+    """Slots with an L1 block, reported, after each `every` of them."""
+    for slot in range(1, slots + 1):
+        if slot % every == 0:
+            world.l1.grow()
+            world.report()
+        world.step()
+
+
+def newest(world: L1World, rollup_id: RollupId) -> int:
+    """Number of a rollup's newest block."""
+    return next(one.newest_number for one in world.nodes[0].ledger.rollups if one.rollup_id == rollup_id)
+
+
+def test_block_times_that_do_not_fit_together_freeze_no_rollup_when_the_l1_reorganises() -> None:
+    """Anybody may register rollups whose blocks begin together only every 315 slots: an L1 reorganisation of one block
+    still takes every rollup back a few blocks, and all go on with the new L1."""
+    world = L1World(rollups=1, embedded=3, interval_s=2, block_times=(1, 5, 7, 9))
+    grown(world, 161, 2)
+    world.l1.reorganise(1, grow=1)
+    world.report()
+    world.step(100)
+    unwound = {one.rollup_id: one.last_lost - one.to_number for one in world.step(100).unwound}
+    assert A in unwound
+    assert max(unwound.values()) <= 3
+    for _ in range(4):
+        world.step()
+    assert newest(world, A) == world.nodes[0].ledger.slot
+    assert replayed(world) == world.nodes[0].app_hash
+
+
+def test_a_long_block_beside_short_ones_is_taken_back_whole_where_they_can_go_so_far() -> None:
+    """A rollup with blocks of 60 slots beside one of 1: all go to a boundary of the long one while both can."""
+    world = L1World(rollups=1, embedded=1, interval_s=2, block_times=(1, 60))
+    grown(world, 171, 2)
+    world.l1.reorganise(1, grow=1)
+    world.report()
+    world.step(100)
+    assert {one.rollup_id: one.to_number for one in world.step(100).unwound} == {A: 119, B: 1}
+    assert newest(world, A) == world.nodes[0].ledger.slot
+
+
+def test_a_second_deeper_unwinding_stops_no_node(tmp_path: Path) -> None:
+    """A rollup that went back and waits has a low head; what every node still holds is counted from the head that it
+    had before, restarted nodes included."""
+    world = L1World(rollups=1, embedded=1, validators=4, interval_s=6, hold_s=5)
+    grown(world, 200, 6)
+    world.restart(1, tmp_path)
+    world.l1.reorganise(18, grow=1)
+    world.report(facts=False)
+    world.step(100)
+    high = world.head(A)[0]
+    assert world.step(100).unwound
+    assert world.head(A)[0] < high - 90
+    world.restart(2, tmp_path)
+    state = world.state
+    assert state.floor(A, world.nodes[0].ledger.rollups[0].head_number) == high - UNWIND_BLOCKS_MAX
+    assert decode_ledger(encode_ledger(world.nodes[0].ledger)) == world.nodes[0].ledger
+    world.l1.reorganise(len(world.l1.blocks) - 3, grow=1)
+    world.report(facts=False)
+    world.step(100)
+    world.step(100)
+    for _ in range(4):
+        world.report()
+        world.step()
+    assert newest(world, B) == world.nodes[0].ledger.slot, "the others go on"
+    assert replayed(world) == world.nodes[0].app_hash
+
+
+@pytest.mark.parametrize(("blocks", "goes"), [(UNWIND_BLOCKS_MAX, True), (UNWIND_BLOCKS_MAX + 1, False)])
+def test_every_node_goes_back_as_far_as_the_bound_and_not_further(tmp_path: Path, blocks: int, goes: bool) -> None:
+    """At exactly the bound, a restarted node too."""
+    world = L1World(rollups=1, validators=4, interval_s=6)
+    grown(world, 174, 6)
+    head = world.head(A)[0]
+    world.restart(3, tmp_path)
+    record = world.nodes[0].ledger.rollups[0]
+    wrong = next(one for one in record.epochs if one.first_block >= head - blocks + 1)
+    while world.head(A)[0] - (wrong.first_block - 1) < blocks:
+        world.step()
+    depth = world.l1.head.number - wrong.origin.number + 1
+    world.l1.reorganise(depth, grow=1)
+    world.report()
+    world.step(100)
+    effect = world.step(100)
+    assert bool(effect.unwound) is goes, (world.head(A), wrong.first_block)
+    if goes:
+        assert effect.unwound[0].last_lost - effect.unwound[0].to_number == blocks
