@@ -477,6 +477,8 @@ L1_ROLLUP_FACTS_BYTES_MAX: Final = 512 * 1024
 block, of which a byte costs 40: what it takes fits. A contract that lets more in stops its own rollup."""
 L1_FACTS_ENTRIES_MAX: Final = 1_000
 """Deposits, or updates, of one rollup in one L1 block: 20 million gas of deposits at 21,000 each."""
+L1_DEPOSITS_GAS_MAX: Final = 100_000_000
+"""Gas that deposits of one rollup may ask for in one L1 block; five times what the OP Stack's portals sell."""
 L1_BLOCK_ROLLUPS_MAX: Final = 256
 """Rollups that facts of an L1 block name; ROLLUPS_MAX."""
 L1_REPORT_BLOCKS_MAX: Final = 64

@@ -6,13 +6,14 @@
         closed       whether it takes no transactions in this sub-block
         stuck        whether it will not go on whatever L1 blocks are agreed; agreement does not wait for such a rollup
 
-A rollup opens at most CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX blocks per sub-block. It waits, and is behind the grid, when
-the next block's time is long past (`L1Terms.hold_s`) and the L1 blocks of that time are not agreed yet: so a network
-that comes back after a pause fills what it missed with the origins that derivation gives those blocks. It also waits
-while its origin is no longer in the agreed chain (it could not go back that far), and where L1 asks for what no block
-can hold (a gas limit below what OP Stack contracts allow, deposits beyond it); then only its operators can help.
-There its open block is sealed.
-It is closed while it waits or catches up, and while its open block is too far ahead of its origin.
+A rollup opens at most CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX blocks per sub-block, and no further one once their deposits
+ask for more than L1_DEPOSITS_GAS_MAX: nobody can refuse deposits, so this bounds what a height costs. It waits, and is
+behind the grid, when the next block's time is long past (`L1Terms.hold_s`) and the L1 blocks of that time are not
+agreed yet: so a network that comes back after a pause fills what it missed with the origins that derivation gives those
+blocks. It also waits while its origin is no longer in the agreed chain (it could not go back that far), and where L1
+asks for what no block can hold (a gas limit other than OP Stack contracts allow, deposits beyond it); then only its
+operators can help, and its open block is sealed. It is closed while it waits or catches up, and while its open block is
+too far ahead of its origin.
 
 Level 4, pure.
 """
@@ -28,15 +29,15 @@ from plait.derivation.system_config import SystemConfig, apply_update
 from plait.errors import CodecError
 from plait.ledger.l1 import Epoch, L1State
 from plait.ledger.state import LedgerState, RollupRecord
-from plait.limits import CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX, L1_EPOCHS_KEPT
+from plait.limits import CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX, L1_DEPOSITS_GAS_MAX, L1_EPOCHS_KEPT
 from plait.native import Attributes
 from plait.protocol.grid import block_timestamp_s
 from plait.types import BlockNumber, Gas, Hash32, Milliseconds, RollupId, RollupParameters, Seconds, Slot, Wei
 
 GAS_LIMIT_MIN: Final = Gas(21_000_000)
 """Deposits of one L1 block and the L1 attributes (OP Stack contracts: SystemConfig.minimumGasLimit)."""
-GAS_LIMIT_MAX: Final = Gas(2**53)
-"""`RollupParameters.check`."""
+GAS_LIMIT_MAX: Final = Gas(500_000_000)
+"""The same contracts' maximumGasLimit."""
 
 
 class BoundBlocks(NamedTuple):
@@ -70,6 +71,7 @@ def bound_blocks(
     epochs = list(record.epochs)
     attributes: list[Attributes] = []
     stuck = False
+    gas_left = L1_DEPOSITS_GAS_MAX
     for number in range(newest + 1, min(target, newest + CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX) + 1):
         timestamp_s = block_timestamp_s(ledger.parameters, record.parameters, BlockNumber(number))
         following = l1.block(origin.block.number + 1)
@@ -78,9 +80,11 @@ def bound_blocks(
         following_origin = next_origin(origin, following, timestamp_s)
         if following_origin.sequence_number == 0:
             epoch = _epoch(BlockNumber(number), following_origin, epochs[-1].system, config)
-            stuck = not _opens(following_origin, epoch.system, config)
-            if stuck:
+            gas = _deposits_gas(following_origin, epoch.system, config)
+            stuck = gas is None
+            if gas is None or gas > gas_left:
                 break
+            gas_left -= gas
             epochs.append(epoch)
         origin = following_origin
         newest = BlockNumber(number)
@@ -151,16 +155,18 @@ def _origin_of(record: RollupRecord, number: BlockNumber, l1: L1State) -> Origin
     return Origin(block, number - epoch.first_block)
 
 
-def _opens(origin: Origin, system: SystemConfig, config: OpStackConfig) -> bool:
-    """Whether a block can hold what L1 says: contracts that are not the OP Stack's may say anything."""
+def _deposits_gas(origin: Origin, system: SystemConfig, config: OpStackConfig) -> int | None:
+    """Gas that the deposits of an origin ask for; None when no block can hold what L1 says: contracts that are not the
+    OP Stack's may say anything."""
     said = origin.block.of(RollupId(config.chain_id))
     if said.oversized:
-        return False
+        return None
     try:
-        gas = L1_ATTRIBUTES_GAS + sum(map(deposit_gas, said.deposits))
+        gas = sum(map(deposit_gas, said.deposits))
     except CodecError:
-        return False
-    return GAS_LIMIT_MIN <= system.gas_limit <= GAS_LIMIT_MAX and gas <= system.gas_limit
+        return None
+    room = min(L1_DEPOSITS_GAS_MAX, system.gas_limit - L1_ATTRIBUTES_GAS)
+    return gas if GAS_LIMIT_MIN <= system.gas_limit <= GAS_LIMIT_MAX and gas <= room else None
 
 
 def _epoch(first_block: BlockNumber, origin: Origin, before: SystemConfig, config: OpStackConfig) -> Epoch:

@@ -1,13 +1,16 @@
 """What a hostile user, contract, validator or L1 can try on rollups that derive from an L1, and what it must not do."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from plait.derivation.system_config import UPDATE_GAS_LIMIT
 from plait.ledger.encoding import decode_ledger, encode_ledger
-from plait.limits import UNWIND_BLOCKS_MAX
+from plait.limits import L1_DEPOSITS_GAS_MAX, UNWIND_BLOCKS_MAX
 from plait.protocol.requests import FinalizeRequest
-from plait.types import RollupId
+from plait.types import Address, RollupId
+from sim.l1 import Wish
 from sim.l1_world import L1World
 
 A, B = RollupId(901), RollupId(902)
@@ -110,3 +113,35 @@ def test_every_node_goes_back_as_far_as_the_bound_and_not_further(tmp_path: Path
     assert bool(effect.unwound) is goes, (world.head(A), wrong.first_block)
     if goes:
         assert effect.unwound[0].last_lost - effect.unwound[0].to_number == blocks
+
+
+@pytest.mark.parametrize(("limit", "deposit"), [(2**50, 2**49), (500_000_000, L1_DEPOSITS_GAS_MAX + 1)])
+def test_contracts_that_ask_for_endless_gas_stop_their_own_rollup_only(limit: int, deposit: int) -> None:
+    """A SystemConfig's owner names a gas limit, a deposit loops until it is used up: no block may take minutes."""
+    world = L1World()
+    world.step()
+    update = UPDATE_GAS_LIMIT.to_bytes(32, "big") + limit.to_bytes(32, "big")
+    world.l1.grow([Wish(rollup_id=A, to=Address(b"\x51" * 20), amount=1, gas=deposit)], {A: [update]})
+    world.report()
+    for _ in range(4):
+        world.step()
+    assert newest(world, A) < newest(world, B) == world.nodes[0].ledger.slot
+
+
+def test_costly_deposits_of_a_long_pause_are_spread_over_several_heights() -> None:
+    """One sub-block opens no further block once its deposits ask for much gas; all are made in the end."""
+    world = L1World(rollups=1, interval_s=12, hold_s=30)
+    world.step()
+    for _ in range(20):
+        world.l1.grow([Wish(rollup_id=A, to=Address(b"\x51" * 20), amount=1, gas=20_000_000)])
+    world.report()
+    world.step(240_000)
+    grown_to = []
+    for _ in range(8):
+        world.report()
+        world.step(100)
+        grown_to.append(newest(world, A))
+    assert all(after - before <= 12 * 6 for before, after in pairwise(grown_to))
+    assert grown_to[-1] == world.nodes[0].ledger.slot
+    session = world.nodes[0].rollups[A].session()
+    assert session.accounts([b"\x51" * 20])[0][1] == 20
