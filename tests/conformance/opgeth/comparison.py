@@ -9,8 +9,8 @@ from typing import Any
 from opgeth_node import OpGeth, RpcError
 from random_blocks import Block
 
-from plait.native import Rollup, Transaction
 from plait.derivation.attributes import L1_BLOCK, Fork
+from plait.native import Rollup, Transaction
 from plait.rollups.embedded.genesis import MESSAGE_PASSER
 
 DIFFERENCES_MAX = 12

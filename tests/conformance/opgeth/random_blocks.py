@@ -9,16 +9,17 @@ from typing import Any
 import msgspec
 from random_transactions import Generator
 
-from plait.native import Attributes
 from plait.derivation.attributes import (
+    SEQUENCER_FEE_VAULT,
     Deposit,
+    Fork,
     L1BlockInfo,
     block_attributes,
     l1_attributes_deposit,
     user_deposit_source_hash,
 )
 from plait.derivation.system_config import system_of
-from plait.derivation.attributes import SEQUENCER_FEE_VAULT, Fork
+from plait.native import Attributes
 from plait.types import (
     Address,
     BlockNumber,

@@ -20,8 +20,8 @@ from opgeth_node import OpGeth, can_build
 from random_blocks import Block, BlockSource
 from random_transactions import Generator, Made
 
-from plait.native import Rollup, Session, Store, Transaction, decode_transactions
 from plait.derivation.attributes import Fork
+from plait.native import Rollup, Session, Store, Transaction, decode_transactions
 from plait.rollups.embedded.genesis import GenesisSpecification, development_balances, genesis_json
 from plait.types import Address, ChainId, Seconds, Wei
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from eth_abi import encode
 
+from plait.derivation.attributes import block_attributes
+from plait.derivation.system_config import system_of
 from plait.interop.access_list import Access, access_of, encode_accesses
 from plait.interop.identifiers import Identifier, LogIndex, Message, MessageChainId, log_hash_of, payload_hash_of
 from plait.interop.messages import (
@@ -28,8 +30,6 @@ from plait.l1.synthetic import SyntheticL1
 from plait.native import PENDING, Outcomes, Rollup, Store, Transaction, decode_transactions, keccak256
 from plait.rollups.contracts import artifact
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
-from plait.derivation.attributes import block_attributes
-from plait.derivation.system_config import system_of
 from plait.rollups.embedded.genesis import DETERMINISTIC_DEPLOYER, GenesisSpecification, genesis_document, genesis_json
 from plait.types import (
     Address,

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from plait.derivation.attributes import FORKS, Fork
 from plait.interop.messages import (
     CROSS_L2_INBOX,
     ETH_BRIDGE,
@@ -19,7 +20,6 @@ from plait.interop.messages import (
 )
 from plait.native import Rollup, Store, keccak256
 from plait.rollups.contracts import artifact
-from plait.derivation.attributes import FORKS, Fork
 from plait.rollups.embedded.genesis import ETH_LIQUIDITY_BALANCE, GenesisSpecification, genesis_document, genesis_json
 from plait.types import ChainId, Seconds
 
