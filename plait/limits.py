@@ -483,6 +483,9 @@ L1_BLOCK_ROLLUPS_MAX: Final = 256
 """Rollups that facts of an L1 block name; ROLLUPS_MAX."""
 L1_REPORT_BLOCKS_MAX: Final = 64
 """L1 blocks of one report."""
+L1_REPORTS_PER_HEIGHT_MAX: Final = 4
+"""Reports of one key that a node takes from others between two decided sub-blocks; an honest reporter makes two
+per second."""
 L1_BLOCKS_KEPT_MAX: Final = 256
 """Agreed L1 blocks in the ledger: those that may still be an origin, and those that a reorg may take back."""
 L1_REORG_BLOCKS_MAX: Final = 64

@@ -5,7 +5,9 @@
     candidates     reports that the ledger does not have, then facts in the order of their blocks
     on_decided     forgets what the ledger has
 
-Bounded by the validators of the set and by L1_BLOCKS_KEPT_MAX blocks. It lives on the event loop. Level 2.
+Bounded by the validators of the set and by L1_BLOCKS_KEPT_MAX blocks. Reports are free, so of others' at most
+L1_REPORTS_PER_HEIGHT_MAX of a key are looked at between two decided sub-blocks: its owner cannot flood the spread. It
+lives on the event loop. Level 2.
 """
 
 from collections.abc import Callable
@@ -15,7 +17,12 @@ from plait.codec.l1_items import SignedReport, decode_l1_item, encode_facts_item
 from plait.crypto.l1_reports import is_signed
 from plait.derivation.l1_facts import L1BlockFacts, encode_l1_facts
 from plait.errors import ActionRefused
-from plait.limits import L1_BLOCKS_KEPT_MAX, L1_ITEMS_PER_SUB_BLOCK_MAX
+from plait.limits import (
+    L1_BLOCKS_KEPT_MAX,
+    L1_ITEMS_PER_SUB_BLOCK_MAX,
+    L1_REORG_BLOCKS_MAX,
+    L1_REPORTS_PER_HEIGHT_MAX,
+)
 from plait.types.identifiers import NetworkId
 from plait.types.l1 import L1Report
 
@@ -58,6 +65,8 @@ class L1Items:
         """Report and canonical bytes by key."""
         self._facts: dict[int, bytes] = {}
         self._listeners: list[Callable[[bytes], None]] = []
+        self._taken: dict[bytes, int] = {}
+        """Reports of each key since the last decided sub-block."""
 
     def listen(self, listener: Callable[[bytes], None]) -> None:
         """Has the canonical bytes of every report of this node told to `listener`."""
@@ -85,8 +94,11 @@ class L1Items:
         waiting = self._reports.get(report.public_key)
         if report.sequence <= max(held, -1 if waiting is None else waiting[0].sequence):
             return False
+        if not own and self._taken.get(report.public_key, 0) >= L1_REPORTS_PER_HEIGHT_MAX:
+            return False
         if not is_signed(self._network_id, signed):
             raise ActionRefused("the L1 report is not signed by its key", code="l1_report_unsigned")
+        self._taken[report.public_key] = self._taken.get(report.public_key, 0) + 1
         self._reports[report.public_key] = (report, raw)
         if own:
             for listener in self._listeners:
@@ -110,7 +122,7 @@ class L1Items:
         view = self._view()
         if view is None:
             return []
-        self.on_decided()
+        self._forget(view)
         found = [raw for _, (_, raw) in sorted(self._reports.items())]
         newest = max([view.newest, *(report.head - view.lag_blocks for report, _ in self._reports.values())])
         number = view.next_number
@@ -120,10 +132,15 @@ class L1Items:
         return found
 
     def on_decided(self) -> None:
-        """Forgets reports that the ledger has, or whose key may not report any more."""
+        """Forgets reports that the ledger has, or whose key may not report any more, and facts of old blocks."""
+        self._taken.clear()
         view = self._view()
-        if view is None or not self._reports:
-            return
+        if view is not None:
+            self._forget(view)
+
+    def _forget(self, view: L1View) -> None:
+        for number in [one for one in self._facts if one < view.next_number - L1_REORG_BLOCKS_MAX]:
+            del self._facts[number]
         for key, (report, _) in list(self._reports.items()):
             held = view.sequence_of(key)
             if held is None or report.sequence <= held:

@@ -45,6 +45,8 @@ class L1Work:
         self._stuck = stuck
         self._heads = heads
         self._heard: set[bytes] = set()
+        self._brought = False
+        """Whether facts were applied. Reports come before, so that what they contradict is looked for once."""
         self._judged = True
         self._records = ledger.rollups
         self._slot = slot
@@ -59,8 +61,8 @@ class L1Work:
 
         Raises:
             CodecError: `l1_item_malformed`.
-            ActionRefused: `l1_not_used`, `l1_report_unsigned`, `l1_report_repeated`, `l1_full`, and those of
-                `plait.ledger.l1`.
+            ActionRefused: `l1_not_used`, `l1_report_unsigned`, `l1_report_repeated`, `l1_report_late`, `l1_full`,
+                and those of `plait.ledger.l1`.
         """
         item = decode_l1_item(raw)
         state = self._state
@@ -69,6 +71,8 @@ class L1Work:
         if isinstance(item, SignedReport):
             if not is_signed(self._network_id, item):
                 raise ActionRefused("the L1 report is not signed by its key", code="l1_report_unsigned")
+            if self._brought:
+                raise ActionRefused("the L1 reports of a sub-block come before its facts", code="l1_report_late")
             if item.report.public_key in self._heard:
                 raise ActionRefused("a sub-block takes one L1 report of a key", code="l1_report_repeated")
             self._state = l1.with_report(state, item.report, self._powers)
@@ -83,6 +87,7 @@ class L1Work:
         except CodecError as error:
             raise CodecError(error.message, code="l1_item_malformed", **error.fields) from error
         self._state = l1.with_facts(state, facts, self._powers)
+        self._brought = True
 
     def _judge(self, state: L1State) -> L1State:
         """The state without what the reports heard so far contradict."""

@@ -5,9 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from plait.crypto.l1_reports import sign_report
 from plait.derivation.system_config import UPDATE_GAS_LIMIT
+from plait.errors import ActionRefused
 from plait.ledger.encoding import decode_ledger, encode_ledger
-from plait.limits import L1_DEPOSITS_GAS_MAX, UNWIND_BLOCKS_MAX
+from plait.limits import L1_DEPOSITS_GAS_MAX, L1_REPORTS_PER_HEIGHT_MAX, UNWIND_BLOCKS_MAX
+from plait.mempool.l1_items import L1Items
+from plait.node.l1_view import l1_view
 from plait.protocol.requests import FinalizeRequest
 from plait.types import Address, RollupId
 from sim.l1 import Wish
@@ -145,3 +149,39 @@ def test_costly_deposits_of_a_long_pause_are_spread_over_several_heights() -> No
     assert grown_to[-1] == world.nodes[0].ledger.slot
     session = world.nodes[0].rollups[A].session()
     assert session.accounts([b"\x51" * 20])[0][1] == 20
+
+
+def test_a_validator_cannot_flood_the_others_with_reports_and_cannot_use_up_the_share_of_another() -> None:
+    """Each report is signed and newer than the one before; only a few are taken between two decided sub-blocks."""
+    world = L1World(validators=4)
+    items = L1Items(world.parameters.network_id, l1_view(lambda: world.nodes[0].ledger))
+    world.l1.grow()
+
+    def said(place: int, sequence: int, seed: int) -> bytes:
+        report = world.l1.report(world.keys[place], sequence, 101)
+        return sign_report(world.parameters.network_id, report, world.seeds[seed])
+
+    taken = [items.offer_report(said(0, sequence, 0)) for sequence in range(1, 50)]
+    assert sum(taken) == L1_REPORTS_PER_HEIGHT_MAX
+    for sequence in range(1, 50):
+        with pytest.raises(ActionRefused):
+            items.offer_report(said(1, sequence, 0))
+    assert items.offer_report(said(1, 100, 1)), "forged reports take nothing from the key that they name"
+    assert len(items.candidates()) == 2
+    assert not items.offer_report(said(0, 60, 0))
+    items.on_decided()
+    assert items.offer_report(said(0, 61, 0))
+
+
+def test_a_proposal_with_reports_after_facts_is_refused() -> None:
+    """So a proposer cannot have the agreed chain searched again for every report."""
+    world = L1World(validators=4)
+    world.step()
+    for _ in range(2):
+        world.l1.grow()
+    world.report([0, 1, 2])
+    late = world.l1.report(world.keys[3], 9, 101)
+    world.items.append(sign_report(world.parameters.network_id, late, world.seeds[3]))
+    world.step()
+    assert world.state.head.number == 102
+    assert [one.public_key for one in world.state.reports] == sorted(world.keys[:3])
