@@ -347,8 +347,8 @@ def test_a_registry_needs_a_timelock(l1: L1) -> None:
 def test_a_registry_trusts_for_a_possible_time(l1: L1, registry: Registry) -> None:
     """No trusting period, or more than a year: not deployed."""
     for trust in (0, 365 * DAY + 1, 2**256 - 1):
+        start = (NETWORK_ID, registry.timelock.address, trust, (1, 8, 21), registry.listed(), 1)
         with pytest.raises(AssertionError, match="TrustingPeriodOutOfBounds"):
-            start = (NETWORK_ID, registry.timelock.address, trust, (1, 8, 21), registry.listed(), 1)
             l1.deploy("PlaitRegistry", *start)
 
 
