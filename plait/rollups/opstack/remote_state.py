@@ -132,7 +132,7 @@ class RpcStateReader:
             for attempt in (1, 2):
                 try:
                     return msgspec.json.decode(self._exchange(body))
-                except msgspec.DecodeError:
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                     raise RemoteStateRefused("the node's answer is no JSON") from None
                 except (OSError, http.client.HTTPException) as error:
                     self._drop()
