@@ -203,7 +203,7 @@ class Client:
         try:
             async with session.post(self.url, data=msgspec.json.encode(body), headers=headers) as response:
                 return msgspec.json.decode(await _read(response))
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise NodeUnreachable(f"{self.url} does not answer JSON-RPC; is it a Plait node?") from error
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._unreachable(error) from error

@@ -159,7 +159,7 @@ def decode_rollup_json(data: bytes) -> OpStackConfig:
         raise _invalid(f"it has {len(data)} bytes; at most {ROLLUP_CONFIG_BYTES_MAX} are read")
     try:
         found = msgspec.json.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _invalid(f"it is not JSON: {error}") from error
     if not isinstance(found, dict):
         raise _invalid("it is not a JSON object")

@@ -129,7 +129,7 @@ class BeaconClient:
                     if len(data) > L1_ANSWER_BYTES_MAX:
                         raise self._unreachable(f"its answer is larger than {L1_ANSWER_BYTES_MAX} bytes")
             return as_object(msgspec.json.decode(bytes(data)), "a beacon answer").get("data")
-        except (msgspec.MsgspecError, RecursionError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise self._unreachable("it does not answer JSON") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._unreachable(type(error).__name__) from None

@@ -293,7 +293,7 @@ class L1Client:
                     raise self._unreachable(f"it answers HTTP {response.status}")
                 status = response.status
                 found = msgspec.json.decode(await self._read(response))
-        except (msgspec.MsgspecError, RecursionError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise self._unreachable(f"it answers HTTP {status} and no JSON-RPC") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             # the error's own text may hold the URL

@@ -545,7 +545,7 @@ def decode_network(data: bytes, name: str) -> NetworkConfig:
     """
     try:
         config = msgspec.json.decode(data, type=NetworkConfig)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{name} is not a network configuration: {error}.", file=name) from error
     config.check()
     return config
@@ -636,7 +636,7 @@ def _has_interop(document: Mapping[str, Any]) -> bool:
 def _document(data: bytes, name: str) -> dict[str, Any]:
     try:
         document = msgspec.json.decode(data)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{name} is not JSON: {error}.", code="genesis_malformed", file=name) from error
     config = document.get("config") if isinstance(document, dict) else None
     if not isinstance(config, dict) or not isinstance(config.get("chainId"), int):

@@ -73,7 +73,7 @@ def read_founding(directory: Path) -> Founding | None:
         return msgspec.json.decode(path.read_bytes(), type=Founding)
     except FileNotFoundError:
         return None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}.", file=str(path)) from error
 
 

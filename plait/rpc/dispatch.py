@@ -119,6 +119,8 @@ class Dispatcher:
                 _NULL_ID, RpcError(INVALID_REQUEST, f"batch too large: more than {RPC_JSON_ELEMENTS_MAX} elements")
             )
         try:
+            if not body.isascii():
+                body.decode()  # the JSON reader does not look into raw members, and an id is answered as it came
             if body[:1] != b"[":
                 return await self._single(endpoint, body, caller)
             return await self._batch(endpoint, body, caller)

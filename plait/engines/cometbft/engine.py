@@ -554,7 +554,7 @@ def _app_state(data: bytes) -> object:
     """The genesis file's app_state; what cannot be read equals nothing."""
     try:
         return msgspec.json.decode(data)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeDecodeError):
         return data[:200]
 
 
