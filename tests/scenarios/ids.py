@@ -1,7 +1,8 @@
-"""The scenario list: every id with its event in our words, and the ids that this suite does not play, each with why.
+"""The scenario list: every id with its event in our words, the ids that other tests play with parts that this suite
+does not have, and the ids that nothing plays, each with why.
 
-`test_ids.py` holds this table to the suite: every id is a test (`test_<group><two digits>_...`) or has a reason here,
-and never both.
+`test_ids.py` holds this table to the suite: every id is a test (`test_<group><two digits>_...`), names a test
+elsewhere, or has a reason here, and only one of these.
 """
 
 from __future__ import annotations
@@ -119,37 +120,47 @@ EVENTS: Final = {
     "H10": "fees for included work only",
 }
 
-_ONE_PROPOSER = "one node proposes and no network votes yet: waits for the validator network"
-_L1 = "needs a real L1: waits for settlement"
-_REMOTE = "rollups are embedded and executed by every validator: waits for remote rollups"
+_SEEDS: Final = "tests/simulation/test_network_seeds.py::test_networks_keep_every_promise"
+
+ELSEWHERE: Final = {
+    "E3": "tests/integration/crash/test_kills_with_bundles.py"
+    "::test_no_kill_leaves_half_a_bundle_or_takes_a_decided_one_back",
+    "E5": "tests/integration/abci/test_punished_validators.py"
+    "::test_two_proposals_for_one_round_are_found_in_a_consensus_log_and_slashed",
+    "E7": _SEEDS,
+    "E8": "tests/e2e/network/test_kills_and_partitions.py"
+    "::test_nothing_decided_is_lost_by_kills_restarts_and_partitions",
+    "E9": _SEEDS,
+    "E10": "tests/integration/abci/test_four_validators.py::test_a_node_that_was_away_catches_up_and_votes_again",
+    "E11": _SEEDS,
+    "E14": "tests/unit/node/test_unwinding.py::test_transactions_wait_again_and_a_bundle_is_dropped_whole",
+    "F1": "tests/integration/engine/test_driver.py"
+    "::test_an_engine_that_was_killed_stopped_or_lost_its_data_comes_back_to_our_head",
+    "F2": "tests/integration/faces/test_boost.py::test_a_block_that_comes_too_late_is_not_waited_for",
+    "F3": "tests/unit/protocol/test_l1.py"
+    "::test_a_reorganised_l1_takes_every_rollup_back_to_one_slot_and_names_what_was_lost",
+    "F4": "tests/unit/protocol/test_l1.py::test_a_block_that_l1_derives_otherwise_is_replaced_and_nothing_safe_with_it",
+    "F6": "tests/integration/engine/test_driver.py::test_a_different_hash_stops_this_rollup_with_evidence_and_no_other",
+    "F7": "tests/integration/faces/test_boost.py::test_when_one_half_cannot_be_answered_neither_is",
+    "F8": "tests/unit/protocol/test_departing_rollups.py"
+    "::test_at_the_slot_and_after_it_nothing_of_the_rollup_is_proposed",
+    "F9": "tests/integration/engine/test_add_and_run.py::test_a_chain_joins_a_network_and_leaves_it_again",
+    "F10": "tests/property/derivation/test_pipeline.py"
+    "::test_a_block_with_an_inapplicable_transaction_holds_its_deposits_only_and_the_rest_of_its_channel_is_lost",
+    "G1": "tests/integration/l1/test_blobs.py::test_a_blob_that_nobody_has_is_named",
+    "G2": "tests/integration/batcher/test_settlement.py"
+    "::test_an_expired_sequencing_window_is_a_conflict_with_the_derived_hash",
+    "G7": "tests/unit/batcher/test_planning.py::test_rollups_of_different_block_times_are_posted_up_to_one_time",
+}
+"""Ids that need a network of processes, an engine or an L1, and the test with those parts that plays each."""
 
 NOT_PLAYED: Final = {
-    "E3": "there is no delivery leg by leg to crash in: one record of the log holds all legs (tests/integration/crash)",
-    "E5": _ONE_PROPOSER,
-    "E7": _ONE_PROPOSER,
-    "E8": _ONE_PROPOSER,
-    "E9": _ONE_PROPOSER,
-    "E10": _ONE_PROPOSER,
-    "E11": _ONE_PROPOSER,
     "E12": "every validator has the state of every rollup: waits for partial validators",
-    "E14": _ONE_PROPOSER,
-    "F1": _REMOTE,
-    "F2": _REMOTE,
-    "F3": _L1,
-    "F4": _REMOTE,
-    "F5": _REMOTE,
-    "F6": _REMOTE,
-    "F7": _REMOTE,
-    "F8": "the registry does not change after genesis: waits for registration at run time",
-    "F9": _REMOTE,
-    "F10": _L1,
-    "F11": _L1,
-    "G1": _L1,
-    "G2": _L1,
-    "G3": _L1,
-    "G4": _L1,
-    "G5": _L1,
-    "G6": _L1,
-    "G7": _L1,
+    "F5": "an invalid message is never ordered, and what L1 takes back goes back to one slot on every rollup (F3, F4)",
+    "F11": "a forced transaction comes as a deposit, before any bundle of its block: no test has it spoil a leg yet",
+    "G3": "there are no provers: waits for proofs of settlement",
+    "G4": "there are no accumulators: waits for proofs of settlement",
+    "G5": "there are no fault proofs of our own: waits for proofs of settlement",
+    "G6": "how deep is bounded by L1's depth of agreement; the bound has tests of the protocol, none with bundles yet",
     "H5": "bundles are not encrypted: waits for encrypted admission",
 }

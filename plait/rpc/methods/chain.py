@@ -129,7 +129,7 @@ def net_listening(endpoint: Endpoint) -> bool:
 
 @method("net_peerCount", scope="both", result=QUANTITY_SCHEMA, example=())
 def net_peer_count(endpoint: Endpoint) -> str:
-    """Always 0: a solo node has no peers."""
+    """Always 0: a node has no peers in the sense of Ethereum's protocol."""
     return "0x0"
 
 
