@@ -245,9 +245,7 @@ class Session:
 
         With "stop" the run ends after the first of status 2 (Outcomes then has fewer entries).
         """
-    def prefetch(
-        self, keys: Sequence[tuple[bytes, Sequence[bytes]]], transactions: Sequence[Transaction] = ()
-    ) -> None:
+    def prefetch(self, keys: Sequence[tuple[bytes, Sequence[bytes]]], transactions: Sequence[Transaction] = ()) -> None:
         """Reads accounts with slots, and all that the transactions name, ahead of running; only on remote state, else nothing."""
     def checkpoint(self) -> int:
         """A point within the open block to come back to. Code: block_not_open."""

@@ -162,7 +162,7 @@ class L1Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     every OP Stack rollup's genesis has."""
     lag_blocks: int = 0
     """How far below the reported heads L1 blocks are agreed; 0 adopts them at once, and goes back when L1 does."""
-    hold_s: int = 180
+    hold_s: int = 90
     """A rollup block older than this waits for the L1 blocks of its time. Above the L1's block time times
     `lag_blocks` + 5."""
     reporter: str = ""
