@@ -33,6 +33,8 @@ class Connections:
         self.refused = 0
         self.refusing: set[Refusal] = set()
         self._servers: list[web.Server] = []
+        self._coming = 0
+        """Accepted in this turn of the event loop; the servers count them from the next one on."""
 
     def __len__(self) -> int:
         return sum(len(server.connections) for server in self._servers)
@@ -44,10 +46,15 @@ class Connections:
         return await asyncio.get_running_loop().create_server(accept, host, port, backlog=backlog)
 
     def _accept(self, server: web.Server) -> asyncio.Protocol:
-        if len(self) < self.most:
+        if len(self) + self._coming < self.most:
+            self._coming += 1
+            asyncio.get_running_loop().call_soon(self._came)  # runs right before the server is told of the connection
             return server()
         self.refused += 1
         return Refusal(self)
+
+    def _came(self) -> None:
+        self._coming -= 1
 
 
 class Refusal(asyncio.Protocol):
