@@ -12,10 +12,13 @@ every start.
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import secrets
 import socket
+import tempfile
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import msgspec
 
@@ -122,7 +125,7 @@ def read_layout(data_dir: Path) -> Layout | None:
 
 def free_ports(count: int) -> list[int]:
     """Ports of 127.0.0.1 that nobody uses at the moment, below those that systems give to outgoing connections, so
-    that nobody gets one before its node listens."""
+    that nobody gets one before its node listens. No other process that asks here gets them while this one lives."""
     found: list[int] = []
     for port in secrets.SystemRandom().sample(_FREE_PORTS, len(_FREE_PORTS)):
         if len(found) == count:
@@ -132,5 +135,24 @@ def free_ports(count: int) -> list[int]:
                 one.bind(("127.0.0.1", port))
             except OSError:
                 continue
-        found.append(port)
+        if _reserve(port):
+            found.append(port)
     return found
+
+
+def _reserve(port: int) -> bool:
+    """Whether no other process has been given this port; a lock that ends with this process says so."""
+    directory = Path(tempfile.gettempdir()) / f"plait-ports-{os.getuid()}"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    lock = (directory / str(port)).open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        return False
+    _RESERVED[port] = lock
+    return True
+
+
+_RESERVED: dict[int, IO[str]] = {}
+"""Open lock files of the ports that this process was given."""
