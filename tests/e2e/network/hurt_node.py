@@ -19,7 +19,7 @@ from pathlib import Path
 
 
 def flip_a_bit(block: int) -> None:
-    from plait.rollups.embedded import attributes
+    from plait.derivation import attributes
 
     right = attributes.Attributes
     timestamp_of_block: list[int] = []
