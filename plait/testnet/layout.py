@@ -18,7 +18,7 @@ import secrets
 import socket
 import tempfile
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, TypeVar
 
 import msgspec
 
@@ -30,6 +30,7 @@ CONTROL_FILE: Final = "control"
 ROLLUP_PORT_STRIDE: Final = 100
 COMET_PORT_STRIDE: Final = 10
 _FREE_PORTS: Final = range(10_000, 30_000)
+_L = TypeVar("_L", bound=msgspec.Struct)
 
 
 class NodeEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -106,20 +107,28 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def write(self, data_dir: Path) -> None:
         """Keeps it in its directory; the file is complete or the old one."""
-        path = data_dir / TESTNET_FILE
-        scratch = path.with_suffix(".new")
-        scratch.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
-        scratch.replace(path)
+        keep(data_dir / TESTNET_FILE, self)
 
 
 def read_layout(data_dir: Path) -> Layout | None:
     """Of a directory; None when it holds no network. Raises ConfigurationError (`configuration_invalid`)."""
-    path = data_dir / TESTNET_FILE
+    return kept(data_dir / TESTNET_FILE, Layout)
+
+
+def keep(path: Path, layout: msgspec.Struct) -> None:
+    """Writes a layout as JSON; the file is complete or the old one."""
+    scratch = path.with_suffix(".new")
+    scratch.write_bytes(msgspec.json.format(msgspec.json.encode(layout), indent=2) + b"\n")
+    scratch.replace(path)
+
+
+def kept(path: Path, kind: type[_L]) -> _L | None:
+    """What `keep` wrote; None where there is nothing. Raises ConfigurationError (`configuration_invalid`)."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Layout)
+        return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
         return None
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ConfigurationError(f"{path} cannot be read: {error}. Start anew with --reset.") from error
 
 

@@ -24,8 +24,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from plait.errors import ConfigurationError
-from plait.testnet.layout import free_ports
+from plait.testnet.layout import free_ports, keep, kept
 
 OPSTACK_FILE: Final = "opstack.json"
 PROGRAM_PORT_STRIDE: Final = 10
@@ -115,21 +114,12 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def write(self, directory: Path) -> None:
         """Keeps it; the file is complete or the old one."""
-        path = directory / OPSTACK_FILE
-        scratch = path.with_suffix(".new")
-        scratch.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n")
-        scratch.replace(path)
+        keep(directory / OPSTACK_FILE, self)
 
 
 def read_layout(directory: Path) -> Layout | None:
     """Of a directory; None when it holds no network. Raises ConfigurationError (`configuration_invalid`)."""
-    path = directory / OPSTACK_FILE
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Layout)
-    except FileNotFoundError:
-        return None
-    except msgspec.MsgspecError as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}. Start anew with --reset.") from error
+    return kept(directory / OPSTACK_FILE, Layout)
 
 
 __all__ = ["OPSTACK_FILE", "BatchKind", "Layout", "PortPlan", "Ports", "PostingKind", "RollupEntry", "RollupPorts",
