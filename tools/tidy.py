@@ -67,11 +67,11 @@ def findings(path: Path) -> list[str]:
 
 
 def doubled(paths: list[Path]) -> list[str]:
-    """Files of tests that share a name."""
+    """Tests, and modules that tests import by name alone, that share a name: Python would give one for the other."""
     found: list[str] = []
     seen: dict[str, Path] = {}
     for path in paths:
-        if path.name.startswith("test_") and path.suffix == ".py":
+        if "tests" in path.relative_to(ROOT).parts and path.suffix == ".py" and path.name != "conftest.py":
             other = seen.setdefault(path.name, path)
             if other != path:
                 found.append(f"{path.relative_to(ROOT)}: has the name of {other.relative_to(ROOT)}")

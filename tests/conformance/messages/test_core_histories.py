@@ -17,8 +17,8 @@ from tests.conformance.messages.checker import Chain, judge
 from tests.conformance.messages.histories import History
 from tests.conformance.messages.mutations import INVALID, spots
 from tests.conformance.messages.reading import Block, read_chain, read_json
+from tests.unit.interop.message_traffic import Traffic
 from tests.unit.interop.pair import GENESIS_S
-from tests.unit.interop.traffic import Traffic
 
 STEPS = int(os.environ.get("PLAIT_MESSAGES_STEPS", "120"))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from opgeth_node import OpGeth, can_build
 
-from tests.unit.interop.traffic import Traffic
+from tests.unit.interop.message_traffic import Traffic
 
 pytestmark = [pytest.mark.opgeth, pytest.mark.slow]
 

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 sys.path[:0] = [str(ROOT / "tests" / "integration" / "l1"), str(ROOT / "tests" / "e2e" / "network")]
 
-from l1_world import NOBODY, WALLET, Anvil, calldata  # noqa: E402
+from anvil_l1 import NOBODY, WALLET, Anvil, calldata  # noqa: E402
 from running_network import require_cometbft  # noqa: E402
 from tampering import Proxy  # noqa: E402
 

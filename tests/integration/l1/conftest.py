@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from l1_world import Anvil
+from anvil_l1 import Anvil
 
 from plait.l1.client import L1Client
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from l1_world import BATCHER, INBOX, L1_CHAIN_ID, Anvil
+from anvil_l1 import BATCHER, INBOX, L1_CHAIN_ID, Anvil
 
 from plait.derivation.blobs import decode_blob, encode_blob
 from plait.errors import L1Refused, Unavailable

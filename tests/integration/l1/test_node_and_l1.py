@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from l1_world import NOBODY, WALLET, Anvil, calldata
+from anvil_l1 import NOBODY, WALLET, Anvil, calldata
 from tampering import Proxy
 
 from plait.derivation.l1_info import decode_l1_attributes

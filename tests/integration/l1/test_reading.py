@@ -5,8 +5,8 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+from anvil_l1 import BATCHER, NOBODY, OWNER, WALLET, Anvil, RollupOnL1, calldata
 from eth_abi import encode
-from l1_world import BATCHER, NOBODY, OWNER, WALLET, Anvil, RollupOnL1, calldata
 
 from plait.crypto.ordered_trie import EMPTY_ROOT
 from plait.derivation.attributes import Deposit, user_deposit_source_hash

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
-from l1_world import Anvil, RollupOnL1
+from anvil_l1 import Anvil, RollupOnL1
 from tampering import Proxy
 
 from plait.codec.l1_items import SignedReport, decode_l1_item

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from l1_world import Anvil, RollupOnL1
+from anvil_l1 import Anvil, RollupOnL1
 from tampering import Proxy
 
 from plait.derivation.l1_facts import l1_facts_digest

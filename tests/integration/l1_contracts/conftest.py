@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from l1_world import L1
+from contracts_l1 import L1
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import rlp
-from l1_world import L1
+from contracts_l1 import L1
 from sub_blocks import ROLLUPS, Chain, account, ledger
 from validators import Registry, raw
 from web3.types import TxReceipt

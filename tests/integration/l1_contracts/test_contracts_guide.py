@@ -10,7 +10,7 @@ import sys
 
 import msgspec
 import pytest
-from l1_world import GAS_TABLE, GAS_TOLERANCE, L1, REPOSITORY, documented_gas, foundry_path
+from contracts_l1 import GAS_TABLE, GAS_TOLERANCE, L1, REPOSITORY, documented_gas, foundry_path
 from sub_blocks import account, ledger
 from test_deposit_portal import deposits, raw
 from validators import Registry, checksummed, members

@@ -6,8 +6,8 @@ import random
 from typing import Any
 
 import pytest
+from contracts_l1 import CHAIN_ID, L1
 from eth_account import Account
-from l1_world import CHAIN_ID, L1
 from web3.contract import Contract
 
 from plait.derivation.deposits import L1Log, deposit_of_log

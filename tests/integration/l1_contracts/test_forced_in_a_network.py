@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 import pytest
 import rlp
+from contracts_l1 import L1
 from forced_world import BOND, CHALLENGE_S, INCLUDED, WINDOW_S, deposits_of
-from l1_world import L1
 from validators import DAY, Member, Registry, address_of, key_of, raw
 
 from plait.crypto.merkle import inclusion_proof

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 import pytest
+from contracts_l1 import L1
 from forced_world import BOND, CHALLENGE_S, CLAIMED, INCLUDED, OPEN, OVERDUE, ROLLUP_ID, WINDOW_S, Forced, deposits_of
-from l1_world import L1
 from validators import checksummed, members, raw
 
 from plait.derivation.deposits import L1Log, deposit_of_log

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from l1_world import L1
+from contracts_l1 import L1
 from sub_blocks import BEGAN_S, ROLLUPS, Chain, account, ledger
 from validators import ACCOUNTS_SHAPE, Registry, checksummed, members, signed
 

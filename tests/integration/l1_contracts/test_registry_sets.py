@@ -6,7 +6,7 @@ import random
 from itertools import combinations
 
 import pytest
-from l1_world import CHAIN_ID, L1
+from contracts_l1 import CHAIN_ID, L1
 from validators import (
     DAY,
     NETWORK_ID,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from l1_world import CHAIN_ID, L1
+from contracts_l1 import CHAIN_ID, L1
 from sub_blocks import Chain, account, ledger
 from validators import DAY, Registry, checksummed, members, raw, signed
 from web3.contract import Contract

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from contracts_l1 import L1
 from eth_utils import keccak
-from l1_world import L1
 from web3.contract import Contract
 
 from plait.derivation.system_config import NO_BATCHER, SystemConfig, apply_update, update_of_log

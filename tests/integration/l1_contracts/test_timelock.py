@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from l1_world import L1
+from contracts_l1 import L1
 from web3.contract import Contract
 
 pytestmark = pytest.mark.node_js

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Any, NamedTuple
 
+from contracts_l1 import CHAIN_ID, L1
 from eth_account import Account
-from l1_world import CHAIN_ID, L1
 from web3.contract import Contract
 
 from plait.l1.attestations import (

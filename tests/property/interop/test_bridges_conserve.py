@@ -8,8 +8,8 @@ import pytest
 
 from plait.interop.messages import ETH_LIQUIDITY
 from plait.rollups.embedded.genesis import ETH_LIQUIDITY_BALANCE
+from tests.unit.interop.message_traffic import Traffic
 from tests.unit.interop.pair import TOKEN, relay
-from tests.unit.interop.traffic import Traffic
 
 STEPS = 60
 SEEDS = [int(os.environ["PLAIT_SEED"])] if "PLAIT_SEED" in os.environ else list(range(6))
