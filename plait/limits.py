@@ -670,3 +670,22 @@ REMOTE_PROOF_SLOTS_MAX: Final = 1_000
 """Slots of one eth_getProof: op-geth refuses more than 1,024."""
 REMOTE_ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of one answer: 500 proofs of full depth with a thousand slots do not occur; with ten slots each they are 40 MB."""
+
+# ---------------------------------------------------------------- Plait's contracts on L1
+L1_CHECKPOINT_POINTS_KEPT: Final = 8
+"""Newest heights for which a node holds what its attester signs; each keeps a ledger alive, most of it shared."""
+L1_CHECKPOINT_SETS_KEPT: Final = 32
+"""Validator sets that a node remembers for the registry, which knows them by their hash alone."""
+L1_CHECKPOINT_POLL_S: Final = 4.0
+"""Pause between two looks at the registry."""
+L1_CHECKPOINT_INTERVAL_MIN: Final = 1
+L1_CHECKPOINT_PEERS_MAX: Final = 200
+"""Nodes that one payer asks for attestations."""
+L1_CHECKPOINT_PEERS_AT_ONCE: Final = 16
+L1_TRUST_WARNING_PERCENT: Final = 75
+"""Part of a set's trusting period after which an operator hears of it; the set is renewed from the half of it on."""
+L1_TRUST_RENEW_PERCENT: Final = 50
+L1_FORCED_REQUESTS_MAX: Final = 1_000
+"""Open requests of forced inclusion that a node keeps an eye on."""
+L1_FORCED_READS_PER_STEP_MAX: Final = 100
+"""Requests that are read in one look at the contract."""
