@@ -664,12 +664,43 @@ nobody waits for it."""
 
 REMOTE_TIMEOUT_S: Final = 5.0
 """For one request to the node that holds a remote rollup's state: proofs of a hundred accounts take well below 1 s."""
+REMOTE_CONNECTIONS_MAX: Final = 4
+"""To that node: reads of clients must not make a slot wait."""
+REMOTE_JOURNAL_BYTES_MAX: Final = 512 * 1024 * 1024
+"""Of what was read that a start loads into memory: 100,000 accounts or more between two snapshots."""
+REMOTE_JOURNAL_SNAPSHOT_BYTES: Final = 64 * 1024 * 1024
+"""Read since the last snapshot, so that another one is due: it keeps a start short, and far from the bound above."""
+REMOTE_JOURNAL_OVERLAP_BYTES: Final = 48 * 1024 * 1024
+"""Of what was read before a snapshot that a start loads too: the native core keeps 32 MiB of nodes beside the state."""
+REMOTE_JOURNAL_BYTES_KEPT: Final = 2 * 1024 * 1024 * 1024
+"""Of all that was read; what no start needs goes beyond that. Until then a damaged block store is rebuilt without
+asking anybody."""
+REMOTE_ANCESTORS_MAX: Final = 60_000
+"""Blocks before its anchor that are copied of a chain with remote state: what is not on L1 yet, at 1 s a sequencing
+window of 3,600 L1 blocks, and the lifetime of a channel before it."""
+REMOTE_ANCESTOR_BLOCKS_PER_CALL: Final = 64
+"""With their transactions and receipts, in one piece."""
 REMOTE_BATCH_CALLS_MAX: Final = 500
 """Calls of one batch to that node: op-geth refuses more than 1,000."""
 REMOTE_PROOF_SLOTS_MAX: Final = 1_000
 """Slots of one eth_getProof: op-geth refuses more than 1,024."""
 REMOTE_ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of one answer: 500 proofs of full depth with a thousand slots do not occur; with ten slots each they are 40 MB."""
+REMOTE_RETRY_MS_FIRST: Final = 250
+"""Pause after a read of remote state failed; it doubles with each further failure of the same item."""
+REMOTE_RETRY_MS_MAX: Final = 15_000
+"""Longest such pause: a node that comes back serves again within it."""
+REMOTE_PREPARE_MS: Final = 100
+"""That a proposal may spend on reading remote state, all rollups together: what was not read ahead by then waits."""
+REMOTE_AHEAD_THREADS: Final = 4
+"""Threads that read ahead of execution; at most one works for a rollup, so a slow node holds up its own only."""
+REMOTE_AHEAD_TIMEOUT_S: Final = 4.0
+"""For reading ahead what one batch of transactions or one bundle needs."""
+REMOTE_AHEAD_BATCH_MAX: Final = 256
+"""Transactions of a rollup that are read ahead together: their reads share round trips."""
+REMOTE_AHEAD_BLOCKS: Final = 256
+"""Blocks that a rollup can open without its node, as far as the blocks' own bookkeeping goes (block hashes and beacon
+roots): some minutes."""
 
 # ---------------------------------------------------------------- Plait's contracts on L1
 L1_CHECKPOINT_POINTS_KEPT: Final = 8
