@@ -412,6 +412,35 @@ class BatcherSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """A posting begins after this many seconds at the latest."""
 
 
+class AttesterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What this node signs for PlaitRegistry on L1, and whether it pays for committing it."""
+
+    registry: str
+    """The contract's address, 0x hex."""
+    key_file: Path | None = None
+    """Private key of the validator's operator, or of the attester that it appointed, 64 hex digits; None on a node that
+    only pays."""
+    interval_heights: int = 14_400
+    """A checkpoint is made of every height that is a multiple of it; all validators need the same."""
+    payer_key_file: Path | None = None
+    """Private key of the account that pays, used by nothing else; None on a node that does not pay."""
+    peers: tuple[str, ...] = ()
+    """JSON-RPC of the other validators' nodes, from which a node that pays gathers."""
+    pay_after_s: int = 0
+    """A node that pays waits so long for another one to do it."""
+    chain_id: int = 0
+    """Of the L1; needed where the network itself names none."""
+
+
+class ForcedInclusionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The contract of forced inclusions that this node keeps an eye on."""
+
+    contract: str
+    """Its address, 0x hex."""
+    acknowledged: dict[str, int] = {}
+    """By rollup id: so many missed inclusions are known to the operator and raise no alarm any more."""
+
+
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A node: where it keeps its data and where it listens. `data_dir` None keeps everything in memory."""
 
@@ -476,6 +505,9 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Execution engines that this node drives, one a rollup at most."""
     batcher: BatcherSettings | None = None
     """Set on the node that posts the rollups' batches to L1."""
+    attester: AttesterSettings | None = None
+    """Set on nodes that sign, or pay for, checkpoints on L1."""
+    forced_inclusion: ForcedInclusionSettings | None = None
     trace_dir: Path | None = None
     """Where every request of CometBFT is noted, for examinations; None for nowhere."""
 
