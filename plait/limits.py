@@ -492,6 +492,19 @@ L1_REORG_BLOCKS_MAX: Final = 64
 """How far an L1 reorg may reach behind the agreed head; two epochs of Ethereum, after which blocks are final."""
 L1_EPOCHS_KEPT: Final = 128
 """Epochs of a rollup that the ledger remembers for going back; above L1_REORG_BLOCKS_MAX."""
+L1_BLOCK_TIME_S_MAX: Final = 900
+"""Mean time between two blocks of an L1 that a network can name; half the drift that rollups may have from it."""
+L1_ROLLUP_KEPT_BYTES_MAX: Final = 24 * 1024 * 1024
+"""Deposits and updates of one rollup in all agreed L1 blocks of the ledger. The OP Stack's portals sell 20 million gas
+in an L1 block, 2 million in the long run, of which a byte costs 40: a day's dearest burst and 256 blocks fit."""
+L1_REPORTERS_LEFT_MAX: Final = 256
+"""Validators that left whose last report's sequence the ledger remembers, so that no report of theirs comes twice."""
+CONFLICT_PAUSE_SLOTS: Final = 60
+"""After a rollup's conflict took all rollups back, its next one waits so long; twice as long each further time."""
+CONFLICT_PAUSE_SLOTS_MAX: Final = 960
+"""The longest such wait. With what posting takes it stays below UNWIND_BLOCKS_MAX, or the rollup could not go back."""
+CONFLICT_QUIET_SLOTS: Final = 7_200
+"""A rollup without conflicts for so long after its wait begins with the shortest wait again."""
 UNWIND_BLOCKS_MAX: Final = 120
 """Sealed blocks of a rollup that one unwinding takes back; below the states that the native core keeps."""
 ROLLUP_CONFIG_BYTES_MAX: Final = 64 * 1024
@@ -709,7 +722,6 @@ L1_CHECKPOINT_SETS_KEPT: Final = 32
 """Validator sets that a node remembers for the registry, which knows them by their hash alone."""
 L1_CHECKPOINT_POLL_S: Final = 4.0
 """Pause between two looks at the registry."""
-L1_CHECKPOINT_INTERVAL_MIN: Final = 1
 L1_CHECKPOINT_PEERS_MAX: Final = 200
 """Nodes that one payer asks for attestations."""
 L1_CHECKPOINT_PEERS_AT_ONCE: Final = 16
