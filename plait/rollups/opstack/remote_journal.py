@@ -4,7 +4,7 @@ Layout of a directory, one per rollup
     <height>.reads       a segment: what was read since the network stood at that height, in the order of reading
 
     record = marker (4) ++ length (u32) ++ checksum (u32, CRC-32 of length, kind and payload) ++ kind (1) ++ payload
-    kind   1 a trie node, 2 a code, 3 a header; payload is what is hashed, so a record can be wrong only by being useless
+    kind   1 a trie node, 2 a code, 3 a header; its hash names it, so a record is right or of no use
 
 Invariants
     - `append` returns when the records are on the disk; only then are they used. What a crash tore off was never used.
@@ -109,12 +109,12 @@ class ReadJournal:
 
     # ------------------------------------------------------------ reads
     @property
-    def bytes(self) -> int:
+    def size_bytes(self) -> int:
         """Of all segments."""
         return sum(self._sizes.values())
 
     @property
-    def bytes_needed(self) -> int:
+    def needed_bytes(self) -> int:
         """Of the segments that a start from the newest snapshot loads."""
         return self._needed
 
@@ -160,14 +160,14 @@ class ReadJournal:
             if self._needed + len(data) > self._bytes_max:
                 raise JournalFull(
                     f"{self._needed} bytes of remote state were read since the newest snapshot, and at most "
-                    f"{self._bytes_max} may be; let the node write a snapshot (it does so at a clean stop), see its log."
+                    f"{self._bytes_max} may be; stop the node cleanly, so that it writes one."
                 )
             height = max(self._sizes, default=0)
             self._write(height, data)
             self._known |= named
 
     def rotate(self, height: int) -> None:
-        """From now on what is read goes into a new segment: a snapshot of `height` is about to be taken. Raises OSError."""
+        """Begins a new segment: a snapshot of `height` is about to be taken. Raises OSError."""
         with self._turn:
             if self._sizes and height <= max(self._sizes):
                 return
