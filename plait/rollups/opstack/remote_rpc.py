@@ -3,7 +3,7 @@
 Specification
     - A request is one HTTP POST of a batch; parts beyond REMOTE_BATCH_CALLS_MAX follow in further requests.
     - A call's time is bounded as a whole: waiting for one of REMOTE_CONNECTIONS_MAX connections, connecting, the
-      answer's last byte. What the calling thread may still take (`plait.execution.patience`) bounds it too.
+      answer's last byte. What the calling thread may still take (`plait.patience`) bounds it too.
     - The event loop's thread is refused at once: nobody may make it wait.
     - With a secret every request carries a fresh token, so the authenticated port of an engine serves as well as any.
     - Refusals keep the node's words and get a code that says what to do: `remote_method_missing`,
@@ -22,9 +22,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from plait.errors import InvalidInput
-from plait.execution.patience import time_left_s
 from plait.http_client import address_of_url
 from plait.limits import REMOTE_ANSWER_BYTES_MAX, REMOTE_BATCH_CALLS_MAX, REMOTE_CONNECTIONS_MAX, REMOTE_TIMEOUT_S
+from plait.patience import time_left_s
 from plait.rollups.opstack.jwt import token
 
 Call = tuple[str, list[Any]]
