@@ -376,6 +376,9 @@ CLIENT_TIMEOUT_S: Final = 15
 """One request of Plait's own client; longer than the server's own limit."""
 CLIENT_RESPONSE_BYTES_MAX: Final = 64 * 1024 * 1024
 """One answer or notification that the client reads."""
+CLIENT_RESPONSE_LEVELS_MAX: Final = 500
+"""Arrays and objects within each other in an answer; call traces have two per call. A tenth of what the stack of a
+thread holds."""
 WATCH_SUB_BLOCKS_KEPT: Final = 100
 """Sub-blocks that the terminal view remembers for its table and latencies."""
 CLIENT_BUNDLE_WAIT_S: Final = 60
