@@ -22,7 +22,7 @@ from plait.execution.bundles import BundleCandidate
 from plait.ledger.economy import Economy
 from plait.ledger.encoding import decode_ledger, encode_ledger
 from plait.ledger.genesis import GenesisEconomy, GenesisValidator, genesis_economy
-from plait.ledger.l1 import L1State, L1Terms, undo_blocks
+from plait.ledger.l1 import L1State, L1Terms, digest_of, undo_blocks
 from plait.ledger.parameters import TOKEN, LedgerParameters
 from plait.ledger.rollup_records import NetworkMode
 from plait.ledger.state import genesis_state
@@ -132,7 +132,7 @@ class L1World:
     def first_to_report(self) -> int:
         """The lowest block in which the L1 differs from what is agreed, or the next one."""
         for facts in self.state.blocks[1:]:
-            if facts.number > self.l1.head.number or self.l1.block(facts.number) != facts:
+            if facts.number > self.l1.head.number or digest_of(self.l1.block(facts.number)) != self.state.digest(facts):
                 return facts.number
         return self.state.head.number + 1
 

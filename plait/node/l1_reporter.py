@@ -82,7 +82,7 @@ def report_of(
     first = state.head.number + 1
     for agreed in state.blocks[1:]:
         held = watcher.block(agreed.number)
-        if held is not None and held.facts != agreed:
+        if held is not None and held.digest != state.digest(agreed):
             first = agreed.number
             break
     last = watcher.tip.number - confirmations

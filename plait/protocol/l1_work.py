@@ -17,7 +17,7 @@ from plait.codec.l1_items import SignedReport, decode_l1_item
 from plait.crypto.l1_reports import is_signed
 from plait.derivation.l1_facts import decode_l1_facts
 from plait.errors import ActionRefused, CodecError
-from plait.ledger import l1
+from plait.ledger import l1, l1_pauses
 from plait.ledger.l1 import NO_SLOT, L1State, UnwindOrder
 from plait.ledger.state import LedgerState, RollupRecord
 from plait.limits import BLOCK_TIME_SLOTS_MAX, L1_FACTS_DUE_SLOTS
@@ -47,7 +47,8 @@ class L1Work:
         self._heard: set[bytes] = set()
         self._brought = False
         """Whether facts were applied. Reports come before, so that what they contradict is looked for once."""
-        self._judged = True
+        # a conflict that waited may be due now, without a new report
+        self._judged = ledger.l1 is None or not any(pause.waiting for pause in ledger.l1.pauses)
         self._records = ledger.rollups
         self._slot = slot
         self._network_id = ledger.parameters.network_id
@@ -111,6 +112,7 @@ class L1Work:
         state = self._judge(self._state)
         oldest = self._oldest_origin()
         state = l1.forget_old(state, oldest)
+        state = l1_pauses.forget_pauses(state, {record.rollup_id for record in self._records}, self._slot)
         waiting = not l1.is_full(state, oldest) and l1.next_digest(state, self._powers) is not None
         due = NO_SLOT if not waiting else (state.due_slot or max(self._slot, Slot(1)))
         return state if due == state.due_slot else msgspec.structs.replace(state, due_slot=Slot(due))
@@ -132,13 +134,15 @@ class L1Work:
                 for epoch in reversed(record.epochs)
                 if epoch.origin.number >= reorged
             }
-            return self._ordered(state, wrong, {})
-        conflicts = l1.agreed_conflicts(state, self._powers)
+            return self._ordered(l1_pauses.with_waiting(l1.without_conflicts(state), ()), wrong, {})
+        ids = {record.rollup_id for record in self._records}
+        agreed = {key: number for key, number in l1.agreed_conflicts(state, self._powers).items() if key in ids}
+        conflicts = l1_pauses.due_conflicts(state, agreed, self._slot)
         if not conflicts:
-            return state
+            return l1_pauses.with_waiting(state, agreed)
         safe = {record.rollup_id: l1.agreed_safe(state, record.rollup_id, self._powers) for record in self._records}
-        reports = tuple(msgspec.structs.replace(report, conflicts=()) for report in state.reports)
-        return self._ordered(msgspec.structs.replace(state, reports=reports), conflicts, safe)
+        ordered = self._ordered(l1_pauses.with_waiting(l1.without_conflicts(state), ()), conflicts, safe)
+        return l1_pauses.with_carried_out(ordered, conflicts, self._slot) if ordered.orders else ordered
 
     def _ordered(
         self, state: L1State, wrong: dict[RollupId, BlockNumber], safe: dict[RollupId, BlockNumber]
