@@ -32,7 +32,7 @@ from plait.node.config import (
     NodeConfig,
     RollupConfig,
 )
-from plait.node.node import IMPORTS
+from plait.node.remotes import IMPORTS
 from plait.rollups.opstack.importing import GENESIS_FILE
 from plait.rollups.opstack.jwt import read_secret
 from plait.storage import NETWORK_FILE

@@ -52,6 +52,7 @@ from plait.node.lost_log import require_log, require_no_later_snapshot
 from plait.node.message_book import MessageBook
 from plait.node.metrics import Metrics
 from plait.node.relayer import relayer_of
+from plait.node.remotes import IMPORTS, REMOTE, Remotes
 from plait.node.restore import Restored, genesis_of, restore, source_of
 from plait.node.settlement import Settlement
 from plait.node.settling import Settling
@@ -75,10 +76,6 @@ SWITCH_INTERVAL_S = 0.0005
 GARBAGE_THRESHOLDS = (50_000, 20, 100)
 """Allocations between collections of cyclic garbage, per generation. A pool holds many long-lived objects without
 cycles; with Python's default of 700 the collector took a seventh of the event loop under load and freed nothing."""
-
-
-IMPORTS = "imports"
-"""Folder of a data directory with the chains that existed before the network (`plait rollup import`)."""
 
 
 class RollupHandle(msgspec.Struct, frozen=True):
@@ -271,9 +268,8 @@ class Node:
             stopping=self._stopping.is_set(),
             lead_ms=self.clock.lead_ms(),
         )
-        if self.settling is None:
-            return found
-        return msgspec.structs.replace(found, reasons=(*found.reasons, *self.settling.reasons()))
+        more = (*self.restored.remotes.reasons(), *(() if self.settling is None else self.settling.reasons()))
+        return msgspec.structs.replace(found, reasons=(*found.reasons, *more)) if more else found
 
     # ------------------------------------------------------------ inside
     def _solo(self) -> SoloEngine:
@@ -393,6 +389,7 @@ class Node:
             logger=self._logger,
             since_heights=self.restored.replayed_heights,
             since_transactions=self.restored.replayed_transactions,
+            remotes=self.restored.remotes,
         )
 
     def _on_restored(self, taken: Taken) -> None:
@@ -424,6 +421,7 @@ class Node:
 
     def _close(self) -> None:
         self.bus.close()
+        self.restored.remotes.close()
         try:
             self.restored.store.close()
         except NativeError as error:
@@ -452,6 +450,7 @@ class Node:
         add("bus", self.bus.statistics)
         add("engine", lambda: msgspec.structs.asdict(self.engine.statistics()))
         add("store", self.restored.store.statistics)
+        add("remote", self.restored.remotes.statistics)
         add("pool", self._pool_numbers)
         add("bundles", self.bundles.statistics)
         add("snapshots", self._keeper.statistics)
@@ -590,6 +589,7 @@ def reset(path: Path) -> None:
         directory.network.unlink(missing_ok=True)
         shutil.rmtree(directory.genesis, ignore_errors=True)
         shutil.rmtree(directory.log, ignore_errors=True)
+        shutil.rmtree(path / REMOTE, ignore_errors=True)
         directory.restoring.unlink(missing_ok=True)
 
 
@@ -607,6 +607,8 @@ def _restore(config: NodeConfig, stored: Stored) -> Restored:
         store_path=None if stored.directory is None else stored.directory.store,
         recheck_own=config.recheck_own,
         imports=None if config.data_dir is None else config.data_dir / IMPORTS,
+        remotes=Remotes(config.data_dir),
+        waiting=lambda error: logger.warning("replay_waits", code=error.code, reason=str(error)),
         progress=lambda height: logger.debug("replayed", height=height),
         on_damaged_store=lambda reason: logger.warning("store_set_aside", reason=reason, kept_as="store.damaged"),
     )
