@@ -71,6 +71,7 @@ class L1Watcher:
         chain_id: that the L1 must have.
         anchor: a block of it that is known to be right; the chain held begins after it.
         bindings: how the network's rollups hang on it.
+        vault: the network's StakeVault there; empty for none.
         schedule: of blob parameters; the chain's own by default.
         poll_s: pause between two looks at the head.
         clock: Unix time in seconds.
@@ -83,6 +84,7 @@ class L1Watcher:
         chain_id: int,
         anchor: BlockId,
         bindings: Sequence[OpStackConfig],
+        vault: bytes = b"",
         schedule: BlobSchedule | None = None,
         poll_s: float = L1_POLL_S,
         clock: Callable[[], float] = time.time,
@@ -91,6 +93,7 @@ class L1Watcher:
         self._chain_id = chain_id
         self._anchor = anchor
         self._bindings = tuple(bindings)
+        self._vault = vault
         self._schedule = blob_schedule(chain_id) if schedule is None else schedule
         self._poll_s = max(poll_s, L1_POLL_S_MIN)
         self._clock = clock
@@ -256,7 +259,7 @@ class L1Watcher:
             raise _Reorganised
         for header in headers:
             receipts = await self._client.receipts(header)
-            facts, malformed = block_facts(header, logs_of(receipts), self._bindings, self._schedule)
+            facts, malformed = block_facts(header, logs_of(receipts), self._bindings, self._schedule, self._vault)
             self._blocks[header.number] = WatchedBlock(facts, l1_facts_digest(facts), len(malformed))
             self._tip = BlockId(header.number, header.hash)
             self._notify()

@@ -57,6 +57,7 @@ def watcher_of(client: L1Client, state: L1State, *, poll_s: float = L1_POLL_S) -
         chain_id=state.terms.chain_id,
         anchor=BlockId(anchor.number, anchor.hash),
         bindings=state.bindings,
+        vault=state.terms.vault,
         poll_s=poll_s,
     )
 

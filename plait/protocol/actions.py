@@ -18,7 +18,7 @@ import msgspec
 from plait.codec.l1_items import is_l1_item
 from plait.crypto.actions import recover_action
 from plait.errors import ActionRefused, CodecError, ConfigurationError, InvariantBroken, ProposalRefused
-from plait.ledger import governance, registry, steps
+from plait.ledger import governance, l1_vault, registry, steps
 from plait.ledger.context import SubBlockContext
 from plait.ledger.draft import Draft
 from plait.ledger.economy import Economy
@@ -194,9 +194,12 @@ class LedgerWork:
             usage: transactions that each rollup ordered in it.
         """
         ended = steps.end(self._draft, self._context, usage)
+        agreed_l1 = self._l1.end()
+        if agreed_l1 is not None:
+            agreed_l1 = l1_vault.credit(self._draft, agreed_l1, self._l1.final_deposits)
         return LedgerDone(
             economy=self._draft.freeze(),
-            l1=self._l1.end(),
+            l1=agreed_l1,
             entries=tuple(self._entries),
             actions=tuple(self._actions),
             effects=tuple(self._draft.effects),

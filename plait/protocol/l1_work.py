@@ -15,9 +15,9 @@ import msgspec
 
 from plait.codec.l1_items import SignedReport, decode_l1_item
 from plait.crypto.l1_reports import is_signed
-from plait.derivation.l1_facts import decode_l1_facts
+from plait.derivation.l1_facts import VaultDeposit, decode_l1_facts
 from plait.errors import ActionRefused, CodecError
-from plait.ledger import l1, l1_pauses
+from plait.ledger import l1, l1_pauses, l1_vault
 from plait.ledger.l1 import NO_SLOT, L1State, UnwindOrder
 from plait.ledger.state import LedgerState, RollupRecord
 from plait.limits import BLOCK_TIME_SLOTS_MAX, L1_FACTS_DUE_SLOTS
@@ -44,6 +44,8 @@ class L1Work:
     ) -> None:
         self._stuck = stuck
         self._heads = heads
+        self.final_deposits: tuple[VaultDeposit, ...] = ()
+        """After `end`: deposits of the vault in L1 blocks that no report can take back any more."""
         self._heard: set[bytes] = set()
         self._brought = False
         """Whether facts were applied. Reports come before, so that what they contradict is looked for once."""
@@ -111,7 +113,9 @@ class L1Work:
             return None
         state = self._judge(self._state)
         oldest = self._oldest_origin()
+        before = state
         state = l1.forget_old(state, oldest)
+        self.final_deposits = l1_vault.final_deposits(before, state)
         state = l1_pauses.forget_pauses(state, {record.rollup_id for record in self._records}, self._slot)
         waiting = not l1.is_full(state, oldest) and l1.next_digest(state, self._powers) is not None
         due = NO_SLOT if not waiting else (state.due_slot or max(self._slot, Slot(1)))
