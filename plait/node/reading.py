@@ -25,13 +25,11 @@ from plait.native.unread import is_unread
 from plait.ordering.queues import SenderQueue
 from plait.patience import patience
 from plait.protocol.requests import Unread
+from plait.rollups.embedded.genesis import BEACON_ROOTS, BLOCK_HASH_HISTORY
 from plait.types import Hash32, RollupId
 
-BLOCK_HASHES: Final = bytes.fromhex("0000F90827F1C53a10cb7A02335B175320002935")
-"""History contract (EIP-2935); serves HISTORY_RING blocks."""
-BEACON_ROOTS: Final = bytes.fromhex("000F3df6D732807Ef1319fB7bB8522d0Beac02")
-"""Beacon roots contract (EIP-4788); slots by timestamp, then the roots."""
 RING: Final = 8_191
+"""Slots of the history contract by block, and of the beacon roots contract by timestamp, then for the roots."""
 _FULL: Final = frozenset({"block_gas_limit_reached", "block_da_limit_reached", "nonce_too_high"})
 """A transaction that was left out so was not executed: it is read for another time."""
 _FAILURES_MAX: Final = 3
@@ -122,7 +120,7 @@ def read_openings(rollup: Rollup, blocks: Iterable[tuple[int, int]]) -> None:
     for number, timestamp_s in blocks:
         hashes.add((number - 1) % RING)
         roots |= {timestamp_s % RING, timestamp_s % RING + RING}
-    keys = [(BLOCK_HASHES, _words(hashes)), (BEACON_ROOTS, _words(roots))]
+    keys = [(bytes.fromhex(BLOCK_HASH_HISTORY), _words(hashes)), (bytes.fromhex(BEACON_ROOTS), _words(roots))]
     with patience(REMOTE_AHEAD_TIMEOUT_S):
         rollup.session().prefetch(keys)
 
