@@ -189,11 +189,13 @@ class ReadAhead:
 
     def _queues_tried(self, what: tuple[RollupId, list[bytes]], found: Tried | None) -> None:
         rollup_id, hashes = what
-        tried = Tried(hashes, [], []) if found is None else found
+        tried = Tried(hashes, [], [], []) if found is None else found
         pool, now_ms = self._host.pool, self._now_ms()
         pool.state_read(rollup_id, tried.read)
         pool.state_later(rollup_id, tried.later, now_ms)
-        pool.state_unread([one for one in tried.unread if pool.waits_for_state(rollup_id, one.hash)], now_ms)
+        for found_unread, was_tried in ((tried.unread, True), (tried.untried, False)):
+            waiting = [one for one in found_unread if pool.waits_for_state(rollup_id, one.hash)]
+            pool.state_unread(waiting, now_ms, tried=was_tried)
         self._numbers["transactions"] += len(tried.read)
         self._numbers["failures"] += len(tried.unread)
 

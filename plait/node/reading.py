@@ -44,6 +44,8 @@ class Tried(NamedTuple):
     later: list[bytes]
     """They could not be run now."""
     unread: list[Unread]
+    untried: list[Unread]
+    """What was not tried, because an earlier one of its sender could not be read, or the node seems to be away."""
 
 
 def read_queues(rollup: Rollup, rollup_id: RollupId, queues: Sequence[SenderQueue]) -> Tried:
@@ -52,7 +54,7 @@ def read_queues(rollup: Rollup, rollup_id: RollupId, queues: Sequence[SenderQueu
     transactions = [ready.transaction for queue in queues for ready in queue]
     hashes = [transaction.hash for transaction in transactions]
     if rollup.open_block is None:
-        return Tried([], hashes, [])
+        return Tried([], hashes, [], [])
     try:
         with patience(REMOTE_AHEAD_TIMEOUT_S):
             session = rollup.session()
@@ -65,31 +67,33 @@ def read_queues(rollup: Rollup, rollup_id: RollupId, queues: Sequence[SenderQueu
     left_out = [place for place, status in enumerate(outcomes.statuses) if status == _NOT_APPLICABLE]
     later = {place for place in left_out if (outcomes.failure(place) or ("",))[0] in _FULL}
     read = [hash_ for place, hash_ in enumerate(hashes) if place not in later]
-    return Tried(read, [hashes[place] for place in sorted(later)], [])
+    return Tried(read, [hashes[place] for place in sorted(later)], [], [])
 
 
 def _one_by_one(rollup: Rollup, rollup_id: RollupId, queues: Sequence[SenderQueue]) -> Tried:
-    tried = Tried([], [], [])
+    tried = Tried([], [], [], [])
     failures = 0
+    last: NativeError | None = None
     with patience(REMOTE_AHEAD_TIMEOUT_S):
         for queue in queues:
             session = rollup.session()
-            missing: NativeError | None = None
-            for ready in queue:
-                transaction = ready.transaction
-                if missing is None and failures < _FAILURES_MAX:
-                    try:
-                        session.run([transaction])
-                        session.fork().seal()
-                        failures = 0
-                        tried.read.append(transaction.hash)
-                        continue
-                    except NativeError as error:
-                        if not is_unread(error):
-                            raise
-                        failures += 1
-                        missing = last = error
-                tried.unread.append(_unread(rollup_id, transaction, missing or last))
+            missing = last if failures >= _FAILURES_MAX else None
+            for transaction in [ready.transaction for ready in queue]:
+                if missing is not None:
+                    tried.untried.append(_unread(rollup_id, transaction, missing))
+                    continue
+                try:
+                    session.run([transaction])
+                    session.fork().seal()
+                except NativeError as error:
+                    if not is_unread(error):
+                        raise
+                    missing = last = error
+                    failures += 1
+                    tried.unread.append(_unread(rollup_id, transaction, error))
+                else:
+                    failures = 0
+                    tried.read.append(transaction.hash)
     return tried
 
 
