@@ -17,15 +17,16 @@ Specification
 Level 5. Source: EIP-1186; execution-apis (eth_getProof, eth_createAccessList).
 """
 
+import time
 from collections.abc import Iterable
 from typing import Any
 
 from plait.errors import L1Refused, Unavailable
 from plait.l1.headers import header_of
-from plait.limits import REMOTE_PROOF_SLOTS_MAX, REMOTE_TIMEOUT_S
+from plait.limits import REMOTE_PROOF_SLOTS_MAX, REMOTE_REASON_S, REMOTE_TIMEOUT_S
 from plait.native import Rollup, Session, Store, Transaction
 from plait.rollups.opstack.remote_journal import ReadJournal
-from plait.rollups.opstack.remote_rpc import Call, RemoteStateRefused, StateRpc
+from plait.rollups.opstack.remote_rpc import Call, NoTimeLeft, RemoteStateRefused, StateRpc
 from plait.types import Hash32
 
 _Keys = list[tuple[bytes, list[bytes]]]
@@ -56,8 +57,13 @@ class RpcStateReader:
         self.journal = journal
         self._newest = newest
         self._gives_nodes = True
-        self.reason = ""
-        """Why the last read failed; empty when it did not."""
+        self._failed: tuple[str, float] | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why the last read failed; empty when it did not, or long ago: what still waits has asked since."""
+        failed = self._failed
+        return "" if failed is None or time.monotonic() - failed[1] > REMOTE_REASON_S else failed[0]
 
     @property
     def requests(self) -> int:
@@ -97,17 +103,21 @@ class RpcStateReader:
             found = self._ask(number, block_hash, accounts, codes, nodes, headers)
             if self.journal is not None:
                 self.journal.append(*found)
+        except NoTimeLeft:
+            raise
         except (RemoteStateRefused, Unavailable) as error:
-            self.reason = error.message
+            self._failed = error.message, time.monotonic()
             raise
         except L1Refused as error:
-            self.reason = f"the node's answer to eth_getBlockByNumber is not of its form: {error.message}"
-            raise RemoteStateRefused(self.reason) from None
+            raise self._fail(f"the node's answer to eth_getBlockByNumber is not of its form: {error.message}") from None
         except OSError as error:
-            self.reason = f"what was read cannot be kept: {error.strerror or error}"
-            raise RemoteStateRefused(self.reason) from error
-        self.reason = ""
+            raise self._fail(f"what was read cannot be kept: {error.strerror or error}") from error
+        self._failed = None
         return found
+
+    def _fail(self, reason: str) -> RemoteStateRefused:
+        self._failed = reason, time.monotonic()
+        return RemoteStateRefused(reason)
 
     def _ask(  # noqa: PLR0917
         self,
