@@ -17,6 +17,7 @@ Specification
 Level 5. Source: EIP-1186; execution-apis (eth_getProof, eth_createAccessList).
 """
 
+import contextlib
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -57,6 +58,9 @@ class RpcStateReader:
         self.journal = journal
         self._newest = newest
         self._gives_nodes = True
+        self.replaying = False
+        """Whether decided blocks are executed again: what they need and the journal lost may have changed since, so the
+        state that everything begins at is asked for first; an archive has it."""
         self._failed: tuple[str, float] | None = None
 
     @property
@@ -128,8 +132,22 @@ class RpcStateReader:
         nodes: list[bytes],
         headers: tuple[int, int] | None,
     ) -> tuple[list[bytes], list[bytes], list[bytes]]:
+        if self._newest and self.replaying:
+            with contextlib.suppress(RemoteStateRefused):
+                return self._ask_at({"blockHash": _hex(block_hash)}, number, accounts, codes, nodes, headers)
         at: Any = "latest" if self._newest else {"blockHash": _hex(block_hash)}
-        head_calls: list[Call] = [("eth_blockNumber", [])] if self._newest else []
+        return self._ask_at(at, number, accounts, codes, nodes, headers)
+
+    def _ask_at(  # noqa: PLR0917
+        self,
+        at: Any,
+        number: int,
+        accounts: list[tuple[bytes, list[bytes]]],
+        codes: list[tuple[bytes, bytes]],
+        nodes: list[bytes],
+        headers: tuple[int, int] | None,
+    ) -> tuple[list[bytes], list[bytes], list[bytes]]:
+        head_calls: list[Call] = [("eth_blockNumber", [])] if at == "latest" else []
         proofs: list[Call] = [
             ("eth_getProof", [_hex(account), slots, at]) for account, slots in _portions(accounts)
         ]  # fmt: skip
