@@ -8,9 +8,11 @@ from random import Random
 import msgspec
 import pytest
 
+from plait.derivation.deposits import L1Log
 from plait.derivation.l1_facts import VaultDeposit, decode_l1_facts, encode_l1_facts, l1_facts_digest
 from plait.errors import CodecError
 from plait.l1.contract_proofs import exit_account
+from plait.l1.facts import vault_deposits_of_logs
 from plait.ledger.draft import Draft
 from plait.ledger.economy import holdings
 from plait.ledger.encoding import decode_ledger, encode_ledger, ledger_root
@@ -19,6 +21,7 @@ from plait.ledger.l1 import VaultRecord
 from plait.ledger.l1_vault import credit, final_deposits
 from plait.ledger.parameters import TOKEN
 from plait.limits import L1_REORG_BLOCKS_MAX, L1_VAULT_DEPOSITS_MAX, SUPPLY_MAX
+from plait.native import keccak256
 from plait.protocol.requests import FinalizeRequest
 from plait.types import Address
 from sim.l1_world import L1World
@@ -189,3 +192,35 @@ def test_no_more_leaves_than_lies_in_the_vault(seed: int) -> None:
             draft = Draft(draft.freeze())
         assert sum(map(draft.balance, exits)) <= locked, f"seed {seed}"
         assert state.vault.credited == locked == holdings(draft.freeze()).total, f"seed {seed}"
+
+
+DEPOSITED = keccak256(b"Deposited(uint256,address,address,uint256)")
+
+
+def deposited(nonce: int, account: bytes = ALICE, amount: int = TOKEN, *, at: bytes = VAULT) -> L1Log:
+    """A log as StakeVault writes it."""
+    topics = (DEPOSITED, nonce.to_bytes(32, "big"), BOB.rjust(32, b"\0"), account.rjust(32, b"\0"))
+    return L1Log(Address(at), topics, amount.to_bytes(32, "big"), nonce % 1_000)
+
+
+def test_only_what_a_vault_can_say_is_taken() -> None:
+    """Logs of others are passed over; a contract that counts otherwise, or says too much, is not believed at all."""
+    said = [deposited(5), deposited(5, at=b"\x0b" * 20), deposited(6, BOB, 2**256 - 1)]
+    expected = (VaultDeposit(5, ALICE, TOKEN), VaultDeposit(6, BOB, 2**256 - 1))
+    assert vault_deposits_of_logs(said, Address(VAULT)) == expected
+    other = L1Log(Address(VAULT), (keccak256(b"Paid(uint256,address,uint256)"),), b"", 7)
+    assert vault_deposits_of_logs([*said, other], Address(VAULT)) == expected
+    whole = [deposited(nonce) for nonce in range(L1_VAULT_DEPOSITS_MAX)]
+    assert len(vault_deposits_of_logs(whole, Address(VAULT))) == L1_VAULT_DEPOSITS_MAX
+    first = deposited(0)
+    wrong = [
+        [*whole, deposited(L1_VAULT_DEPOSITS_MAX)],
+        [deposited(0), deposited(2)],
+        [deposited(1), deposited(1)],
+        [deposited(2**64)],
+        [msgspec.structs.replace(first, topics=first.topics[:3])],
+        [msgspec.structs.replace(first, data=first.data + b"\0")],
+        [msgspec.structs.replace(first, topics=(*first.topics[:3], b"\x01" * 32))],
+    ]
+    for logs in wrong:
+        assert vault_deposits_of_logs(logs, Address(VAULT)) == ()
