@@ -406,6 +406,12 @@ PROPOSALS_TALLIED_PER_SUB_BLOCK_MAX: Final = 1
 """Votes that end in one slot are counted in several sub-blocks."""
 ROLLUP_FUNDED_ACCOUNTS_MAX: Final = 16
 """Accounts that a registered rollup's genesis funds; further ones are funded by a bridge."""
+ROLLUP_BINDING_SLOTS_MAX: Final = 604_800
+"""A rollup that is bound and has no anchor after this many slots is let go."""
+ROLLUP_ANCHOR_SLOTS_AHEAD_MAX: Final = 3_600
+"""How far ahead an anchor may put the join slot. Its L1 origin is kept meanwhile, and nobody sequences the chain."""
+ROLLUP_ANCHOR_BYTES_MAX: Final = 1_024
+"""Bytes of an anchor (`plait.derivation.anchor`) in an action, and of a rollup configuration: twice what they need."""
 ROLLUP_START_SLOTS_AHEAD_MAX: Final = 604_800
 """How far ahead a registration, a change or a departure may be announced: a week at one second per slot."""
 ACTION_POOL_MAX: Final = 10_000

@@ -1,13 +1,14 @@
 """What a network agrees on about one L1 block: the header fields that rollups restate, and what it says to each rollup.
 
     facts  = [number, hash, parent_hash, timestamp, base_fee, blob_base_fee, prev_randao, parent_beacon_block_root,
-              [[rollup_id, [deposit, ...], [update, ...], oversized = 0 | 1], ...]]
+              [[rollup_id, [deposit, ...], [update, ...], oversized = 0 | 1], ...], generation?]
     digest = keccak256("plait/l1-facts/1" || RLP(facts))
 
 `deposits` are raw 0x7E transactions in the order of their logs. An update is the type of a ConfigUpdate log as 32 bytes
 and its ABI-decoded `data`. Rollups are ascending by id; one of which the block says nothing is left out. A rollup for
 which the block says more than its share of bytes is named as oversized, without what it says: it cannot go on, and the
-others can. Pure.
+others can. The generation counts how often the network's set of rollups that derive from the L1 had changed when the
+facts were made (`plait.ledger.l1`), so that nobody takes facts for those of another set; 0 is left out. Pure.
 """
 
 from typing import Final
@@ -59,6 +60,8 @@ class L1BlockFacts(msgspec.Struct, frozen=True, kw_only=True):
     prev_randao: Hash32
     parent_beacon_block_root: Hash32
     rollups: tuple[RollupL1Facts, ...] = ()
+    generation: int = 0
+    """Of the set of rollups that were looked for."""
 
     @property
     def info(self) -> L1BlockInfo:
@@ -105,6 +108,7 @@ def encode_l1_facts(facts: L1BlockFacts) -> bytes:
             encode_bytes(facts.prev_randao),
             encode_bytes(facts.parent_beacon_block_root),
             encode_list(rollups),
+            *((encode_uint(facts.generation),) if facts.generation else ()),
         )
     )
 
@@ -145,6 +149,11 @@ def read_l1_facts(reader: Reader) -> L1BlockFacts:
         if len(rollups) == L1_BLOCK_ROLLUPS_MAX:
             raise CodecError(f"L1 block facts name more than {L1_BLOCK_ROLLUPS_MAX} rollups")
         rollups.append(one)
+    generation = 0
+    if reader.more:
+        generation = reader.read_uint()
+        if not generation:
+            raise CodecError("L1 block facts name generation 0, which is left out")
     return L1BlockFacts(
         number=number,
         hash=block_hash,
@@ -155,6 +164,7 @@ def read_l1_facts(reader: Reader) -> L1BlockFacts:
         prev_randao=prev_randao,
         parent_beacon_block_root=beacon_root,
         rollups=tuple(rollups),
+        generation=generation,
     )
 
 

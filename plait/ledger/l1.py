@@ -1,7 +1,7 @@
 """What the network has agreed on about its L1, and how reports become agreement. Level 3, pure.
 
     l1       = [] | [terms, [config, ...], [facts, ...], [report, ...], [[rollup_id, to_number], ...],
-                     [[rollup_id, floor], ...], due_slot]
+                     [[rollup_id, floor], ...], due_slot, generation?]
     terms    = [chain_id, lag_blocks, hold_s, reporter]
     report   = [public_key, sequence, head, first, digests, safe, conflicts]          as in `plait.codec.l1_items`
 
@@ -12,6 +12,9 @@ Rules
     - The next L1 block is agreed when its number is not above the weighted median of the reported heads minus the lag,
       and its digest is agreed. Its facts, which somebody then puts into a proposal, must have that digest and name the
       block before as their parent.
+    - The set of rollups that derive from it may change: one is bound (`plait.ledger.joining`), or has left. Every change
+      begins a generation. Blocks that are agreed from then on are of that generation, and say what L1 says to the new
+      set; digests that were reported before count no more. Generation 0 is that of the network's genesis.
     - An agreed block is taken back when another digest is agreed for its number: it and all above leave the chain, and
       every rollup goes back to before the first slot that any of them opened with such an origin.
     - A conflict (a block that L1 derives with another hash than the network's) is agreed in the same way: every rollup
@@ -22,7 +25,7 @@ Rules
       the ledger remembers a floor for a rollup that went back, until its head is that far above it again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -92,6 +95,8 @@ class L1State(msgspec.Struct, frozen=True, kw_only=True):
     """Ascending by rollup; carried out when the next sub-block begins."""
     floors: tuple[Floor, ...] = ()
     """Ascending by rollup."""
+    generation: int = 0
+    """How often `bindings` changed."""
     due_slot: Slot = NO_SLOT
     """Slot in which the next block's digest became agreed while its facts are missing; 0: nothing is due."""
 
@@ -119,6 +124,35 @@ class L1State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Powers = Mapping[ConsensusAddress, int]
+
+
+def with_bindings(state: L1State, bindings: Iterable[OpStackConfig]) -> L1State:
+    """The state with another set of rollups that derive from the L1; blocks that are agreed stay as they are."""
+    return msgspec.structs.replace(
+        state,
+        bindings=tuple(sorted(bindings, key=lambda config: config.chain_id)),
+        generation=state.generation + 1,
+        reports=tuple(msgspec.structs.replace(report, digests=()) for report in state.reports),
+        due_slot=NO_SLOT,
+    )
+
+
+def without_safe(state: L1State, rollup_id: RollupId) -> L1State:
+    """The state with nothing said of how far a rollup is safe: what was said is of another anchor."""
+    reports = tuple(
+        msgspec.structs.replace(report, safe=tuple(one for one in report.safe if one.rollup_id != rollup_id))
+        for report in state.reports
+    )
+    return msgspec.structs.replace(state, reports=reports)
+
+
+def holds_anchor(state: L1State, rollup_id: RollupId, number: BlockNumber, powers: Powers) -> bool:
+    """Whether more than two thirds of all power say that they have a chain up to a block (an entry of `safe`)."""
+    weight = 0
+    for report in state.reports:
+        if any(one.rollup_id == rollup_id and one.number >= number for one in report.safe):
+            weight += powers.get(reporter_of(report.public_key), 0)
+    return 3 * weight > 2 * sum(powers.values())
 
 
 def undo_blocks(state: L1State | None) -> int:
@@ -184,12 +218,18 @@ def with_facts(state: L1State, facts: L1BlockFacts, powers: Powers) -> L1State:
     """The state with the next agreed block.
 
     Raises:
-        ActionRefused: `l1_facts_not_next`, `l1_facts_not_agreed`, `l1_facts_unlinked`.
+        ActionRefused: `l1_facts_not_next`, `l1_facts_outdated`, `l1_facts_not_agreed`, `l1_facts_unlinked`.
     """
     head = state.head
     if facts.number != head.number + 1:
         raise ActionRefused(
             f"these are facts of L1 block {facts.number}; block {head.number + 1} is next", code="l1_facts_not_next"
+        )
+    if facts.generation != state.generation:
+        raise ActionRefused(
+            f"these facts of L1 block {facts.number} are of generation {facts.generation} of the network's rollups; "
+            f"{state.generation} is in force",
+            code="l1_facts_outdated",
         )
     if l1_facts_digest(facts) != next_digest(state, powers):
         raise ActionRefused(

@@ -1,10 +1,10 @@
 """Canonical bytes of the agreed L1 data, and its leaf of the ledger tree. Level 3, pure.
 
 l1    = [terms, [config, ...], [facts, ...], [report, ...], [[rollup_id, to_number], ...],
-         [[rollup_id, floor], ...], due_slot]
+         [[rollup_id, floor], ...], due_slot, generation?]               a generation of 0 is left out
 terms = [chain_id, lag_blocks, hold_s, reporter]
 epoch = [first_block, [number, hash], system configuration]
-leaf  = [terms, keccak256 of the configs' list, digest of every block, reports, orders, floors, due_slot]
+leaf  = [terms, keccak256 of the configs' list, digest of every block, reports, orders, floors, due_slot, generation?]
 """
 
 from collections.abc import Callable
@@ -73,6 +73,11 @@ def decode_l1(reader: Reader) -> L1State:
     floors = tuple(_read_many(reader.read_list("floors"), _decode_floor, ROLLUPS_MAX))
     _require_ascending([floor.rollup_id for floor in floors])
     due_slot = Slot(reader.read_uint())
+    generation = 0
+    if reader.more:
+        generation = reader.read_uint()
+        if not generation:
+            raise CodecError("the agreed L1 data name generation 0, which is left out")
     reader.end()
     return L1State(
         terms=terms,
@@ -81,6 +86,7 @@ def decode_l1(reader: Reader) -> L1State:
         reports=reports,
         orders=orders,
         floors=floors,
+        generation=generation,
         due_slot=due_slot,
     )
 
@@ -107,7 +113,8 @@ def _encode_rest(state: L1State) -> tuple[bytes, ...]:
     orders = (encode_list((encode_uint(order.rollup_id), encode_uint(order.to_number))) for order in state.orders)
     floors = (encode_list((encode_uint(floor.rollup_id), encode_uint(floor.number))) for floor in state.floors)
     reports = encode_list(map(unsigned_report, state.reports))
-    return (reports, encode_list(orders), encode_list(floors), encode_uint(state.due_slot))
+    generation = (encode_uint(state.generation),) if state.generation else ()
+    return (reports, encode_list(orders), encode_list(floors), encode_uint(state.due_slot), *generation)
 
 
 def _encode_terms(terms: L1Terms) -> bytes:

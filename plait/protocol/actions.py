@@ -18,7 +18,7 @@ import msgspec
 from plait.codec.l1_items import is_l1_item
 from plait.crypto.actions import recover_action
 from plait.errors import ActionRefused, CodecError, ConfigurationError, InvariantBroken, ProposalRefused
-from plait.ledger import governance, registry, steps
+from plait.ledger import governance, joining, registry, steps
 from plait.ledger.context import SubBlockContext
 from plait.ledger.draft import Draft
 from plait.ledger.economy import Economy
@@ -29,7 +29,7 @@ from plait.limits import ACTIONS_PER_SUB_BLOCK_MAX, L1_ITEMS_PER_SUB_BLOCK_MAX, 
 from plait.protocol.l1_work import L1Work
 from plait.protocol.registry import Departure
 from plait.types import Agreed, BlockNumber, Hash32, Height, Milliseconds, RollupId, Slot, ValidatorUpdate
-from plait.types.action import RegisterRollup, SignedAction
+from plait.types.action import AnchorRollup, BindRollup, RegisterRollup, SignedAction
 
 GenesisHash = Callable[[RollupEntry], Hash32]
 """Hash of the genesis block that every node derives from a registration."""
@@ -92,7 +92,8 @@ class LedgerWork:
         self._entries: list[bytes] = []
         self._actions: list[SignedAction] = []
         self._registrations = 0
-        steps.begin(self._draft, self._context, agreed)
+        cannot_join = joining.unready(ledger.economy, ledger.l1, slot)
+        steps.begin(self._draft, self._context, agreed, cannot_join=cannot_join)
         for left in departures:
             registry.depart(
                 self._draft, self._context, left.rollup_id, (left.head_number, left.head_hash), may_lag=left.may_lag
@@ -194,9 +195,10 @@ class LedgerWork:
             usage: transactions that each rollup ordered in it.
         """
         ended = steps.end(self._draft, self._context, usage)
+        economy = self._draft.freeze()
         return LedgerDone(
-            economy=self._draft.freeze(),
-            l1=self._l1.end(),
+            economy=economy,
+            l1=self._l1.end(economy),
             entries=tuple(self._entries),
             actions=tuple(self._actions),
             effects=tuple(self._draft.effects),
@@ -207,7 +209,11 @@ class LedgerWork:
         if isinstance(action.body, RegisterRollup):
             self._register(action, action.body)
         else:
-            steps.act(self._draft, self._context, action)
+            steps.act(self._draft, msgspec.structs.replace(self._context, l1=self._l1.state), action)
+        if isinstance(action.body, BindRollup):
+            self._l1.bind(joining.config_of(action.body))
+        elif isinstance(action.body, AnchorRollup):
+            self._l1.forget_safe(action.body.rollup_id)
         self._actions.append(action)
         self._entries.append(action.raw)
 

@@ -3,7 +3,8 @@
     work = L1Work(ledger, slot)
     work.apply(raw)            a report or facts; refused ones leave no trace
     work.withholds_facts       whether facts are overdue, so that the proposal may carry no items
-    work.end()                 the agreed L1 data after the sub-block
+    work.bind(config)          a rollup that derives from the L1 from now on
+    work.end(economy)          the agreed L1 data after the sub-block
 
 Level 4, pure.
 """
@@ -16,9 +17,12 @@ import msgspec
 from plait.codec.l1_items import SignedReport, decode_l1_item
 from plait.crypto.l1_reports import is_signed
 from plait.derivation.l1_facts import decode_l1_facts
+from plait.derivation.rollup_config import OpStackConfig
 from plait.errors import ActionRefused, CodecError
-from plait.ledger import l1
+from plait.ledger import joining, l1
+from plait.ledger.economy import Economy
 from plait.ledger.l1 import NO_SLOT, L1State, UnwindOrder
+from plait.ledger.rollup_records import rollup_key
 from plait.ledger.state import LedgerState, RollupRecord
 from plait.limits import BLOCK_TIME_SLOTS_MAX, L1_FACTS_DUE_SLOTS
 from plait.protocol.l1_blocks import can_go
@@ -49,6 +53,7 @@ class L1Work:
         """Whether facts were applied. Reports come before, so that what they contradict is looked for once."""
         self._judged = True
         self._records = ledger.rollups
+        self._anchored = joining.origins_needed(ledger.economy)
         self._slot = slot
         self._network_id = ledger.parameters.network_id
         self._state = None if ledger.l1 is None else msgspec.structs.replace(ledger.l1, orders=())
@@ -89,6 +94,24 @@ class L1Work:
         self._state = l1.with_facts(state, facts, self._powers)
         self._brought = True
 
+    @property
+    def state(self) -> L1State | None:
+        """The agreed L1 data as the items so far make them."""
+        return None if self._state is None else self._judge(self._state)
+
+    def bind(self, config: OpStackConfig) -> None:
+        """Has later L1 blocks say what they say to a rollup; nothing that was reported counts for it."""
+        state = self.state
+        assert state is not None, "a binding was applied"
+        self._state = l1.with_bindings(state, (*state.bindings, config))
+        self._due_slot = NO_SLOT
+
+    def forget_safe(self, rollup_id: RollupId) -> None:
+        """Lets everybody say anew that they hold a chain."""
+        state = self.state
+        assert state is not None, "an anchor was applied"
+        self._state = l1.without_safe(state, rollup_id)
+
     def _judge(self, state: L1State) -> L1State:
         """The state without what the reports heard so far contradict."""
         if not self._judged:
@@ -104,13 +127,16 @@ class L1Work:
         state = self._judge(self._state)
         return state.head.number == self._head and l1.next_digest(state, self._powers) is not None
 
-    def end(self) -> L1State | None:
-        """The agreed L1 data after the sub-block."""
+    def end(self, economy: Economy) -> L1State | None:
+        """The agreed L1 data after the sub-block, `economy` being the one after it."""
         if self._state is None:
             return None
         state = self._judge(self._state)
+        kept = [config for config in state.bindings if economy.rollups.get(rollup_key(config.chain_id)) is not None]
+        if len(kept) < len(state.bindings):
+            state = l1.with_bindings(state, kept)
         oldest = self._oldest_origin()
-        state = l1.forget_old(state, oldest)
+        state = l1.forget_old(state, self._oldest_kept(state, oldest))
         waiting = not l1.is_full(state, oldest) and l1.next_digest(state, self._powers) is not None
         due = NO_SLOT if not waiting else (state.due_slot or max(self._slot, Slot(1)))
         return state if due == state.due_slot else msgspec.structs.replace(state, due_slot=Slot(due))
@@ -120,6 +146,10 @@ class L1Work:
         head = 0 if self._state is None else self._state.head.number
         going = [record for record in self._records if record.epochs and record.rollup_id not in self._stuck]
         return min((record.epochs[-1].origin.number for record in going), default=head)
+
+    def _oldest_kept(self, state: L1State, oldest: int) -> int:
+        """The oldest origin that is kept: those of anchors too, while agreement need not wait for them."""
+        return min([oldest, *(one for one in self._anchored if not l1.is_full(state, one))])
 
     def _without_wrong(self, state: L1State) -> L1State:
         """Takes back what the reports contradict."""
