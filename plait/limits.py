@@ -576,6 +576,8 @@ L1_AGREEMENT_BEHIND_BLOCKS: Final = 10
 """L1 blocks beyond the network's lag that a node sees and the network has not agreed on, from which on it warns."""
 L1_FACTS_OFFERED_MAX: Final = 16
 """L1 blocks after the agreed head whose facts a node holds ready for its proposals."""
+ARRIVALS_POLL_S: Final = 0.5
+"""Seconds between two looks for anchored chains whose copies are to be loaded."""
 L1_REPORT_PAUSE_S: Final = 0.5
 """Least time between two L1 reports of a node; they are free, but each takes room in a proposal."""
 L1_REPORT_AGAIN_S: Final = 5.0

@@ -45,13 +45,14 @@ from plait.node.config import NetworkConfig, NodeConfig, decode_network, embedde
 from plait.node.engine import Engine, comet_genesis, prepare_comet
 from plait.node.health import Health, health_of
 from plait.node.install import discard_unfinished
+from plait.node.joined import Arrivals, NodeSource, source_of
 from plait.node.l1_view import l1_view
 from plait.node.logging import get_logger
 from plait.node.lost_log import require_log, require_no_later_snapshot
 from plait.node.message_book import MessageBook
 from plait.node.metrics import Metrics
 from plait.node.relayer import relayer_of
-from plait.node.restore import Restored, genesis_of, restore, source_of
+from plait.node.restore import Restored, genesis_of, restore
 from plait.node.settlement import Settlement
 from plait.node.settling import Settling
 from plait.node.snapshot_keeper import SnapshotKeeper
@@ -107,7 +108,7 @@ class Node:
 
     version = __version__
 
-    def __init__(self, config: NodeConfig, stored: Stored, restored: Restored) -> None:
+    def __init__(self, config: NodeConfig, stored: Stored, restored: Restored, source: NodeSource) -> None:
         self.config = config
         self.network = stored.network
         self.genesis = stored.genesis
@@ -128,6 +129,9 @@ class Node:
         """What this node, and others, say of the L1."""
         self.relayer = relayer_of(config, stored.network)
         self._application = restored.application
+        self._source = source
+        self.arrivals = Arrivals(source, restored.store, lambda: restored.application.ledger)
+        """Chains that existed and are going to join."""
         self.rollups: dict[RollupId, RollupHandle] = {}
         self._follow_registry(restored.application.ledger)
         self.clock = NodeClock(not_before_ms=restored.application.info().time_ms)
@@ -175,7 +179,8 @@ class Node:
         stored = open_storage(network, config, genesis=genesis, files=files)
         node: Node | None = None
         try:
-            node = cls(config, stored, await asyncio.to_thread(_restore, config, stored))
+            source = source_of(stored.network, None if config.data_dir is None else config.data_dir / IMPORTS)
+            node = cls(config, stored, await asyncio.to_thread(_restore, config, stored, source), source)
             node._note_start(time.perf_counter() - started)
             try:
                 async with asyncio.TaskGroup() as group:
@@ -184,6 +189,7 @@ class Node:
                     spreading = None
                     if node.spreader is not None:
                         spreading = group.create_task(node.spreader.run(), name="spreader")
+                    arrivals = group.create_task(node.arrivals.run(), name="arrivals") if node.l1 is not None else None
                     settling = None
                     if node.settling is not None:
                         settling = group.create_task(node.settling.run(), name="settling")
@@ -192,6 +198,8 @@ class Node:
                     finally:
                         node.stop()
                         snapshots.cancel()
+                        if arrivals is not None:
+                            arrivals.cancel()
                         if settling is not None:
                             settling.cancel()
                         if spreading is not None:
@@ -265,9 +273,8 @@ class Node:
             stopping=self._stopping.is_set(),
             lead_ms=self.clock.lead_ms(),
         )
-        if self.settling is None:
-            return found
-        return msgspec.structs.replace(found, reasons=(*found.reasons, *self.settling.reasons()))
+        settling = () if self.settling is None else self.settling.reasons()
+        return msgspec.structs.replace(found, reasons=(*found.reasons, *self.arrivals.reasons(), *settling))
 
     # ------------------------------------------------------------ inside
     def _solo(self) -> SoloEngine:
@@ -355,7 +362,7 @@ class Node:
         service: SnapshotService | None = None
         if stored.directory is not None and stored.snapshots is not None and stored.network_snapshots is not None:
             assert isinstance(stored.log, DecidedLog), "a log on disk goes with a directory"
-            source = source_of(stored.network)
+            source = self._source
             service = SnapshotService(
                 self._application,
                 Home(
@@ -585,14 +592,14 @@ def reset(path: Path) -> None:
         directory.restoring.unlink(missing_ok=True)
 
 
-def _restore(config: NodeConfig, stored: Stored) -> Restored:
+def _restore(config: NodeConfig, stored: Stored, source: NodeSource) -> Restored:
     logger = get_logger("node")
     if stored.directory is not None and stored.snapshots is not None:
         require_no_later_snapshot(stored.directory.path, stored.log.height, stored.snapshots)
     return restore(
         stored.network,
         stored.genesis,
-        source_of(stored.network),
+        source,
         stored.log,
         snapshots=stored.snapshots if config.snapshots else None,
         network_snapshots=stored.network_snapshots,

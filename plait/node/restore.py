@@ -37,7 +37,6 @@ from plait.node.take_over import Taken, check_head, check_parts, read_head, take
 from plait.protocol.application import Application
 from plait.protocol.registry import RollupSource
 from plait.protocol.requests import FinalizeRequest
-from plait.rollups.embedded.source import EmbeddedSource
 from plait.rollups.opstack.importing import imported_rollup
 from plait.storage import DecidedLog, DecidedRecord, MemoryLog, Snapshot, Snapshots
 from plait.storage.network_snapshots import NetworkSnapshot, NetworkSnapshots
@@ -56,13 +55,6 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     skipped: tuple[str, ...]
     """Why snapshots were not used, one sentence each."""
-
-
-def source_of(network: NetworkConfig) -> RollupSource:
-    """Payload attributes and L1 origins of a network of embedded rollups."""
-    return EmbeddedSource.of(
-        network.parameters(), {RollupId(rollup.chain_id): rollup.fork for rollup in network.rollups}
-    )
 
 
 def at_genesis(
