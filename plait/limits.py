@@ -376,6 +376,9 @@ CLIENT_TIMEOUT_S: Final = 15
 """One request of Plait's own client; longer than the server's own limit."""
 CLIENT_RESPONSE_BYTES_MAX: Final = 64 * 1024 * 1024
 """One answer or notification that the client reads."""
+CLIENT_RESPONSE_LEVELS_MAX: Final = 500
+"""Arrays and objects within each other in an answer; call traces have two per call. A tenth of what the stack of a
+thread holds."""
 WATCH_SUB_BLOCKS_KEPT: Final = 100
 """Sub-blocks that the terminal view remembers for its table and latencies."""
 CLIENT_BUNDLE_WAIT_S: Final = 60
@@ -498,6 +501,19 @@ L1_REORG_BLOCKS_MAX: Final = 64
 """How far an L1 reorg may reach behind the agreed head; two epochs of Ethereum, after which blocks are final."""
 L1_EPOCHS_KEPT: Final = 128
 """Epochs of a rollup that the ledger remembers for going back; above L1_REORG_BLOCKS_MAX."""
+L1_BLOCK_TIME_S_MAX: Final = 900
+"""Mean time between two blocks of an L1 that a network can name; half the drift that rollups may have from it."""
+L1_ROLLUP_KEPT_BYTES_MAX: Final = 24 * 1024 * 1024
+"""Deposits and updates of one rollup in all agreed L1 blocks of the ledger. The OP Stack's portals sell 20 million gas
+in an L1 block, 2 million in the long run, of which a byte costs 40: a day's dearest burst and 256 blocks fit."""
+L1_REPORTERS_LEFT_MAX: Final = 256
+"""Validators that left whose last report's sequence the ledger remembers, so that no report of theirs comes twice."""
+CONFLICT_PAUSE_SLOTS: Final = 60
+"""After a rollup's conflict took all rollups back, its next one waits so long; twice as long each further time."""
+CONFLICT_PAUSE_SLOTS_MAX: Final = 960
+"""The longest such wait. With what posting takes it stays below UNWIND_BLOCKS_MAX, or the rollup could not go back."""
+CONFLICT_QUIET_SLOTS: Final = 7_200
+"""A rollup without conflicts for so long after its wait begins with the shortest wait again."""
 UNWIND_BLOCKS_MAX: Final = 120
 """Sealed blocks of a rollup that one unwinding takes back; below the states that the native core keeps."""
 ROLLUP_CONFIG_BYTES_MAX: Final = 64 * 1024
@@ -672,9 +688,58 @@ nobody waits for it."""
 
 REMOTE_TIMEOUT_S: Final = 5.0
 """For one request to the node that holds a remote rollup's state: proofs of a hundred accounts take well below 1 s."""
+REMOTE_CONNECTIONS_MAX: Final = 4
+"""To that node: reads of clients must not make a slot wait."""
+REMOTE_JOURNAL_BYTES_MAX: Final = 512 * 1024 * 1024
+"""Of what was read that a start loads into memory: 100,000 accounts or more between two snapshots."""
+REMOTE_JOURNAL_SNAPSHOT_BYTES: Final = 64 * 1024 * 1024
+"""Read since the last snapshot, so that another one is due: it keeps a start short, and far from the bound above."""
+REMOTE_JOURNAL_OVERLAP_BYTES: Final = 48 * 1024 * 1024
+"""Of what was read before a snapshot that a start loads too: the native core keeps 32 MiB of nodes beside the state."""
+REMOTE_JOURNAL_BYTES_KEPT: Final = 2 * 1024 * 1024 * 1024
+"""Of all that was read; what no start needs goes beyond that. Until then a damaged block store is rebuilt without
+asking anybody."""
+REMOTE_ANCESTORS_MAX: Final = 60_000
+"""Blocks before its anchor that are copied of a chain with remote state: what is not on L1 yet, at 1 s a sequencing
+window of 3,600 L1 blocks, and the lifetime of a channel before it."""
+REMOTE_ANCESTOR_BLOCKS_PER_CALL: Final = 64
+"""With their transactions and receipts, in one piece."""
 REMOTE_BATCH_CALLS_MAX: Final = 500
 """Calls of one batch to that node: op-geth refuses more than 1,000."""
 REMOTE_PROOF_SLOTS_MAX: Final = 1_000
 """Slots of one eth_getProof: op-geth refuses more than 1,024."""
 REMOTE_ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of one answer: 500 proofs of full depth with a thousand slots do not occur; with ten slots each they are 40 MB."""
+REMOTE_RETRY_MS_FIRST: Final = 250
+"""Pause after a read of remote state failed; it doubles with each further failure of the same item."""
+REMOTE_RETRY_MS_MAX: Final = 15_000
+"""Longest such pause: a node that comes back serves again within it."""
+REMOTE_PREPARE_MS: Final = 100
+"""That a proposal may spend on reading remote state, all rollups together: what was not read ahead by then waits."""
+REMOTE_AHEAD_THREADS: Final = 4
+"""Threads that read ahead of execution; at most one works for a rollup, so a slow node holds up its own only."""
+REMOTE_AHEAD_TIMEOUT_S: Final = 4.0
+"""For reading ahead what one batch of transactions or one bundle needs."""
+REMOTE_AHEAD_BATCH_MAX: Final = 256
+"""Transactions of a rollup that are read ahead together: their reads share round trips."""
+REMOTE_AHEAD_BLOCKS: Final = 256
+"""Blocks that a rollup can open without its node, as far as the blocks' own bookkeeping goes (block hashes and beacon
+roots): some minutes."""
+
+# ---------------------------------------------------------------- Plait's contracts on L1
+L1_CHECKPOINT_POINTS_KEPT: Final = 8
+"""Newest heights for which a node holds what its attester signs; each keeps a ledger alive, most of it shared."""
+L1_CHECKPOINT_SETS_KEPT: Final = 32
+"""Validator sets that a node remembers for the registry, which knows them by their hash alone."""
+L1_CHECKPOINT_POLL_S: Final = 4.0
+"""Pause between two looks at the registry."""
+L1_CHECKPOINT_PEERS_MAX: Final = 200
+"""Nodes that one payer asks for attestations."""
+L1_CHECKPOINT_PEERS_AT_ONCE: Final = 16
+L1_TRUST_WARNING_PERCENT: Final = 75
+"""Part of a set's trusting period after which an operator hears of it; the set is renewed from the half of it on."""
+L1_TRUST_RENEW_PERCENT: Final = 50
+L1_FORCED_REQUESTS_MAX: Final = 1_000
+"""Open requests of forced inclusion that a node keeps an eye on."""
+L1_FORCED_READS_PER_STEP_MAX: Final = 100
+"""Requests that are read in one look at the contract."""

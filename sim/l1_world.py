@@ -22,7 +22,7 @@ from plait.execution.bundles import BundleCandidate
 from plait.ledger.economy import Economy
 from plait.ledger.encoding import decode_ledger, encode_ledger
 from plait.ledger.genesis import GenesisEconomy, GenesisValidator, genesis_economy
-from plait.ledger.l1 import L1State, L1Terms, undo_blocks
+from plait.ledger.l1 import L1State, L1Terms, digest_of, undo_blocks
 from plait.ledger.parameters import TOKEN, LedgerParameters
 from plait.ledger.rollup_records import NetworkMode
 from plait.ledger.state import genesis_state
@@ -137,9 +137,15 @@ class L1World:
     def first_to_report(self) -> int:
         """The lowest block in which the L1 differs from what is agreed, or the next one."""
         for facts in self.state.blocks[1:]:
-            if facts.number > self.l1.head.number or self.l1.block(facts.number).hash != facts.hash:
+            if facts.number > self.l1.head.number or self._differs(facts):
                 return facts.number
         return self.state.head.number + 1
+
+    def _differs(self, agreed: L1BlockFacts) -> bool:
+        """Facts of another set of rollups cannot be compared, the blocks' hashes can."""
+        now = self.l1.block(agreed.number)
+        same_set = agreed.generation == self.state.generation
+        return now.hash != agreed.hash or (same_set and digest_of(self.seen(now)) != self.state.digest(agreed))
 
     def report(
         self,

@@ -99,7 +99,9 @@ def main(arguments: list[str] | None = None) -> Any:
         error.show()
         raise SystemExit(error.exit_code) from error
     except (click.Abort, KeyboardInterrupt):
-        raise SystemExit(130) from None
+        from plait.cli.output import EXIT_INTERRUPTED
+
+        raise SystemExit(EXIT_INTERRUPTED) from None
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(0) from None

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import uvloop
 
-from plait.cli.output import err, fail, json_option, out, print_json
+from plait.cli.local_network import Remote, data_dir_option, stopping
+from plait.cli.output import EXIT_INTERRUPTED, err, fail, json_option, out, print_json
 from plait.node.logging import LogLevel, configure_logging
 
 if TYPE_CHECKING:
@@ -21,11 +22,6 @@ DEFAULT_DATA_DIR = Path(".plait") / "opstack"
 _REFRESH_S = 1.0
 _ROLLUPS_MAX = 8
 """Each is three programs; a laptop holds fewer."""
-
-data_dir_option = click.option(
-    "--data-dir", type=click.Path(file_okay=False, path_type=Path), default=DEFAULT_DATA_DIR, show_default=True,
-    help="Where the network is kept.",
-)  # fmt: skip
 
 
 @click.group()
@@ -59,7 +55,7 @@ def opstack() -> None:
               help="How a new network's batches are posted.")  # fmt: skip
 @click.option("--batch", type=click.Choice(["span", "singular"]), default="span", show_default=True,
               help="Kind of a new network's batches.")  # fmt: skip
-@data_dir_option
+@data_dir_option(DEFAULT_DATA_DIR)
 @click.option("--reset", "do_reset", is_flag=True, help="Forget the network in the directory and make a new one.")
 @click.option("--port", type=click.IntRange(0, 65_000), default=8_545, show_default=True,
               help="RPC of Plait's node; 0 for free ports everywhere.")  # fmt: skip
@@ -85,12 +81,11 @@ def up(data_dir: Path, as_json: bool, **options: Any) -> None:
 
             fail(first_error(error), as_json=as_json)
         return
-    raise SystemExit(130)
+    raise SystemExit(EXIT_INTERRUPTED)
 
 
 async def run(data_dir: Path, *, as_json: bool, **options: Any) -> None:
     """Founds the network when there is none, runs it and answers commands until a signal."""
-    from plait.cli.testnet import stopping
     from plait.storage import DataDirectory
     from plait.testnet.opstack.founding import Founding, reset
     from plait.testnet.opstack.layout import PortPlan
@@ -216,27 +211,15 @@ def deposit_command(portal: str, l1_url: str, wallet: str = "cast") -> str:
 
 
 # ---------------------------------------------------------------- from another terminal
-def _ask(data_dir: Path, command: str, arguments: dict[str, Any], *, as_json: bool) -> Any:
-    from plait.errors import Unavailable
-    from plait.testnet.control import ask
-
-    try:
-        return asyncio.run(ask(data_dir, command, arguments))
-    except Unavailable as error:
-        if error.code == "testnet_not_running":
-            error = Unavailable(
-                f"No OP Stack rollups run in {data_dir}; start them with `plait opstack up --data-dir {data_dir}`.",
-                code="testnet_not_running",
-            )
-        fail(error, as_json=as_json)
+_remote = Remote(opstack, started_by="plait opstack up", member="program", member_key="name", data_dir=DEFAULT_DATA_DIR)
 
 
 @opstack.command()
-@data_dir_option
+@data_dir_option(DEFAULT_DATA_DIR)
 @json_option
 def status(data_dir: Path, as_json: bool) -> None:
     """Show heads of both sides, whether their hashes agree, and the programs. Exit code 1 when they differ."""
-    found = _ask(data_dir, "status", {}, as_json=as_json)
+    found = _remote.ask(data_dir, "status", {}, as_json=as_json)
     if as_json:
         print_json(found)
     else:
@@ -248,38 +231,18 @@ def status(data_dir: Path, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-@opstack.command()
-@click.argument("program", required=False)
-@data_dir_option
-@json_option
-def stop(program: str | None, data_dir: Path, as_json: bool) -> None:
-    """Stop one program, or everything when none is named; it is kept."""
-    if program is None:
-        _tell(data_dir, "stop_all", "Everything stops.", as_json=as_json)
-    else:
-        _tell(data_dir, "stop", f"{program} is stopped.", as_json=as_json, name=program)
+_remote.command(
+    "stop",
+    "Stop one program, or everything when none is named; it is kept.",
+    "{} is stopped.",
+    of_all="Everything stops.",
+)
+_remote.command("start", "Start a program that was stopped, killed or died.", "{} runs.")
+_remote.command("kill", "kill -9 a program.", "{} is killed.")
 
 
 @opstack.command()
-@click.argument("program")
-@data_dir_option
-@json_option
-def start(program: str, data_dir: Path, as_json: bool) -> None:
-    """Start a program that was stopped, killed or died."""
-    _tell(data_dir, "start", f"{program} runs.", as_json=as_json, name=program)
-
-
-@opstack.command()
-@click.argument("program")
-@data_dir_option
-@json_option
-def kill(program: str, data_dir: Path, as_json: bool) -> None:
-    """kill -9 a program."""
-    _tell(data_dir, "kill", f"{program} is killed.", as_json=as_json, name=program)
-
-
-@opstack.command()
-@data_dir_option
+@data_dir_option(DEFAULT_DATA_DIR)
 @json_option
 def down(data_dir: Path, as_json: bool) -> None:
     """Stop everything, if it runs, and remove the network from the directory."""
@@ -315,17 +278,9 @@ def down(data_dir: Path, as_json: bool) -> None:
 _DOWN_TRIES = 60
 
 
-def _tell(data_dir: Path, command: str, sentence: str, *, as_json: bool, **arguments: Any) -> None:
-    answer = _ask(data_dir, command, arguments, as_json=as_json)
-    if as_json:
-        print_json({"done": command, "answer": answer, **arguments})
-    else:
-        out.print(sentence)
-
-
 # ---------------------------------------------------------------- the node itself
 @opstack.command(hidden=True)
-@data_dir_option
+@data_dir_option(DEFAULT_DATA_DIR)
 @click.option("--ports", required=True)
 @click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info")
 def node(data_dir: Path, ports: str, log_level: LogLevel) -> None:

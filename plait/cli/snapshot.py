@@ -9,8 +9,8 @@ from plait.cli.output import EXIT_NO, err, json_option, out, print_json
 from plait.errors import ConfigurationError
 from plait.ledger.encoding import ledger_root
 from plait.node.config import NodeConfig, fingerprint
-from plait.node.network_snapshot import decode_head, freeze, write_network_snapshot
 from plait.node.joined import source_of
+from plait.node.network_snapshot import decode_head, freeze, write_network_snapshot
 from plait.node.node import IMPORTS, Stored, open_storage
 from plait.node.restore import Restored, restore
 from plait.protocol.proposal import app_hash_of, header_hash_of

@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +13,13 @@ import click
 import msgspec
 import uvloop
 
-from plait.cli.output import fail, json_option, out, print_json, short
+from plait.cli.local_network import Remote, data_dir_option, stopping
+from plait.cli.output import EXIT_INTERRUPTED, json_option, out, print_json, short
 from plait.limits import ROLLUPS_MAX
 
 DEFAULT_DATA_DIR = Path(".plait") / "testnet"
 ROLLUPS_SHOWN_MAX = 4
 _STATUS_EVERY_S = 1.0
-
-data_dir_option = click.option(
-    "--data-dir", type=click.Path(file_okay=False, path_type=Path), default=DEFAULT_DATA_DIR, show_default=True,
-    help="Where the network is kept.",
-)  # fmt: skip
 
 
 @click.group(invoke_without_command=True)
@@ -37,7 +31,7 @@ data_dir_option = click.option(
 )
 @click.option("--slot-ms", type=int, default=1_000, show_default=True, help="Length of a slot of a new network.")
 @click.option("--sub-blocks", type=int, default=4, show_default=True, help="Sub-blocks per slot of a new network.")
-@data_dir_option
+@data_dir_option(DEFAULT_DATA_DIR)
 @click.option("--reset", "do_reset", is_flag=True, help="Forget the network in the directory and start a new one.")
 @click.option(
     "--port", type=click.IntRange(0, 65_000), default=8_545, show_default=True,
@@ -77,7 +71,7 @@ def testnet(context: click.Context, /, data_dir: Path, as_json: bool, **options:
     try:
         uvloop.run(run(data_dir, as_json=as_json, **options))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        raise SystemExit(130) from None
+        raise SystemExit(EXIT_INTERRUPTED) from None
 
 
 async def run(data_dir: Path, *, as_json: bool, **options: Any) -> None:
@@ -132,29 +126,6 @@ async def _until(stop: asyncio.Event, network: Any, *, as_json: bool) -> None:
         sys.stdout.flush()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), _STATUS_EVERY_S)
-
-
-@contextlib.contextmanager
-def stopping() -> Iterator[asyncio.Event]:
-    """Set by the first Ctrl-C or SIGTERM, or when the terminal closes; the second Ctrl-C ends the process at once, and
-    with it the nodes."""
-    import os
-
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def asked(number: int) -> None:
-        if stop.is_set() and number != signal.SIGHUP:
-            os._exit(128 + number)
-        stop.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, asked, number)
-    try:
-        yield stop
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.remove_signal_handler(number)
 
 
 # ---------------------------------------------------------------- for people
@@ -219,30 +190,15 @@ def print_status(found: dict[str, Any]) -> None:
 
 
 # ---------------------------------------------------------------- subcommands
-def _ask(data_dir: Path, command: str, arguments: dict[str, Any], *, as_json: bool) -> Any:
-    from plait.testnet.control import ask
-
-    try:
-        return asyncio.run(ask(data_dir, command, arguments))
-    except Exception as error:
-        fail(error, as_json=as_json)
-
-
-def _tell(data_dir: Path, command: str, sentence: str, *, as_json: bool, **arguments: Any) -> None:
-    given = {name: value for name, value in arguments.items() if value is not None}
-    answer = _ask(data_dir, command, given, as_json=as_json)
-    if as_json:
-        print_json({"done": command, "answer": answer, **given})
-    else:
-        out.print(sentence)
+_remote = Remote(testnet, started_by="plait testnet", member="node", member_key="node", data_dir=DEFAULT_DATA_DIR)
 
 
 @testnet.command()
-@data_dir_option
+@data_dir_option(DEFAULT_DATA_DIR)
 @json_option
 def status(data_dir: Path, as_json: bool) -> None:
     """Show every node: its state, height, app hash, peers and voting power."""
-    found = _ask(data_dir, "status", {}, as_json=as_json)
+    found = _remote.ask(data_dir, "status", {}, as_json=as_json)
     if as_json:
         print_json(found)
     else:
@@ -251,43 +207,23 @@ def status(data_dir: Path, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-@testnet.command()
-@click.argument("node")
-@data_dir_option
-@json_option
-def start(node: str, data_dir: Path, as_json: bool) -> None:
-    """Start a node that was stopped, killed or died."""
-    _tell(data_dir, "start", f"{node} runs.", as_json=as_json, node=node)
-
-
-@testnet.command()
-@click.argument("node", required=False)
-@data_dir_option
-@json_option
-def stop(node: str | None, data_dir: Path, as_json: bool) -> None:
-    """Stop one node, or the whole network when none is named."""
-    if node is None:
-        _tell(data_dir, "stop_all", "The network stops.", as_json=as_json)
-    else:
-        _tell(data_dir, "stop", f"{node} is stopped.", as_json=as_json, node=node)
-
-
-@testnet.command()
-@click.argument("node")
-@data_dir_option
-@json_option
-def restart(node: str, data_dir: Path, as_json: bool) -> None:
-    """Stop a node cleanly and start it again."""
-    _tell(data_dir, "restart", f"{node} runs again.", as_json=as_json, node=node)
+_remote.command("start", "Start a node that was stopped, killed or died.", "{} runs.")
+_remote.command(
+    "stop",
+    "Stop one node, or the whole network when none is named.",
+    "{} is stopped.",
+    of_all="The network stops.",
+)
+_remote.command("restart", "Stop a node cleanly and start it again.", "{} runs again.")
 
 
 @testnet.command()
 @click.option("--validator/--follower", default=True, show_default=True, help="Whether the new node is to validate.")
-@data_dir_option
+@data_dir_option(DEFAULT_DATA_DIR)
 @json_option
 def add(validator: bool, data_dir: Path, as_json: bool) -> None:
     """Add a node: made, started, and made a validator with stake of a development account."""
-    answer = _ask(data_dir, "add", {"validator": validator}, as_json=as_json)
+    answer = _remote.ask(data_dir, "add", {"validator": validator}, as_json=as_json)
     if as_json:
         print_json(answer)
         return
@@ -296,13 +232,11 @@ def add(validator: bool, data_dir: Path, as_json: bool) -> None:
         out.print("It is in the set and votes.")
 
 
-@testnet.command()
-@click.argument("node")
-@data_dir_option
-@json_option
-def remove(node: str, data_dir: Path, as_json: bool) -> None:
-    """Remove a node for good: its validator leaves, then it is stopped and its home deleted."""
-    _tell(data_dir, "remove", f"{node} is removed.", as_json=as_json, node=node)
+_remote.command(
+    "remove",
+    "Remove a node for good: its validator leaves, then it is stopped and its home deleted.",
+    "{} is removed.",
+)
 
 
 @testnet.group()
@@ -315,76 +249,51 @@ silent_option = click.option(
     "--silent", is_flag=True, help="Connections stay and nothing passes, instead of being cut."
 )
 
-
-@chaos.command()
-@click.argument("node")
-@seconds_option
-@data_dir_option
-@json_option
-def kill(node: str, seconds: float | None, data_dir: Path, as_json: bool) -> None:
-    """kill -9 a node and its CometBFT; --for starts it again."""
-    _tell(data_dir, "kill", f"{node} is killed.", as_json=as_json, node=node, seconds=seconds)
-
-
-@chaos.command()
-@click.argument("node")
-@seconds_option
-@data_dir_option
-@json_option
-def pause(node: str, seconds: float | None, data_dir: Path, as_json: bool) -> None:
-    """Stop the clock of a node and its CometBFT (SIGSTOP)."""
-    _tell(data_dir, "pause", f"{node} is paused.", as_json=as_json, node=node, seconds=seconds)
-
-
-@chaos.command()
-@click.argument("node")
-@data_dir_option
-@json_option
-def resume(node: str, data_dir: Path, as_json: bool) -> None:
-    """Let a paused node go on."""
-    _tell(data_dir, "resume", f"{node} goes on.", as_json=as_json, node=node)
-
-
-@chaos.command()
-@click.argument("node")
-@seconds_option
-@silent_option
-@data_dir_option
-@json_option
-def disconnect(node: str, seconds: float | None, silent: bool, data_dir: Path, as_json: bool) -> None:
-    """Separate a node from all others; clients still reach it."""
-    _tell(data_dir, "disconnect", f"{node} reaches nobody.", as_json=as_json, node=node, seconds=seconds, silent=silent)
-
-
-@chaos.command()
-@click.argument("node")
-@data_dir_option
-@json_option
-def connect(node: str, data_dir: Path, as_json: bool) -> None:
-    """Take a disconnection back."""
-    _tell(data_dir, "connect", f"{node} is connected.", as_json=as_json, node=node)
+_remote.command(
+    "kill",
+    "kill -9 a node and its CometBFT; --for starts it again.",
+    "{} is killed.",
+    group=chaos,
+    options=(seconds_option,),
+)
+_remote.command(
+    "pause",
+    "Stop the clock of a node and its CometBFT (SIGSTOP).",
+    "{} is paused.",
+    group=chaos,
+    options=(seconds_option,),
+)
+_remote.command("resume", "Let a paused node go on.", "{} goes on.", group=chaos)
+_remote.command(
+    "disconnect",
+    "Separate a node from all others; clients still reach it.",
+    "{} reaches nobody.",
+    group=chaos,
+    options=(seconds_option, silent_option),
+)
+_remote.command("connect", "Take a disconnection back.", "{} is connected.", group=chaos)
 
 
 @chaos.command()
 @click.argument("groups", nargs=-1, required=True, metavar="NODE[,NODE]...")
 @seconds_option
 @silent_option
-@data_dir_option
+@data_dir_option(DEFAULT_DATA_DIR)
 @json_option
 def partition(groups: tuple[str, ...], seconds: float | None, silent: bool, data_dir: Path, as_json: bool) -> None:
     """Part the network into groups of nodes; those not named are one more group."""
     parts = [[name for name in group.split(",") if name] for group in groups]
-    _tell(
+    _remote.tell(
         data_dir, "partition", "The network is parted.", as_json=as_json, groups=parts, seconds=seconds, silent=silent
     )
 
 
 @chaos.command()
-@data_dir_option
+@data_dir_option(DEFAULT_DATA_DIR)
 @json_option
 def heal(data_dir: Path, as_json: bool) -> None:
     """Mend all links and let paused nodes go on."""
-    _tell(data_dir, "heal", "Everybody reaches everybody.", as_json=as_json)
+    _remote.tell(data_dir, "heal", "Everybody reaches everybody.", as_json=as_json)
 
 
 commands = {"testnet": testnet}

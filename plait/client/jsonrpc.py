@@ -1,6 +1,7 @@
 """JSON-RPC 2.0 over HTTP and WebSocket, with the errors that a caller can tell apart.
 
-`Client` holds one connection pool; every call has a time limit; nothing is retried behind the caller's back.
+`Client` holds one connection pool; every call has a time limit; nothing is retried behind the caller's back. What a
+node answers is bounded in bytes and in levels before it is decoded: the node may be anybody's.
 """
 
 import asyncio
@@ -15,8 +16,15 @@ import aiohttp
 import msgspec
 
 from plait.client.bundle import Reservation, reservation_text
+from plait.codec.json_depth import is_deeper
 from plait.errors import PlaitError
-from plait.limits import CLIENT_RESPONSE_BYTES_MAX, CLIENT_TIMEOUT_S, RESERVE_SLOTS_AHEAD_MIN, RPC_BATCH_ITEMS_MAX
+from plait.limits import (
+    CLIENT_RESPONSE_BYTES_MAX,
+    CLIENT_RESPONSE_LEVELS_MAX,
+    CLIENT_TIMEOUT_S,
+    RESERVE_SLOTS_AHEAD_MIN,
+    RPC_BATCH_ITEMS_MAX,
+)
 
 if TYPE_CHECKING:
     from plait.client.bundle import Bundle
@@ -171,12 +179,11 @@ class Client:
             async with session.ws_connect(self.url, max_msg_size=CLIENT_RESPONSE_BYTES_MAX, timeout=_CLOSE) as socket:
                 request = {"jsonrpc": "2.0", "id": next(self._ids), "method": method, "params": params}
                 await socket.send_str(msgspec.json.encode(request).decode())
-                _result(msgspec.json.decode(await socket.receive_str(timeout=CLIENT_TIMEOUT_S)), method)
+                _result(self._decode((await socket.receive_str(timeout=CLIENT_TIMEOUT_S)).encode()), method)
                 async for message in socket:
                     if message.type is not aiohttp.WSMsgType.TEXT:
                         break
-                    notification = msgspec.json.decode(message.data)
-                    yield notification["params"]["result"]
+                    yield self._notified(message.data.encode())
                 if socket.close_code not in {None, 1000, 1001}:
                     raise NodeUnreachable(f"The node closed the subscription (WebSocket code {socket.close_code}).")
         except (aiohttp.ClientError, TimeoutError, TypeError) as error:
@@ -202,11 +209,25 @@ class Client:
         headers = {"Content-Type": "application/json"}
         try:
             async with session.post(self.url, data=msgspec.json.encode(body), headers=headers) as response:
-                return msgspec.json.decode(await _read(response))
-        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-            raise NodeUnreachable(f"{self.url} does not answer JSON-RPC; is it a Plait node?") from error
+                return self._decode(await _read(response))
         except (aiohttp.ClientError, TimeoutError) as error:
             raise self._unreachable(error) from error
+
+    def _decode(self, data: bytes) -> Any:
+        if is_deeper(data, CLIENT_RESPONSE_LEVELS_MAX):
+            raise NodeUnreachable(
+                f"{self.url} answers JSON of more than {CLIENT_RESPONSE_LEVELS_MAX} levels; is it a Plait node?"
+            )
+        try:
+            return msgspec.json.decode(data)
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise NodeUnreachable(f"{self.url} does not answer JSON-RPC; is it a Plait node?") from error
+
+    def _notified(self, data: bytes) -> Any:
+        try:
+            return self._decode(data)["params"]["result"]
+        except (LookupError, TypeError) as error:
+            raise NodeUnreachable(f"{self.url} sends no notifications of JSON-RPC; is it a Plait node?") from error
 
     def _require(self) -> aiohttp.ClientSession:
         if self._session is None:

@@ -48,7 +48,7 @@ class RollupL1Facts(msgspec.Struct, frozen=True, kw_only=True):
         return sum(map(len, self.deposits)) + sum(map(len, self.updates))
 
 
-class L1BlockFacts(msgspec.Struct, frozen=True, kw_only=True):
+class L1BlockFacts(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     """One L1 block, as far as rollups are concerned."""
 
     number: BlockNumber

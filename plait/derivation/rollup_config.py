@@ -26,9 +26,9 @@ CHANNEL_TIMEOUT_GRANITE: Final = 50
 
 UINT32_MAX: Final = 2**32 - 1
 UINT64_MAX: Final = 2**64 - 1
-_TIMES: Final = ("regolith", "canyon", "delta", "ecotone", "fjord", "granite", "holocene", "isthmus", "jovian")
+_OLDER: Final = ("regolith", "canyon", "delta", "ecotone", "fjord", "granite")
+_FORKS: Final[tuple[Fork, ...]] = ("holocene", "isthmus", "jovian")
 _LATER: Final = ("karst", "interop", "lagoon")
-_FORK_COUNTS: Final[dict[str, Fork]] = {"holocene": "holocene", "isthmus": "isthmus", "jovian": "jovian"}
 
 
 class BlockId(msgspec.Struct, frozen=True):
@@ -232,7 +232,7 @@ def rollup_json_of(config: OpStackConfig) -> dict[str, Any]:
             "eip1559DenominatorCanyon": config.eip1559_denominator,
         },
     }
-    for name in _TIMES[: _TIMES.index(config.fork) + 1]:
+    for name in (*_OLDER, *_FORKS[: _FORKS.index(config.fork) + 1]):
         found[f"{name}_time"] = 0
     return found
 
@@ -245,7 +245,7 @@ def encode_rollup_json(config: OpStackConfig) -> bytes:
 def _fork(found: dict[str, Any]) -> Fork:
     genesis_time = _integer(_object(found, "genesis"), "l2_time")
     active: list[str] = []
-    for name in (*_TIMES, *_LATER):
+    for name in (*_OLDER, *_FORKS, *_LATER):
         time_s = found.get(f"{name}_time")
         if time_s is None:
             continue
@@ -257,11 +257,11 @@ def _fork(found: dict[str, Any]) -> Fork:
         active.append(name)
     if any(name in active for name in _LATER):
         raise _invalid(f"the fork {active[-1]} is not supported; the newest one is Jovian", field=f"{active[-1]}_time")
-    expected = list(_TIMES[: len(active)])
-    if active != expected or len(active) <= _TIMES.index("granite"):
-        missing = next((name for name in _TIMES if name not in active), "holocene")
+    wanted = [*_OLDER, *_FORKS]
+    if active != wanted[: len(active)] or len(active) <= len(_OLDER):
+        missing = next((name for name in wanted if name not in active), "holocene")
         raise _invalid(f"{missing}_time is missing; every fork up to Holocene at least is needed", field=missing)
-    return _FORK_COUNTS[active[-1]]
+    return _FORKS[len(active) - len(_OLDER) - 1]
 
 
 def _system(found: dict[str, Any]) -> SystemConfig:

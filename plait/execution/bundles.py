@@ -1,6 +1,7 @@
 """One bundle on a candidate: pins, conditions, legs, deliveries; everything is applied, or nothing is.
 
-A trial marks the sessions that it touches, and undoes all of them when one of these does not hold, in this order:
+A trial marks the sessions that it touches, and undoes all of them when state that it needs cannot be read, or one of
+these does not hold, in this order:
     - its pins: the open blocks stand exactly where they say
     - its conditions, read before anything runs
     - its legs, ascending by rollup id: every transaction can be applied and succeeds, unless it may revert
@@ -35,6 +36,7 @@ from plait.interop.messages import MESSENGER, RELAY_DESK, RELAY_FEES
 from plait.interop.relays import Relay
 from plait.limits import CONDITION_CALL_GAS_MAX
 from plait.native import NativeError, Outcomes, Transaction
+from plait.native.unread import is_unread
 from plait.types import Address, BundleTerms, Condition, ConditionKind, Gas, Hash32, Milliseconds, Pin, RollupId
 
 SEQUENCER_FEE_VAULT: Final = Address(bytes.fromhex("4200000000000000000000000000000000000011"))
@@ -169,10 +171,26 @@ def try_bundle(
         every_leg: also run what follows a failure, to learn about it (simulation).
 
     Raises:
-        NativeError: `block_not_open`.
+        NativeError: `block_not_open`; state of one of its rollups cannot be read (`is_unread`), and the candidate is
+            as it was.
     """
+    marks: Marks = {leg.rollup_id: candidate.session(leg.rollup_id).checkpoint() for leg in bundle.terms.legs}
+    try:
+        trial = _try(candidate, marks, bundle, sets, deliver, every_leg=every_leg)
+    except NativeError as error:
+        if is_unread(error):
+            candidate.rollback(marks)
+        raise
+    if trial.failure is not None:
+        candidate.rollback(marks)
+    return trial
+
+
+def _try(
+    candidate: Candidate, marks: Marks, bundle: DecodedBundle, sets: InteropSets, deliver: Deliver, *, every_leg: bool
+) -> Trial:
+    """Applies a bundle; where it fails the caller goes back to the marks."""
     terms = bundle.terms
-    marks: Marks = {leg.rollup_id: candidate.session(leg.rollup_id).checkpoint() for leg in terms.legs}
     failure = _missed_pin(candidate, terms.pins) or _false_condition(candidate, terms.conditions)
     vault_before = 0 if terms.fee_bid is None else _vault(candidate, terms.fee_bid.rollup_id)
     outcomes: list[Outcomes | None] = [None] * len(terms.legs)
@@ -195,8 +213,6 @@ def try_bundle(
         gained = _vault(candidate, terms.fee_bid.rollup_id) - vault_before
         if gained < terms.fee_bid.amount:
             trial = trial._replace(failure=_unpaid(terms.fee_bid.rollup_id, gained, terms.fee_bid.amount))
-    if trial.failure is not None:
-        candidate.rollback(marks)
     return trial
 
 
@@ -332,7 +348,7 @@ def read_condition(candidate: Candidate, condition: Condition) -> int | None:
     try:
         result = session.call(_NOBODY, condition.address, condition.input, CONDITION_CALL_GAS_MAX)
     except NativeError as error:
-        if error.code == "internal":
+        if error.code == "internal" or is_unread(error):
             raise
         return None
     if not result.success or len(result.output) < 32:

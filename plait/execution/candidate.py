@@ -1,12 +1,13 @@
 """A candidate continuation of all rollups: one native session per rollup over the decided state.
 
 A candidate that is dropped leaves no trace; one that is adopted becomes the decided state of every rollup. Work on
-different rollups runs in parallel in the native core.
+different rollups runs in parallel in the native core; on those whose state another node holds one after the other, in
+the caller's own thread, which bounds how long they may read (`plait.patience`).
 
 Level 2. Holds no policy: who may run what, and when a block is sealed, is decided by the protocol.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, Protocol
 
 from plait.native import (
@@ -40,12 +41,22 @@ class AttributesSource(Protocol):
 
 
 class Candidate:
-    """Sessions of all rollups, advanced and run together."""
+    """Sessions of all rollups, advanced and run together.
 
-    __slots__ = ("_sessions",)
+    Where a step lacks state it raises NativeError (`plait.native.unread`). The session that lacked it is as it was;
+    others may have done theirs: go back to marks, or drop the candidate.
+    """
 
-    def __init__(self, sessions: Mapping[RollupId, Session]) -> None:
+    __slots__ = ("_sessions", "remote")
+
+    def __init__(self, sessions: Mapping[RollupId, Session], remote: frozenset[RollupId] | None = None) -> None:
         self._sessions = dict(sessions)
+        self.remote = (
+            frozenset([i for i, session in sessions.items() if getattr(session, "is_remote", False)])
+            if remote is None
+            else remote
+        )
+        """Rollups whose state another node holds."""
 
     @classmethod
     def over(cls, rollups: Mapping[RollupId, Rollup]) -> "Candidate":
@@ -54,7 +65,7 @@ class Candidate:
 
     def fork(self) -> "Candidate":
         """An independent candidate with the same content."""
-        return Candidate({rollup_id: session.fork() for rollup_id, session in self._sessions.items()})
+        return Candidate({rollup_id: session.fork() for rollup_id, session in self._sessions.items()}, self.remote)
 
     def session(self, rollup_id: RollupId) -> Session:
         """The session of one rollup."""
@@ -72,8 +83,20 @@ class Candidate:
         """
         if not work:
             return {}
-        sealed = advance_many([(self._sessions[rollup_id], attributes) for rollup_id, attributes in work.items()])
-        return dict(zip(work, sealed, strict=True))
+        apart = {rollup_id: self._advance_one(rollup_id, work[rollup_id]) for rollup_id in self.remote & work.keys()}
+        local = [rollup_id for rollup_id in work if rollup_id not in apart] if apart else list(work)
+        sealed = advance_many([(self._sessions[rollup_id], work[rollup_id]) for rollup_id in local])
+        done = dict(zip(local, sealed, strict=True))
+        return {rollup_id: (done | apart)[rollup_id] for rollup_id in work} if apart else done
+
+    def _advance_one(self, rollup_id: RollupId, all_attributes: Sequence[Attributes]) -> list[SealedBlock]:
+        session = self._sessions[rollup_id]
+        sealed: list[SealedBlock] = []
+        for attributes in all_attributes:
+            if session.open_block is not None:
+                sealed.append(session.seal())
+            session.open(attributes)
+        return sealed
 
     def run(
         self, work: Mapping[RollupId, Sequence[Transaction]], *, on_invalid: Literal["skip", "stop"]
@@ -81,11 +104,33 @@ class Candidate:
         """Appends transactions to the open blocks, rollups in parallel; what cannot be applied is left out."""
         if not work:
             return {}
+        if not self.remote.isdisjoint(work):
+            return self._run_apart(work, on_invalid)
         outcomes = run_many(
             [(self._sessions[rollup_id], transactions) for rollup_id, transactions in work.items()],
             on_invalid=on_invalid,
         )
         return dict(zip(work, outcomes, strict=True))
+
+    def _run_apart(
+        self, work: Mapping[RollupId, Sequence[Transaction]], on_invalid: Literal["skip", "stop"]
+    ) -> dict[RollupId, Outcomes]:
+        """First where state may be missing, so that nothing ran in vain when it is."""
+        done = {i: self._sessions[i].run(work[i], on_invalid=on_invalid) for i in sorted(self.remote & work.keys())}
+        local = {rollup_id: transactions for rollup_id, transactions in work.items() if rollup_id not in done}
+        done |= self.run(local, on_invalid=on_invalid)
+        return {rollup_id: done[rollup_id] for rollup_id in work}
+
+    def require_sealable(self, rollup_ids: Iterable[RollupId]) -> None:
+        """Reads what ending the open blocks of remote rollups will need: after it their sealing lacks nothing.
+
+        Raises:
+            NativeError: it cannot be read; whoever builds leaves out what brought this about.
+        """
+        for rollup_id in sorted(self.remote & set(rollup_ids)):
+            session = self._sessions[rollup_id]
+            if session.open_block is not None:
+                session.fork().seal()
 
     def checkpoint(self) -> dict[RollupId, int]:
         """Marks all sessions that have an open block; `rollback` undoes every run since."""

@@ -18,7 +18,8 @@ from plait.execution.bundles import DecodedBundle
 from plait.execution.candidate import Candidate
 from plait.execution.messages import EMITTERS, InteropSets
 from plait.interop.messages import CROSS_L2_INBOX
-from plait.native import Outcomes, Transaction, declaring
+from plait.native import NativeError, Outcomes, Transaction, declaring
+from plait.native.unread import is_unread
 from plait.types import BundleTerms, RollupId
 
 TOGETHER_MAX: Final = 256
@@ -82,7 +83,8 @@ def run_together(candidate: Candidate, bundles: Sequence[DecodedBundle], sets: I
         sets: of the registry.
 
     Returns:
-        How many were applied: all their transactions succeeded, and none has to do with messages.
+        How many were applied: all their transactions succeeded, and none has to do with messages. None where state
+        is missing.
 
     Raises:
         NativeError: `block_not_open`.
@@ -105,7 +107,13 @@ def run_together(candidate: Candidate, bundles: Sequence[DecodedBundle], sets: I
             if owners[rollup_id][0] < count
         }
         marks = {rollup_id: candidate.session(rollup_id).checkpoint() for rollup_id in work}
-        ran = _run(candidate, work)
+        try:
+            ran = _run(candidate, work)
+        except NativeError as error:
+            candidate.rollback(marks)
+            if not is_unread(error):
+                raise
+            return Together(0, stood_out=True)  # which of them lacks state shows one by one
         first = _first_to_stand_out(ran, work, owners, sets)
         if first is None:
             break

@@ -12,14 +12,13 @@ Raises Unavailable `l1_unreachable`, `l1_blob_missing`; L1Refused `l1_block_malf
 import asyncio
 from collections.abc import Callable, Sequence
 from hashlib import sha256
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import aiohttp
 import msgspec
 
 from plait.errors import L1Refused, Unavailable
-from plait.l1.client import address_of_url
+from plait.http_client import AnswerTooLarge, HttpClient, address_of_url
 from plait.l1.fields import as_bytes, as_list, as_object, malformed
 from plait.limits import L1_ANSWER_BYTES_MAX, L1_BLOBS_PER_BLOCK_MAX, L1_TIMEOUT_S
 from plait.types import Hash32, Seconds
@@ -31,8 +30,8 @@ _GONE: Final = frozenset({404, 405, 410, 501})
 """Statuses by which a node says that it does not have this method, or not this slot."""
 
 
-class BeaconClient:
-    """A connection to one beacon node. Use as an asynchronous context manager.
+class BeaconClient(HttpClient):
+    """A connection to one beacon node. Use as an asynchronous context manager, or call `close`.
 
     Args:
         url: http or https, without the path of the API.
@@ -41,27 +40,11 @@ class BeaconClient:
     """
 
     def __init__(self, url: str, *, commit: Commit, timeout_s: float = L1_TIMEOUT_S) -> None:
+        super().__init__(timeout_s=timeout_s, answer_bytes_max=L1_ANSWER_BYTES_MAX)
         self._url = url.rstrip("/")
         self.address = address_of_url(url)
         self._commit = commit
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
-        self._session: aiohttp.ClientSession | None = None
         self._grid: tuple[int, int] | None = None
-
-    async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(timeout=self._timeout)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Closes the connections; the client can be used no more."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
 
     async def blobs(self, block_time_s: Seconds, hashes: Sequence[Hash32]) -> list[bytes]:
         """Blobs by their versioned hashes, in the order asked for.
@@ -114,21 +97,16 @@ class BeaconClient:
         return [] if found is None else as_list(found, "blobs")
 
     async def _get_data(self, path: str) -> Any:
-        if self._session is None:
-            raise Unavailable("The beacon client is closed.", code="l1_unreachable")
         headers = {"Accept": "application/json"}
         try:
-            async with self._session.get(f"{self._url}/eth/v1/{path}", headers=headers) as response:
-                if response.status in _GONE:
-                    return None
-                if response.status != 200:
-                    raise self._unreachable(f"it answers HTTP {response.status}")
-                data = bytearray()
-                async for chunk in response.content.iter_any():
-                    data += chunk
-                    if len(data) > L1_ANSWER_BYTES_MAX:
-                        raise self._unreachable(f"its answer is larger than {L1_ANSWER_BYTES_MAX} bytes")
-            return as_object(msgspec.json.decode(bytes(data)), "a beacon answer").get("data")
+            status, text = await self.request("GET", f"{self._url}/eth/v1/{path}", headers=headers)
+            if status in _GONE:
+                return None
+            if status != 200:
+                raise self._unreachable(f"it answers HTTP {status}")
+            return as_object(msgspec.json.decode(text), "a beacon answer").get("data")
+        except AnswerTooLarge:
+            raise self._unreachable(f"its answer is larger than {L1_ANSWER_BYTES_MAX} bytes") from None
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise self._unreachable("it does not answer JSON") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

@@ -17,15 +17,14 @@ Level 5.
 import asyncio
 import itertools
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Final, Literal, Self
-from urllib.parse import urlsplit
+from typing import Any, Final, Literal
 
 import aiohttp
 import msgspec
 
 from plait.crypto.ordered_trie import EMPTY_ROOT
 from plait.errors import L1Refused, Unavailable
+from plait.http_client import JSON, AnswerTooLarge, HttpClient, address_of_url
 from plait.l1.fields import as_bytes, as_list, as_object, as_quantity, malformed
 from plait.l1.headers import L1Header, header_of
 from plait.l1.receipts import L1Receipt, receipts_of
@@ -59,8 +58,8 @@ class L1Fees(msgspec.Struct, frozen=True, kw_only=True):
     priority_fee: Wei
 
 
-class L1Client:
-    """A connection to one L1 node. Use as an asynchronous context manager.
+class L1Client(HttpClient):
+    """A connection to one L1 node. Use as an asynchronous context manager, or call `close`.
 
     Args:
         rpc_url: http or https.
@@ -69,11 +68,10 @@ class L1Client:
     """
 
     def __init__(self, rpc_url: str, *, timeout_s: float = L1_TIMEOUT_S, attempts_max: int = L1_ATTEMPTS_MAX) -> None:
+        super().__init__(timeout_s=timeout_s, answer_bytes_max=L1_ANSWER_BYTES_MAX)
         self._url = rpc_url
         self.address = address_of_url(rpc_url)
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._attempts_max = attempts_max
-        self._session: aiohttp.ClientSession | None = None
         self._ids = itertools.count(1)
         self._block_receipts = True
         self._batches = True
@@ -81,21 +79,6 @@ class L1Client:
     def __repr__(self) -> str:
         """Without the URL's path, which may be a key."""
         return f"L1Client({self.address})"
-
-    async def __aenter__(self) -> Self:
-        self._session = aiohttp.ClientSession(timeout=self._timeout)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Closes the connections; the client can be used no more."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
 
     # ------------------------------------------------------------ blocks
     async def chain_id(self) -> int:
@@ -276,8 +259,6 @@ class L1Client:
         raise AssertionError("the last attempt returns or raises")
 
     async def _post(self, calls: Sequence[tuple[str, Sequence[Any]]], *, timeout_s: float | None = None) -> list[Any]:
-        if self._session is None:
-            raise Unavailable("The L1 client is closed.", code="l1_unreachable")
         first = next(self._ids)
         self._ids = itertools.count(first + len(calls))
         requests = [
@@ -286,13 +267,12 @@ class L1Client:
         ]
         body = msgspec.json.encode(requests if len(requests) > 1 else requests[0])
         try:
-            headers = {"Content-Type": "application/json"}
-            timeout = self._timeout if timeout_s is None else aiohttp.ClientTimeout(total=timeout_s)
-            async with self._session.post(self._url, data=body, headers=headers, timeout=timeout) as response:
-                if response.status in _PATIENCE:
-                    raise self._unreachable(f"it answers HTTP {response.status}")
-                status = response.status
-                found = msgspec.json.decode(await self._read(response))
+            status, text = await self.request("POST", self._url, headers=JSON, body=body, timeout_s=timeout_s)
+            if status in _PATIENCE:
+                raise self._unreachable(f"it answers HTTP {status}")
+            found = msgspec.json.decode(text)
+        except AnswerTooLarge:
+            raise self._unreachable(f"its answer is larger than {L1_ANSWER_BYTES_MAX} bytes") from None
         except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             raise self._unreachable(f"it answers HTTP {status} and no JSON-RPC") from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -310,33 +290,12 @@ class L1Client:
             raise self._unreachable(f"{len(missing)} of {len(calls)} calls have no answer")
         return [by_id.get(first + at, by_id.get(None)) for at in range(len(calls))]
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        data = bytearray()
-        async for chunk in response.content.iter_any():
-            data += chunk
-            if len(data) > L1_ANSWER_BYTES_MAX:
-                raise self._unreachable(f"its answer is larger than {L1_ANSWER_BYTES_MAX} bytes")
-        return bytes(data)
-
     def _unreachable(self, reason: str) -> Unavailable:
         return Unavailable(
             f"The L1 node at {self.address} cannot be read ({reason}); check that it runs, and l1.rpc_url.",
             code="l1_unreachable",
             address=self.address,
         )
-
-
-def address_of_url(url: str) -> str:
-    """Scheme, host and port of a URL: what may be shown of it."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "?"
-    try:
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        port = ""
-    return f"{parts.scheme}://{parts.hostname or '?'}{port}"
 
 
 def _is_id(value: Any) -> bool:

@@ -1,6 +1,6 @@
 """Canonical bytes and root of the ledger.
 
-    ledger    = [version = 3, core, economy, [record, ...], l1]  records strictly ascending by rollup id; the economy as
+    ledger    = [version = 4, core, economy, [record, ...], l1]  records strictly ascending by rollup id; the economy as
                                                              a string, `plait.ledger.economy`
     l1        = [] | `plait.ledger.l1_encoding`
     core      = [network_id, genesis_time_s, slot_ms, sub_blocks_per_slot, height, slot, sub_index, time_ms]
@@ -41,7 +41,7 @@ from plait.types import (
     Wei,
 )
 
-LEDGER_VERSION = 3
+LEDGER_VERSION = 4
 
 
 def encode_core(state: LedgerState) -> bytes:

@@ -85,9 +85,7 @@ def config_of(body: BindRollup) -> OpStackConfig:
         outer.end()
         return decode_config(reader)
     except CodecError as error:
-        raise _refused(
-            "rollup_config_invalid", f"the rollup configuration cannot be used: {error.message}"
-        ) from error
+        raise _refused("rollup_config_invalid", f"the rollup configuration cannot be used: {error.message}") from error
 
 
 # ---------------------------------------------------------------- actions
@@ -150,7 +148,7 @@ def _check_config(ctx: SubBlockContext, state: L1State, config: OpStackConfig, r
         "l1_chain_id": config.l1_chain_id != state.terms.chain_id,
         "genesis.l1": config.genesis_l1.number > state.head.number,
         "genesis.l2": config.genesis_l2.number != 0,
-        "block_time": block_ms % network.slot_ms != 0,
+        "block_time": block_ms % network.slot_ms != 0 or config.block_time_s > state.terms.block_time_s,
     }
     field = next((name for name, differs in wrong.items() if differs), None)
     if field is not None:

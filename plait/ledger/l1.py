@@ -1,42 +1,56 @@
 """What the network has agreed on about its L1, and how reports become agreement. Level 3, pure.
 
-    l1       = [] | [terms, [config, ...], [facts, ...], [report, ...], [[rollup_id, to_number], ...],
-                     [[rollup_id, floor], ...], due_slot, generation?]
-    terms    = [chain_id, lag_blocks, hold_s, reporter]
-    report   = [public_key, sequence, head, first, digests, safe, conflicts]          as in `plait.codec.l1_items`
+    terms      what is fixed at genesis
+    bindings   rollups that derive from the L1
+    blocks     the agreed chain: facts of consecutive L1 blocks
+    reports    the newest of each validator's key
+    orders     rollups that go back when the next sub-block begins            canonical bytes: plait.ledger.l1_encoding
 
 Rules
     - Who reports: the validators of the height, each with its voting power; in a network without validators the one
       key that its terms name, with power 1.
-    - Only the newest report of a key counts. "Agreed" means more than two thirds of all power say the same.
+    - Only the newest report of a key counts, also of a validator that left and came back. What it says of rollups that
+      are not bound is not kept. "Agreed" means more than two thirds of all power say the same.
     - The next L1 block is agreed when its number is not above the weighted median of the reported heads minus the lag,
       and its digest is agreed. Its facts, which somebody then puts into a proposal, must have that digest and name the
-      block before as their parent.
+      block before as their parent. Facts with that digest which name another parent, or an earlier time, make the
+      digest unusable: nothing is due until the L1 says otherwise.
     - The set of rollups that derive from it may change: one is bound (`plait.ledger.joining`), or has left. Every change
       begins a generation. Blocks that are agreed from then on are of that generation, and say what L1 says to the new
       set; digests that were reported before count no more. Generation 0 is that of the network's genesis.
+    - What one rollup is told in all agreed blocks together has at most L1_ROLLUP_KEPT_BYTES_MAX bytes; beyond it the
+      rollup is kept as oversized in the block, and the block's digest beside it. Only that rollup stops.
     - An agreed block is taken back when another digest is agreed for its number: it and all above leave the chain, and
       every rollup goes back to before the first slot that any of them opened with such an origin.
     - A conflict (a block that L1 derives with another hash than the network's) is agreed in the same way: every rollup
       goes back to before that block's slot, but none below what is agreed to be safe, the weighted median of what is
-      reported.
+      reported. After it the same rollup's next conflict waits (`plait.ledger.l1_pauses`).
     - A rollup that has to go back further than UNWIND_BLOCKS_MAX blocks is left where it is; its operators must bring
       it anew. The blocks are counted from the highest head that it had: nodes drop what they would need for more. So
       the ledger remembers a floor for a rollup that went back, until its head is that far above it again.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Final
+from weakref import WeakKeyDictionary
 
 import msgspec
 
 from plait.crypto.l1_reports import reporter_of
-from plait.derivation.l1_facts import L1BlockFacts, l1_facts_digest
+from plait.derivation.l1_facts import L1BlockFacts, RollupL1Facts, l1_facts_digest
 from plait.derivation.rollup_config import BlockId, OpStackConfig
 from plait.derivation.system_config import SystemConfig
 from plait.errors import ActionRefused
 from plait.ledger.rotation import ProposerSet
-from plait.limits import L1_BLOCKS_KEPT_MAX, L1_REORG_BLOCKS_MAX, UNWIND_BLOCKS_MAX
+from plait.limits import (
+    L1_BLOCKS_KEPT_MAX,
+    L1_REORG_BLOCKS_MAX,
+    L1_REPORTERS_LEFT_MAX,
+    L1_ROLLUP_KEPT_BYTES_MAX,
+    UNWIND_BLOCKS_MAX,
+    VALIDATORS_MAX,
+)
 from plait.types import BlockNumber, ConsensusAddress, Hash32, RollupId, Slot
 from plait.types.l1 import L1Report
 
@@ -51,12 +65,14 @@ class L1Terms(msgspec.Struct, frozen=True, kw_only=True):
         lag_blocks: how far below the median of the reported heads agreement stays.
         hold_s: a rollup block older than this waits for the L1 blocks of its time (a network that comes back).
         reporter: Ed25519 key that reports where there are no validators; empty where there are.
+        block_time_s: of the L1, in the mean. A rollup with longer blocks falls behind: an origin lasts one at least.
     """
 
     chain_id: int
     lag_blocks: int
     hold_s: int
     reporter: bytes = b""
+    block_time_s: int = 12
 
 
 class UnwindOrder(msgspec.Struct, frozen=True):
@@ -71,6 +87,32 @@ class Floor(msgspec.Struct, frozen=True):
 
     rollup_id: RollupId
     number: BlockNumber
+
+
+class Left(msgspec.Struct, frozen=True):
+    """The newest report of a validator that left: no older one of its key counts when it comes back."""
+
+    public_key: bytes
+    sequence: int
+
+
+class Pause(msgspec.Struct, frozen=True):
+    """How long a rollup's conflicts take nobody back after one did (`plait.ledger.l1_pauses`)."""
+
+    rollup_id: RollupId
+    count: int
+    """Conflicts carried out since the last quiet time, 1 at least."""
+    until_slot: Slot
+    """The first slot in which the next one may be carried out."""
+    waiting: bool = False
+    """Whether one is agreed and waits; the rollup takes no items meanwhile, as they would be lost."""
+
+
+class Dropped(msgspec.Struct, frozen=True):
+    """The agreed digest of a block that is kept without what it says to a rollup."""
+
+    number: BlockNumber
+    digest: Hash32
 
 
 class Epoch(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,10 +137,18 @@ class L1State(msgspec.Struct, frozen=True, kw_only=True):
     """Ascending by rollup; carried out when the next sub-block begins."""
     floors: tuple[Floor, ...] = ()
     """Ascending by rollup."""
-    generation: int = 0
-    """How often `bindings` changed."""
     due_slot: Slot = NO_SLOT
     """Slot in which the next block's digest became agreed while its facts are missing; 0: nothing is due."""
+    left: tuple[Left, ...] = ()
+    """Ascending by key; at most L1_REPORTERS_LEFT_MAX."""
+    pauses: tuple[Pause, ...] = ()
+    """Ascending by rollup."""
+    dropped: tuple[Dropped, ...] = ()
+    """Ascending by number; of blocks that are held."""
+    unusable: bytes = b""
+    """Digest that is agreed for the next block and whose facts do not follow the head; empty for none."""
+    generation: int = 0
+    """How often `bindings` changed."""
 
     @property
     def head(self) -> L1BlockFacts:
@@ -115,6 +165,17 @@ class L1State(msgspec.Struct, frozen=True, kw_only=True):
         kept = next((one.number for one in self.floors if one.rollup_id == rollup_id), 0)
         return BlockNumber(max(kept, head_number - UNWIND_BLOCKS_MAX, 0))
 
+    def pause(self, rollup_id: RollupId) -> Pause | None:
+        """A rollup's pause between conflicts; None for one without."""
+        return next((one for one in self.pauses if one.rollup_id == rollup_id), None)
+
+    def digest(self, facts: L1BlockFacts) -> Hash32:
+        """The digest on which validators agreed for a block of the agreed chain."""
+        for one in self.dropped:
+            if one.number == facts.number:
+                return one.digest
+        return digest_of(facts)
+
     def binding(self, rollup_id: RollupId) -> OpStackConfig | None:
         """How a rollup derives; None for one that does not."""
         for config in self.bindings:
@@ -125,6 +186,16 @@ class L1State(msgspec.Struct, frozen=True, kw_only=True):
 
 Powers = Mapping[ConsensusAddress, int]
 
+_digests: WeakKeyDictionary[L1BlockFacts, Hash32] = WeakKeyDictionary()
+
+
+def digest_of(facts: L1BlockFacts) -> Hash32:
+    """`l1_facts_digest`, once for facts that somebody holds: they can be megabytes and are looked at every height."""
+    found = _digests.get(facts)
+    if found is None:
+        found = _digests[facts] = l1_facts_digest(facts)
+    return found
+
 
 def with_bindings(state: L1State, bindings: Iterable[OpStackConfig]) -> L1State:
     """The state with another set of rollups that derive from the L1; blocks that are agreed stay as they are."""
@@ -134,6 +205,7 @@ def with_bindings(state: L1State, bindings: Iterable[OpStackConfig]) -> L1State:
         generation=state.generation + 1,
         reports=tuple(msgspec.structs.replace(report, digests=()) for report in state.reports),
         due_slot=NO_SLOT,
+        unusable=b"",
     )
 
 
@@ -173,12 +245,12 @@ def with_report(state: L1State, report: L1Report, powers: Powers) -> L1State:
     Raises:
         ActionRefused: `l1_reporter_unknown`, `l1_report_old`, `l1_report_out_of_range`.
     """
-    if reporter_of(report.public_key) not in powers:
+    if _address(report.public_key) not in powers:
         raise ActionRefused("the key of this L1 report belongs to no validator", code="l1_reporter_unknown")
-    before = next((held for held in state.reports if held.public_key == report.public_key), None)
-    if before is not None and report.sequence <= before.sequence:
+    newest = sequence_of(state, report.public_key)
+    if report.sequence <= newest:
         raise ActionRefused(
-            f"the L1 report has sequence {report.sequence}; the newest of its key is {before.sequence}",
+            f"the L1 report has sequence {report.sequence}; the newest of its key is {newest}",
             code="l1_report_old",
             sequence=report.sequence,
         )
@@ -189,9 +261,28 @@ def with_report(state: L1State, report: L1Report, powers: Powers) -> L1State:
             code="l1_report_out_of_range",
             first=report.first,
         )
-    kept = [held for held in state.reports if held is not before and reporter_of(held.public_key) in powers]
-    reports = sorted((*kept, report), key=lambda held: held.public_key)
-    return msgspec.structs.replace(state, reports=tuple(reports))
+    bound = {config.chain_id for config in state.bindings}
+    report = msgspec.structs.replace(
+        report,
+        safe=tuple(one for one in report.safe if one.rollup_id in bound),
+        conflicts=tuple(one for one in report.conflicts if one.rollup_id in bound),
+    )
+    others = [held for held in state.reports if held.public_key != report.public_key]
+    kept = [held for held in others if _address(held.public_key) in powers]
+    gone = [Left(held.public_key, held.sequence) for held in others if _address(held.public_key) not in powers]
+    left = [one for one in state.left if one.public_key != report.public_key]
+    newest_left = sorted((*left, *gone), key=lambda one: (-one.sequence, one.public_key))[:L1_REPORTERS_LEFT_MAX]
+    return msgspec.structs.replace(
+        state,
+        reports=tuple(sorted((*kept, report), key=lambda held: held.public_key)),
+        left=tuple(sorted(newest_left, key=lambda one: one.public_key)),
+    )
+
+
+def sequence_of(state: L1State, public_key: bytes) -> int:
+    """Sequence of the newest report of a key, also of one whose validator left; -1 for none."""
+    held: tuple[L1Report | Left, ...] = (*state.reports, *state.left)
+    return max((one.sequence for one in held if one.public_key == public_key), default=-1)
 
 
 def agreed_digest(state: L1State, number: int, powers: Powers) -> Hash32 | None:
@@ -200,25 +291,26 @@ def agreed_digest(state: L1State, number: int, powers: Powers) -> Hash32 | None:
     for report in state.reports:
         digest = report.digest_of(number)
         if digest is not None:
-            weights[digest] = weights.get(digest, 0) + powers.get(reporter_of(report.public_key), 0)
+            weights[digest] = weights.get(digest, 0) + powers.get(_address(report.public_key), 0)
     total = sum(powers.values())
     return next((digest for digest, weight in sorted(weights.items()) if 3 * weight > 2 * total), None)
 
 
 def next_digest(state: L1State, powers: Powers) -> Hash32 | None:
-    """Digest of the block after the agreed head, when it is agreed and deep enough."""
+    """Digest of the block after the agreed head, when it is agreed, deep enough and not known to be unusable."""
     number = state.head.number + 1
-    heads = [(report.head, powers.get(reporter_of(report.public_key), 0)) for report in state.reports]
+    heads = [(report.head, powers.get(_address(report.public_key), 0)) for report in state.reports]
     if number > _median(heads, sum(powers.values())) - state.terms.lag_blocks:
         return None
-    return agreed_digest(state, number, powers)
+    digest = agreed_digest(state, number, powers)
+    return None if digest == state.unusable else digest
 
 
 def with_facts(state: L1State, facts: L1BlockFacts, powers: Powers) -> L1State:
-    """The state with the next agreed block.
+    """The state with the next agreed block; without it, and its digest as unusable, where it does not follow the head.
 
     Raises:
-        ActionRefused: `l1_facts_not_next`, `l1_facts_outdated`, `l1_facts_not_agreed`, `l1_facts_unlinked`.
+        ActionRefused: `l1_facts_not_next`, `l1_facts_outdated`, `l1_facts_not_agreed`.
     """
     head = state.head
     if facts.number != head.number + 1:
@@ -231,15 +323,27 @@ def with_facts(state: L1State, facts: L1BlockFacts, powers: Powers) -> L1State:
             f"{state.generation} is in force",
             code="l1_facts_outdated",
         )
-    if l1_facts_digest(facts) != next_digest(state, powers):
+    digest = digest_of(facts)
+    if digest != next_digest(state, powers):
         raise ActionRefused(
             f"these facts of L1 block {facts.number} are not what the validators agreed on", code="l1_facts_not_agreed"
         )
     if facts.parent_hash != head.hash or facts.timestamp < head.timestamp:
-        raise ActionRefused(
-            f"L1 block {facts.number} does not follow the agreed block {head.number}", code="l1_facts_unlinked"
-        )
-    return msgspec.structs.replace(state, blocks=(*state.blocks, facts), due_slot=NO_SLOT)
+        return msgspec.structs.replace(state, unusable=digest, due_slot=NO_SLOT)
+    kept = _within_share(state, facts)
+    dropped = state.dropped if kept is facts else (*state.dropped, Dropped(facts.number, digest))
+    return msgspec.structs.replace(state, blocks=(*state.blocks, kept), dropped=dropped, due_slot=NO_SLOT, unusable=b"")
+
+
+def _within_share(state: L1State, facts: L1BlockFacts) -> L1BlockFacts:
+    """Facts without what a rollup is told beyond its share of the bytes that the ledger keeps."""
+    rollups = []
+    for one in facts.rollups:
+        size = one.size
+        held = 0 if size == 0 else sum(block.of(one.rollup_id).size for block in state.blocks)
+        over = size > 0 and held + size > L1_ROLLUP_KEPT_BYTES_MAX
+        rollups.append(RollupL1Facts(rollup_id=one.rollup_id, oversized=True) if over else one)
+    return facts if tuple(rollups) == facts.rollups else msgspec.structs.replace(facts, rollups=tuple(rollups))
 
 
 def reorged_from(state: L1State, powers: Powers) -> BlockNumber | None:
@@ -250,7 +354,7 @@ def reorged_from(state: L1State, powers: Powers) -> BlockNumber | None:
         if facts.number < lowest:
             continue
         digest = agreed_digest(state, facts.number, powers)
-        if digest is not None and digest != l1_facts_digest(facts):
+        if digest is not None and digest != state.digest(facts):
             return facts.number
     return None
 
@@ -258,7 +362,14 @@ def reorged_from(state: L1State, powers: Powers) -> BlockNumber | None:
 def cut(state: L1State, number: BlockNumber) -> L1State:
     """The agreed chain without a block and all above it."""
     kept = tuple(facts for facts in state.blocks if facts.number < number)
-    return msgspec.structs.replace(state, blocks=kept, due_slot=NO_SLOT)
+    dropped = tuple(one for one in state.dropped if one.number < number)
+    return msgspec.structs.replace(state, blocks=kept, dropped=dropped, due_slot=NO_SLOT, unusable=b"")
+
+
+def without_conflicts(state: L1State) -> L1State:
+    """The state without the conflicts that were reported: once rollups go back they speak of blocks that are gone."""
+    reports = tuple(msgspec.structs.replace(report, conflicts=()) for report in state.reports)
+    return msgspec.structs.replace(state, reports=reports)
 
 
 def agreed_conflicts(state: L1State, powers: Powers) -> dict[RollupId, BlockNumber]:
@@ -267,7 +378,7 @@ def agreed_conflicts(state: L1State, powers: Powers) -> dict[RollupId, BlockNumb
     for report in state.reports:
         for conflict in report.conflicts:
             key = (conflict.rollup_id, conflict.number, conflict.hash)
-            weights[key] = weights.get(key, 0) + powers.get(reporter_of(report.public_key), 0)
+            weights[key] = weights.get(key, 0) + powers.get(_address(report.public_key), 0)
     total = sum(powers.values())
     return {rollup_id: number for (rollup_id, number, _), weight in sorted(weights.items()) if 3 * weight > 2 * total}
 
@@ -277,7 +388,7 @@ def agreed_safe(state: L1State, rollup_id: RollupId, powers: Powers) -> BlockNum
     said = []
     for report in state.reports:
         number = next((one.number for one in report.safe if one.rollup_id == rollup_id), 0)
-        said.append((number, powers.get(reporter_of(report.public_key), 0)))
+        said.append((number, powers.get(_address(report.public_key), 0)))
     return BlockNumber(max(0, _median(said, sum(powers.values()))))
 
 
@@ -285,12 +396,21 @@ def forget_old(state: L1State, oldest_origin: int) -> L1State:
     """The state without blocks that no rollup needs, not even after a reorg."""
     needed = max(oldest_origin, state.blocks[0].number) - L1_REORG_BLOCKS_MAX
     drop = max(0, min(needed - state.blocks[0].number, len(state.blocks) - 1))
-    return state if drop == 0 else msgspec.structs.replace(state, blocks=state.blocks[drop:])
+    if drop == 0:
+        return state
+    blocks = state.blocks[drop:]
+    dropped = tuple(one for one in state.dropped if one.number >= blocks[0].number)
+    return msgspec.structs.replace(state, blocks=blocks, dropped=dropped)
 
 
 def is_full(state: L1State, oldest_origin: int) -> bool:
     """Whether agreement has to wait for the rollups: they use the L1 blocks more slowly than these come."""
     return state.head.number - oldest_origin >= L1_BLOCKS_KEPT_MAX - L1_REORG_BLOCKS_MAX
+
+
+@lru_cache(maxsize=4 * VALIDATORS_MAX)
+def _address(public_key: bytes) -> ConsensusAddress:
+    return reporter_of(public_key)
 
 
 def _median(said: Sequence[tuple[int, int]], total: int) -> int:

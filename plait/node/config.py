@@ -24,6 +24,7 @@ from plait.ledger.parameters import PARAMETER_TABLE, TOKEN, LedgerParameters
 from plait.ledger.rollup_records import RollupTerms
 from plait.ledger.state import check_interop_sets
 from plait.limits import (
+    L1_BLOCK_TIME_S_MAX,
     L1_REORG_BLOCKS_MAX,
     LOG_KEEP_HEIGHTS_MIN,
     NETWORK_SNAPSHOT_EVERY_HEIGHTS,
@@ -163,8 +164,10 @@ class L1Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     lag_blocks: int = 0
     """How far below the reported heads L1 blocks are agreed; 0 adopts them at once, and goes back when L1 does."""
     hold_s: int = 90
-    """A rollup block older than this waits for the L1 blocks of its time. Above the L1's block time times
-    `lag_blocks` + 5."""
+    """A rollup block older than this waits for the L1 blocks of its time. At least `block_time_s` times
+    `lag_blocks` + 2: the newest agreed block is as old as that now and then."""
+    block_time_s: int = 12
+    """Mean time between two blocks of the L1; Ethereum's by default."""
     reporter: str = ""
     """Ed25519 key, 0x hex of 32 bytes, that reports the L1 in a network without validators."""
 
@@ -178,14 +181,33 @@ class L1Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             ) from error
 
     def terms(self) -> L1Terms:
-        """As the ledger keeps them. Raises ConfigurationError (`public_key_malformed`, `l1_config_invalid`)."""
+        """As the ledger keeps them. Raises ConfigurationError (`public_key_malformed`, `l1_config_invalid`,
+        `l1_hold_too_short`)."""
         if self.chain_id < 1 or not 0 <= self.lag_blocks <= L1_REORG_BLOCKS_MAX or not 1 <= self.hold_s <= 86_400:
             raise ConfigurationError(
                 f"The L1's chain id is 1 or more, lag_blocks 0 to {L1_REORG_BLOCKS_MAX}, hold_s 1 to 86400.",
                 code="l1_config_invalid",
             )
+        if not 1 <= self.block_time_s <= L1_BLOCK_TIME_S_MAX:
+            raise ConfigurationError(
+                f"block_time_s of the L1 is {self.block_time_s}; it is 1 to {L1_BLOCK_TIME_S_MAX}.",
+                code="l1_config_invalid",
+            )
+        least_s = (self.lag_blocks + 2) * self.block_time_s
+        if self.hold_s < least_s:
+            raise ConfigurationError(
+                f"hold_s is {self.hold_s}; with lag_blocks of {self.lag_blocks} and L1 blocks of {self.block_time_s} s "
+                f"it is at least {least_s}, or rollups that waited once would wait for ever.",
+                code="l1_hold_too_short",
+            )
         key = _hex(self.reporter, 32, "reporter of the L1", code="public_key_malformed") if self.reporter else b""
-        return L1Terms(chain_id=self.chain_id, lag_blocks=self.lag_blocks, hold_s=self.hold_s, reporter=key)
+        return L1Terms(
+            chain_id=self.chain_id,
+            lag_blocks=self.lag_blocks,
+            hold_s=self.hold_s,
+            reporter=key,
+            block_time_s=self.block_time_s,
+        )
 
 
 class ValidatorConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -248,7 +270,8 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         """What is agreed about the L1 at genesis.
 
         Raises:
-            ConfigurationError: `rollup_config_invalid`, `l1_config_invalid`.
+            ConfigurationError: `rollup_config_invalid`, `rollup_slower_than_l1`, `l1_config_invalid`,
+                `l1_hold_too_short`.
         """
         bound = [rollup for rollup in self.rollups if rollup.opstack is not None]
         if self.l1 is None:
@@ -287,6 +310,12 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
                     code="rollup_config_invalid",
                     field=field,
                 )
+        if config.block_time_s > self.l1.block_time_s:
+            raise ConfigurationError(
+                f"Rollup {rollup.chain_id} has blocks of {config.block_time_s} s, its L1 of {self.l1.block_time_s} s; "
+                "a rollup with longer blocks falls behind its L1, and holds up the others.",
+                code="rollup_slower_than_l1",
+            )
 
     def parameters(self) -> NetworkParameters:
         """As the ledger keeps them. Raises ConfigurationError when a value is out of range."""
@@ -412,6 +441,35 @@ class BatcherSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """A posting begins after this many seconds at the latest."""
 
 
+class AttesterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What this node signs for PlaitRegistry on L1, and whether it pays for committing it."""
+
+    registry: str
+    """The contract's address, 0x hex."""
+    key_file: Path | None = None
+    """Private key of the validator's operator, or of the attester that it appointed, 64 hex digits; None on a node that
+    only pays."""
+    interval_heights: int = 14_400
+    """A checkpoint is made of every height that is a multiple of it; all validators need the same."""
+    payer_key_file: Path | None = None
+    """Private key of the account that pays, used by nothing else; None on a node that does not pay."""
+    peers: tuple[str, ...] = ()
+    """JSON-RPC of the other validators' nodes, from which a node that pays gathers."""
+    pay_after_s: int = 0
+    """A node that pays waits so long for another one to do it."""
+    chain_id: int = 0
+    """Of the L1; needed where the network itself names none."""
+
+
+class ForcedInclusionSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The contract of forced inclusions that this node keeps an eye on."""
+
+    contract: str
+    """Its address, 0x hex."""
+    acknowledged: dict[str, int] = {}
+    """By rollup id: so many missed inclusions are known to the operator and raise no alarm any more."""
+
+
 class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A node: where it keeps its data and where it listens. `data_dir` None keeps everything in memory."""
 
@@ -476,6 +534,9 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Execution engines that this node drives, one a rollup at most."""
     batcher: BatcherSettings | None = None
     """Set on the node that posts the rollups' batches to L1."""
+    attester: AttesterSettings | None = None
+    """Set on nodes that sign, or pay for, checkpoints on L1."""
+    forced_inclusion: ForcedInclusionSettings | None = None
     trace_dir: Path | None = None
     """Where every request of CometBFT is noted, for examinations; None for nowhere."""
 

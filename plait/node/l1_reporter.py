@@ -24,7 +24,7 @@ from plait.derivation.l1_facts import L1BlockFacts
 from plait.derivation.rollup_config import BlockId
 from plait.errors import PlaitError
 from plait.l1.client import L1Client
-from plait.l1.watcher import L1Watcher
+from plait.l1.watcher import L1Watcher, WatchedBlock
 from plait.ledger.l1 import L1State
 from plait.limits import (
     L1_AGREEMENT_BEHIND_BLOCKS,
@@ -84,7 +84,7 @@ def report_of(
     first = state.head.number + 1
     for agreed in state.blocks[1:]:
         held = watcher.block(agreed.number)
-        if held is not None and held.facts.hash != agreed.hash:
+        if held is not None and _differs(held, agreed, state):
             first = agreed.number
             break
     last = watcher.tip.number - confirmations
@@ -296,6 +296,12 @@ def _behind_alarm(blocks: int) -> Alarm:
 
 def _l1_alarm(code: str, message: str) -> Alarm:
     return Alarm(code=code, level=_STATUS_ALARM, rollup_id=RollupId(0), message=message, percent=100)
+
+
+def _differs(held: WatchedBlock, agreed: L1BlockFacts, state: L1State) -> bool:
+    """Whether this node sees another block. Facts of another generation cannot be compared, the blocks' hashes can."""
+    same_set = held.facts.generation == agreed.generation
+    return held.facts.hash != agreed.hash or (same_set and held.digest != state.digest(agreed))
 
 
 def _with_sequence(report: L1Report, sequence: int) -> L1Report:

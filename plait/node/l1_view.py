@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from plait.ledger.l1 import L1State, powers_of
+from plait.ledger.l1 import L1State, powers_of, sequence_of
 from plait.ledger.state import LedgerState
 from plait.types.consensus import ConsensusAddress, consensus_address
 
@@ -34,7 +34,7 @@ class DecidedL1(msgspec.Struct, frozen=True):
         """Sequence of the newest report that the ledger has of a key."""
         if consensus_address(public_key) not in self.powers:
             return None
-        return next((one.sequence for one in self.state.reports if one.public_key == public_key), -1)
+        return sequence_of(self.state, public_key)
 
 
 def l1_view(ledger: Callable[[], LedgerState]) -> Callable[[], DecidedL1 | None]:

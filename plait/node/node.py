@@ -46,6 +46,7 @@ from plait.node.engine import Engine, comet_genesis, prepare_comet
 from plait.node.health import Health, health_of
 from plait.node.install import discard_unfinished
 from plait.node.joined import Arrivals, NodeSource, source_of
+from plait.node.l1_checkpoints import L1Checkpoints
 from plait.node.l1_view import l1_view
 from plait.node.logging import get_logger
 from plait.node.lost_log import require_log, require_no_later_snapshot
@@ -254,6 +255,11 @@ class Node:
         return None if self.settling is None else self.settling.settlement
 
     @property
+    def checkpoints(self) -> L1Checkpoints | None:
+        """What this node signs for L1; None where it has no attester."""
+        return None if self.settling is None else self.settling.checkpoints
+
+    @property
     def engines(self) -> list[EngineStatus]:
         """The execution engines that are driven, by ascending chain id."""
         return [] if self.settling is None else [driver.status for _, driver in sorted(self.settling.drivers.items())]
@@ -354,6 +360,8 @@ class Node:
             self._follow_registry(self._application.ledger)
         if self.spreader is not None:
             self.spreader.on_decided(effect.height)
+        if self.settling is not None:
+            self.settling.on_decided(effect)
         self.bus.publish(effect)
         self.metrics.decided(decision)
         self._keeper.on_decided(effect)

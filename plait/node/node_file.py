@@ -68,6 +68,8 @@ class NodeSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             l1=opstack.l1,
             engines=opstack.engines,
             batcher=opstack.batcher,
+            attester=opstack.attester,
+            forced_inclusion=opstack.forced_inclusion,
             faces=read_faces(faces) if faces.exists() else FacesSettings(),
             engine="cometbft",
             name=self.name,

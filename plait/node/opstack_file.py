@@ -14,11 +14,22 @@
     key_file = "batcher.key"
     data = "blob"
 
+    [attester]                                     # on validators' nodes: checkpoints on L1
+    registry = "0x..."                             # PlaitRegistry
+    key_file = "attester.key"
+    interval_heights = 14400                       # the same on all of them
+    payer_key_file = "payer.key"                   # on the one node that pays, or on a few
+    peers = ["http://10.0.0.2:8545"]               # where that one gathers what the others signed
+
+    [forced_inclusion]                             # raises alarms about missed deadlines
+    contract = "0x..."
+
 Paths are relative to the file. URLs of L1 nodes often hold a key, so the file must be closed to other users. A node
 without the file reads no L1 and drives no engine.
 """
 
 import os
+import re
 import stat
 import tomllib
 from pathlib import Path
@@ -27,11 +38,18 @@ from typing import Any, Final
 import msgspec
 
 from plait.errors import ConfigurationError
-from plait.limits import OPSTACK_FILE_BYTES_MAX
-from plait.node.config import BatcherSettings, EngineConnection, L1Connection
+from plait.limits import L1_CHECKPOINT_PEERS_MAX, OPSTACK_FILE_BYTES_MAX
+from plait.node.config import (
+    AttesterSettings,
+    BatcherSettings,
+    EngineConnection,
+    ForcedInclusionSettings,
+    L1Connection,
+)
 
 OPSTACK_FILE: Final = "opstack.toml"
-_PATHS: Final = ("reporter_key", "jwt_file", "key_file")
+_PATHS: Final = ("reporter_key", "jwt_file", "key_file", "payer_key_file")
+_ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]{40}")
 
 
 class OpStackSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,11 +58,14 @@ class OpStackSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     l1: L1Connection | None = None
     engines: tuple[EngineConnection, ...] = ()
     batcher: BatcherSettings | None = None
+    attester: AttesterSettings | None = None
+    forced_inclusion: ForcedInclusionSettings | None = None
 
     def check(self) -> None:
         """Raises ConfigurationError (`opstack_file_invalid`) with the first thing that cannot be used."""
         urls = [] if self.l1 is None else [self.l1.rpc_url, self.l1.beacon_url]
         urls += [url for engine in self.engines for url in (engine.engine_url, engine.rpc_url)]
+        urls += [] if self.attester is None else self.attester.peers
         # the URL itself is not shown: it may hold a key
         if any(url and not url.startswith(("http://", "https://")) for url in urls):
             raise _invalid("a URL does not begin with http:// or https://")
@@ -54,6 +75,31 @@ class OpStackSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             raise _invalid("two engines are of one rollup")
         if self.batcher is not None and self.l1 is None:
             raise _invalid("a batcher needs an L1 to post to; add [l1]")
+        if self.attester is not None:
+            self._check_attester(self.attester)
+        if self.forced_inclusion is not None:
+            if self.l1 is None:
+                raise _invalid("forced inclusions are read from an L1; add [l1]")
+            if not _ADDRESS.fullmatch(self.forced_inclusion.contract):
+                raise _invalid("forced_inclusion.contract is not 0x and 40 hex digits")
+
+    def _check_attester(self, attester: AttesterSettings) -> None:
+        if self.l1 is None:
+            raise _invalid("an attester needs an L1 that has the registry; add [l1]")
+        if not _ADDRESS.fullmatch(attester.registry):
+            raise _invalid("attester.registry is not 0x and 40 hex digits")
+        if attester.interval_heights < 1 or attester.pay_after_s < 0 or attester.chain_id < 0:
+            raise _invalid("attester.interval_heights is 1 or more, pay_after_s and chain_id 0 or more")
+        if len(attester.peers) > L1_CHECKPOINT_PEERS_MAX:
+            raise _invalid(f"attester.peers names more than {L1_CHECKPOINT_PEERS_MAX} nodes")
+        if attester.key_file is None and attester.payer_key_file is None:
+            raise _invalid("attester names neither a key that signs nor one that pays")
+        if (
+            self.batcher is not None
+            and attester.payer_key_file is not None
+            and attester.payer_key_file == self.batcher.key_file
+        ):
+            raise _invalid("the batcher and the payer of checkpoints need an account each: they count its nonces")
 
 
 def read_opstack(home: Path) -> OpStackSettings:
@@ -81,7 +127,7 @@ def read_opstack(home: Path) -> OpStackSettings:
         raise _invalid(f"{path} has more than {OPSTACK_FILE_BYTES_MAX} bytes")
     try:
         found = tomllib.loads(data.decode())
-        tables = [found.get("l1"), found.get("batcher"), *found.get("engines", ())]
+        tables = [found.get("l1"), found.get("batcher"), found.get("attester"), *found.get("engines", ())]
         for table in tables:
             for name in _PATHS if isinstance(table, dict) else ():
                 if isinstance(table.get(name), str):

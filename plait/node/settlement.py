@@ -24,7 +24,13 @@ import msgspec
 from plait.derivation.pipeline import Notice
 from plait.derivation.rollup_config import OpStackConfig
 from plait.errors import PlaitError
-from plait.limits import SETTLEMENT_POLL_S, SETTLEMENT_VERIFIER_EVERY_S, SETTLEMENT_VERIFIER_TIMEOUT_S
+from plait.http_client import JSON, AnswerTooLarge, HttpClient
+from plait.limits import (
+    L1_ANSWER_BYTES_MAX,
+    SETTLEMENT_POLL_S,
+    SETTLEMENT_VERIFIER_EVERY_S,
+    SETTLEMENT_VERIFIER_TIMEOUT_S,
+)
 from plait.native import Rollup, keccak256
 from plait.node.logging import get_logger
 from plait.rollups.batcher.anchors import Anchor
@@ -342,24 +348,25 @@ class Settlement:
 
     # ------------------------------------------------------------ verifiers
     async def _ask_verifiers(self) -> None:
-        timeout = aiohttp.ClientTimeout(total=SETTLEMENT_VERIFIER_TIMEOUT_S)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
+        async with HttpClient(
+            timeout_s=SETTLEMENT_VERIFIER_TIMEOUT_S, answer_bytes_max=L1_ANSWER_BYTES_MAX
+        ) as verifiers:
             while True:
                 for rollup_id, url in sorted(self._verifiers.items()):
-                    await self._ask(session, rollup_id, url)
+                    await self._ask(verifiers, rollup_id, url)
                 await asyncio.sleep(SETTLEMENT_VERIFIER_EVERY_S)
 
-    async def _ask(self, session: aiohttp.ClientSession, rollup_id: RollupId, url: str) -> None:
+    async def _ask(self, verifiers: HttpClient, rollup_id: RollupId, url: str) -> None:
         rollup = self._rollups().get(rollup_id)
         if rollup is None:
             return
-        question = {"jsonrpc": "2.0", "id": 1, "method": "optimism_syncStatus", "params": []}
+        question = b'{"jsonrpc":"2.0","id":1,"method":"optimism_syncStatus","params":[]}'
         try:
-            async with session.post(url, json=question) as response:
-                found = (await response.json())["result"]
+            _, answer = await verifiers.request("POST", url, headers=JSON, body=question)
+            found = msgspec.json.decode(answer)["result"]
             safe, hash_ = int(found["safe_l2"]["number"]), bytes.fromhex(found["safe_l2"]["hash"][2:])
             heads = [int(found[name]["number"]) for name in ("unsafe_l2", "finalized_l2")]
-        except (aiohttp.ClientError, TimeoutError, OSError, KeyError, TypeError, ValueError):
+        except (aiohttp.ClientError, AnswerTooLarge, OSError, KeyError, TypeError, ValueError, RecursionError):
             self._views.pop(rollup_id, None)
             return
         header = rollup.native.raw_header(safe)

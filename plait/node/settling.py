@@ -3,7 +3,8 @@
 Specification
     - Reads the L1 and says what it sees (`L1Reporter`), follows what batches there make of the rollups (`Settlement`),
       keeps every engine at the rollup's blocks (`EngineDriver`), and posts blocks to L1 (`Batcher`), each as far as the
-      node's configuration asks for it.
+      node's configuration asks for it. With an attester it signs checkpoints for L1 (`L1Checkpoints`), and it watches
+      forced inclusions where it is told to (`ForcedWatch`).
     - Every decided sub-block wakes drivers, batcher and settlement; they look at the rollups themselves, so that a
       lost notice costs time and nothing else.
     - Nothing here can stop the node. A part that fails is started again after SETTLING_RESTART_S, with its reason in
@@ -21,10 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 from plait.derivation.rollup_config import OpStackConfig
 from plait.errors import ConfigurationError, PlaitError
+from plait.l1.attestations import L1Contract
 from plait.l1.beacon import BeaconClient
 from plait.l1.client import L1Client
-from plait.limits import SETTLING_RESTART_S
+from plait.limits import L1_ATTEMPTS_MAX, SETTLING_RESTART_S
+from plait.node.forced_watch import ForcedWatch
 from plait.node.l1_alarms import RollupPosition
+from plait.node.l1_checkpoints import L1Checkpoints
+from plait.node.l1_paying import CheckpointPayer
 from plait.node.l1_positions import position_of
 from plait.node.l1_reporter import L1Reporter, watcher_of
 from plait.node.logging import get_logger
@@ -42,12 +47,19 @@ from plait.rollups.opstack.driver import DriverSettings, EngineDriver
 from plait.rollups.opstack.driver_state import SettledHeads
 from plait.rollups.opstack.engine_client import EngineClient
 from plait.rollups.opstack.jwt import read_secret
-from plait.types import RollupId
+from plait.types import Address, RollupId
 from plait.types.l1 import RollupSafe
 
 if TYPE_CHECKING:
-    from plait.node.config import BatcherSettings, EngineConnection, L1Connection
+    from plait.node.config import (
+        AttesterSettings,
+        BatcherSettings,
+        EngineConnection,
+        ForcedInclusionSettings,
+        L1Connection,
+    )
     from plait.node.node import Node
+    from plait.protocol.effects import SubBlockDecided
 
 _log = get_logger("settling")
 
@@ -71,6 +83,8 @@ class Settling:
         self.reporter: L1Reporter | None = None
         self.settlement: Settlement | None = None
         self.batcher: Batcher | None = None
+        self.checkpoints: L1Checkpoints | None = None
+        self.forced: ForcedWatch | None = None
         self.drivers: dict[RollupId, EngineDriver] = {}
         self.failures: dict[str, PlaitError] = {}
         """What a part that is not running failed with, by the part's name."""
@@ -81,6 +95,10 @@ class Settling:
             self._add_reporter(config.l1)
             if config.batcher is not None:
                 self._add_batcher(config.l1.rpc_url, config.batcher)
+        if config.l1 is not None and config.attester is not None:
+            self._add_checkpoints(config.l1.rpc_url, config.attester)
+        if config.l1 is not None and config.forced_inclusion is not None:
+            self._add_forced_watch(config.l1.rpc_url, config.forced_inclusion)
         self._waiting: list[EngineConnection] = []
         """Engines of chains that may still join."""
         self._group: asyncio.TaskGroup | None = None
@@ -117,6 +135,9 @@ class Settling:
         for part in (self.settlement, self.batcher):
             if part is not None and part.reason:
                 found.append(part.reason)
+        for watching in (self.checkpoints, self.forced):
+            if watching is not None:
+                found += watching.reasons
         return tuple(dict.fromkeys(found))  # several parts may miss one L1
 
     def status(self) -> dict[str, Any]:
@@ -126,6 +147,8 @@ class Settling:
             "engines": [_engine_status(driver) for _, driver in sorted(self.drivers.items())],
             "settlement": None if self.settlement is None else self.settlement.status(),
             "batcher": None if self.batcher is None else self.batcher.status(),
+            "checkpoints": None if self.checkpoints is None else self.checkpoints.status(),
+            "forcedInclusion": None if self.forced is None else self.forced.status(),
             "failures": {name: {"code": one.code, "message": one.message} for name, one in self.failures.items()},
         }
 
@@ -201,6 +224,48 @@ class Settling:
         node.metrics.statistics.add("batcher", self.batcher.statistics)
         self._work["batcher"] = self.batcher.run
 
+    def _add_checkpoints(self, rpc_url: str, settings: AttesterSettings) -> None:
+        node = self._node
+        chain_id = settings.chain_id if node.l1 is None else node.l1.terms.chain_id
+        if not chain_id:
+            raise ConfigurationError(
+                "An attester needs attester.chain_id where the network names no L1.", code="l1_missing"
+            )
+        home = node.config.data_dir
+        directory = None if home is None else home / "attester"
+        client = self._client(rpc_url)
+        payer = None
+        if settings.payer_key_file is not None:
+            payer = CheckpointPayer(
+                client,
+                [self._client(url, attempts_max=1) for url in settings.peers],
+                read_secret(settings.payer_key_file),
+                directory=directory,
+                pay_after_s=settings.pay_after_s,
+            )
+        self.checkpoints = L1Checkpoints(
+            client=client,
+            contract=L1Contract(chain_id, Address(bytes.fromhex(settings.registry[2:]))),
+            network_id=node.parameters.network_id,
+            interval_heights=settings.interval_heights,
+            ledger=node.ledger,
+            key=None if settings.key_file is None else read_secret(settings.key_file),
+            payer=payer,
+            directory=directory,
+        )
+        node.metrics.statistics.add("l1_checkpoints", self.checkpoints.statistics)
+        self._work["checkpoints"] = self.checkpoints.run
+
+    def _add_forced_watch(self, rpc_url: str, settings: ForcedInclusionSettings) -> None:
+        self.forced = ForcedWatch(
+            client=self._client(rpc_url),
+            contract=Address(bytes.fromhex(settings.contract[2:])),
+            ledger=lambda: self._node.ledger,
+            acknowledged={int(rollup_id): count for rollup_id, count in settings.acknowledged.items()},
+        )
+        self._node.metrics.statistics.add("forced_inclusion", self.forced.statistics)
+        self._work["forced inclusion"] = self.forced.run
+
     def _add_driver(self, connection: EngineConnection) -> None:
         rollup_id = RollupId(connection.chain_id)
         handle = self._node.rollups.get(rollup_id)
@@ -221,6 +286,11 @@ class Settling:
         self._node.metrics.statistics.add(f"engine_{rollup_id}", driver.statistics)
         self._work[f"engine {rollup_id}"] = driver.run
 
+    def on_decided(self, effect: SubBlockDecided) -> None:
+        """Follows a decided sub-block, on the event loop, when the ledger is the one that it left behind."""
+        if self.checkpoints is not None:
+            self.checkpoints.on_decided(effect.height, effect.app_hash, self._node.ledger)
+
     def _start_engines(self) -> None:
         """Begins to drive the engines of chains that have joined."""
         for connection in [one for one in self._waiting if RollupId(one.chain_id) in self._node.rollups]:
@@ -235,8 +305,8 @@ class Settling:
             assert self._group is not None, "it runs"
             self._group.create_task(self._keep(name, self._work[name]), name=name)
 
-    def _client(self, rpc_url: str) -> L1Client:
-        client = L1Client(rpc_url)
+    def _client(self, rpc_url: str, *, attempts_max: int = L1_ATTEMPTS_MAX) -> L1Client:
+        client = L1Client(rpc_url, attempts_max=attempts_max)
         self._clients.append(client)
         return client
 

@@ -10,7 +10,8 @@ Obligations (what an engine may rely on, and tests check)
    proposal that breaks a rule means a broken network or a damaged log: InvariantBroken.
 5. `commit` makes the finalized sub-block the state and forgets every other candidate.
 6. Same genesis and same decided proposals give the same app hash, on any machine, Python version, hash seed and worker
-   count.
+   count. Where another node holds a rollup's state, whether and when it answers decides what `prepare` takes, and
+   nothing else: `process` and `finalize` give their one answer, or fail and may be asked again.
 
 Synchronous, single-threaded by contract: the adapter calls from one thread at a time. Knows no engine, no clock, no
 socket. Level 4.
@@ -131,6 +132,8 @@ class Application:
             Unavailable: `height_not_next` when the request is not for the height after the committed one.
             ProposalRefused: `time_before_previous` when its time is before the committed one; no proposal can be valid
             then.
+            NativeError: a block cannot be opened, because state that another node holds cannot be read now
+            (`plait.native.unread`).
         """
         if request.height != self._base.ledger.height + 1:
             raise Unavailable(
@@ -153,10 +156,15 @@ class Application:
             relays_refused=built.relays_refused,
             actions_failed=built.actions_failed,
             bundles_deferred=built.bundles.deferred,
+            unread=built.unread,
         )
 
     def process(self, request: ProcessRequest) -> Verdict:
-        """Decides whether a proposal is valid for the next height. Never raises on bad input."""
+        """Decides whether a proposal is valid for the next height. Never raises on bad input.
+
+        Raises:
+            NativeError: state that another node holds cannot be read now; ask again, nothing has changed.
+        """
         proposal_hash = proposal_hash_of(request.proposal)
         known = self._executed.get(proposal_hash)
         own = proposal_hash in self._prepared
@@ -175,6 +183,7 @@ class Application:
 
         Raises:
             InvariantBroken: `decided_proposal_invalid` when the proposal breaks a rule at the committed state.
+            NativeError: as `process`.
         """
         executed = self._executed.get(proposal_hash_of(request.proposal))
         if executed is None or not _same_question(executed, request):

@@ -17,16 +17,20 @@ Leaving a transaction out can put the rest out of order: when its sender's next 
 moved without it (the candidate was stale, or an EIP-7702 authorization used the nonce). Then the run is undone and the
 rest ordered and run again; no proposal leaves here that `process` would refuse.
 
+Where another node holds a rollup's state, transactions, bundles and relays for which it cannot be read now are left
+out, and so are those after which sealing the block would lack some: a proposal never needs what is not known here. Any
+of them waits; only the rollup's own block, which has to be opened, may keep a proposal from being built.
+
 Level 4.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from itertools import compress
+from itertools import compress, islice
 from typing import NamedTuple
 
 from plait.crypto.commitments import commit
 from plait.errors import ProposalRefused
-from plait.execution.bundles import no_deliveries
+from plait.execution.bundles import Marks, no_deliveries
 from plait.execution.candidate import Candidate
 from plait.execution.messages import (
     InteropSets,
@@ -53,14 +57,15 @@ from plait.limits import (
     PROPOSAL_REPAIRS_MAX,
     RELAYS_PER_SUB_BLOCK_MAX,
 )
-from plait.native import Outcomes, Transaction, declaring
+from plait.native import NativeError, Outcomes, Transaction, declaring
+from plait.native.unread import is_unread
 from plait.ordering.policy import Ordered, check_order, order
 from plait.ordering.queues import Ready, SenderQueue
 from plait.protocol.actions import ActionFailed, LedgerWork
 from plait.protocol.bundles import BundlesBuilt, BundleWork, build_bundles
 from plait.protocol.proposal import ITEM_OVERHEAD_BYTES, encode_items
 from plait.protocol.relaying import RelayRefused, RelaysRun, RelayWork, Room, build_relays
-from plait.protocol.requests import Dropped, PrepareRequest
+from plait.protocol.requests import Dropped, PrepareRequest, Unread
 from plait.protocol.sub_block import Advanced, Base, Executed, Messages, Run, assemble, complete, sets_of
 from plait.types import Hash32, Milliseconds, RollupId, Seconds, Wei
 
@@ -73,6 +78,8 @@ SEALED_BLOCK_BYTES = 48
 _INCLUDED = bytes(int(status != 2) for status in range(256))
 _MESSAGES_AWAITED = AWAITED_CODES | {"message_missing"}
 """Refusals of a declared message that time may heal; a log that is missing may still come into an open block."""
+_CAREFUL_MAX = 64
+"""Transactions after each of which sealing is tried, where it would lack state after all of them."""
 _RETRIED = frozenset({"nonce_too_high", "fee_cap_too_low", "block_gas_limit_reached", "block_da_limit_reached"})
 
 
@@ -85,6 +92,7 @@ class Built(NamedTuple):
     bundles: BundlesBuilt
     relays_refused: tuple[RelayRefused, ...]
     actions_failed: tuple[ActionFailed, ...]
+    unread: tuple[Unread, ...]
 
 
 def build(base: Base, advanced: Advanced, work: LedgerWork, request: PrepareRequest) -> Built:
@@ -99,6 +107,7 @@ def build(base: Base, advanced: Advanced, work: LedgerWork, request: PrepareRequ
     total = sum(len(queue) for rollup_queues in queues.values() for queue in rollup_queues)
     runs: dict[RollupId, Run] = {}
     dropped: list[Dropped] = []
+    unread: list[Unread] = []
     sets = sets_of(ledger)
     candidate = advanced.candidate
     actions_bytes, actions_failed = work.attempt(request.actions, bytes_left)
@@ -117,7 +126,7 @@ def build(base: Base, advanced: Advanced, work: LedgerWork, request: PrepareRequ
         packed = _pack(ordered, bytes_left, items_left)
         packed = _executable(ordering, sets, packed, dropped)
         marks = candidate.checkpoint()
-        runs = _run(ordering, sets, packed, dropped)
+        runs = _run_known(ordering, sets, packed, dropped, unread)
         if refuse_messages(candidate, sets, _ran(runs)) is not None:  # no known way to get here; all of them wait
             candidate.rollback(marks)
             runs = {}
@@ -131,7 +140,9 @@ def build(base: Base, advanced: Advanced, work: LedgerWork, request: PrepareRequ
         base, advanced, runs, request.time_ms, commitment, work=work, bundles=bundles.run, messages=messages
     )
     deferred = total - plain - len(dropped)
-    return Built(executed, tuple(dropped), deferred, bundles, tuple(relays.refused), tuple(actions_failed))
+    return Built(
+        executed, tuple(dropped), deferred, bundles, tuple(relays.refused), tuple(actions_failed), tuple(unread)
+    )
 
 
 class _Ordering:
@@ -226,6 +237,7 @@ def _relay(
         waiting = [relay for relay in request.relays if _reaches(relay, open_sets)]
         work = RelayWork(request.relayer, undelivered, waiting)
         relays = build_relays(candidate, open_sets, work, room)
+        relays = _sealable(candidate, relays, work, marks)
         whole = {i: [*plain.get(i, ()), *relays.ran.get(i, ())] for i in sorted({*plain, *relays.ran})}
         if refuse_messages(candidate, sets, whole) is not None:  # no known way to get here; what was sent waits
             candidate.rollback(marks)
@@ -235,6 +247,19 @@ def _relay(
     return relays, Messages(tuple(sent), delivered)
 
 
+def _sealable(candidate: Candidate, relays: RelaysRun, work: RelayWork, marks: Marks) -> RelaysRun:
+    """The relays, or none where sealing would lack state after them."""
+    try:
+        candidate.require_sealable(relays.ran)
+    except NativeError as error:
+        if not is_unread(error):
+            raise
+        candidate.rollback(marks)
+        code, sentence = error.code, str(error)
+        return RelaysRun({}, [RelayRefused(relay, code, sentence) for relay in (*work.sent, *work.waiting)])
+    return relays
+
+
 def _ran(runs: Mapping[RollupId, Run]) -> dict[RollupId, list[Ran]]:
     """What ran of plain transactions, per rollup."""
     found: dict[RollupId, list[Ran]] = {}
@@ -242,6 +267,88 @@ def _ran(runs: Mapping[RollupId, Run]) -> dict[RollupId, list[Ran]]:
         if run.outcomes is not None:
             found[rollup_id] = [Ran(run.tried, run.outcomes)]
     return found
+
+
+def _run_known(
+    ordering: _Ordering,
+    sets: InteropSets,
+    packed: dict[RollupId, Ordered],
+    dropped: list[Dropped],
+    unread: list[Unread],
+) -> dict[RollupId, Run]:
+    """`_run`, without what lacks state: at first all of it, then without those that do so alone, then without the
+    rollups that lack some even so."""
+    candidate = ordering.candidate
+    remote = sorted(candidate.remote & packed.keys())
+    if not remote:
+        return _run(ordering, sets, packed, dropped)
+    marks = candidate.checkpoint()
+    for attempt in range(2):
+        gone: list[Dropped] = []
+        try:
+            runs = _run(ordering, sets, packed, gone)
+            candidate.require_sealable(runs)
+        except NativeError as error:
+            if not is_unread(error):
+                raise
+            failed = error
+        else:
+            dropped.extend(gone)
+            return runs
+        candidate.rollback(marks)
+        for rollup_id in remote:
+            if attempt:
+                unread.extend(_waiting(rollup_id, packed.pop(rollup_id).transactions, failed))
+            else:
+                packed[rollup_id] = _readable(candidate, rollup_id, packed[rollup_id], unread)
+    return _run(ordering, sets, packed, dropped)
+
+
+def _readable(
+    candidate: Candidate, rollup_id: RollupId, columns: Ordered, unread: list[Unread], *, careful: bool = False
+) -> Ordered:
+    """What is left of a remote rollup's ordered columns without each transaction that cannot be read, and the later
+    ones of its sender; where sealing would lack state even so, without those that bring that about.
+
+    With `careful` sealing is tried after each of them, so that few are looked at; the others stay for later.
+    """
+    session = candidate.session(rollup_id)
+    mark = session.checkpoint()
+    kept, stamps, ended = list[Transaction](), list[Milliseconds](), set[bytes]()
+    for transaction, stamp_ms in islice(zip(*columns, strict=True), _CAREFUL_MAX if careful else None):
+        if transaction.sender in ended:
+            continue
+        before = session.checkpoint()
+        try:
+            ran = session.run([transaction])
+            if careful:
+                candidate.require_sealable((rollup_id,))
+        except NativeError as error:
+            if not is_unread(error):
+                raise
+            session.rollback(before)
+            ended.add(transaction.sender)
+            unread.extend(_waiting(rollup_id, (transaction,), error))
+            continue
+        if ran.statuses[0] == 2:
+            ended.add(transaction.sender)
+        kept.append(transaction)
+        stamps.append(stamp_ms)
+    found = Ordered(kept, stamps)
+    try:
+        candidate.require_sealable((rollup_id,) if kept else ())
+    except NativeError as error:
+        session.rollback(mark)
+        if not is_unread(error) or careful:
+            raise
+        return _readable(candidate, rollup_id, found, unread, careful=True)
+    session.rollback(mark)
+    return found
+
+
+def _waiting(rollup_id: RollupId, transactions: Sequence[Transaction], error: NativeError) -> list[Unread]:
+    code, sentence = error.code, str(error)
+    return [Unread(rollup_id, Hash32(transaction.hash), code, sentence) for transaction in transactions]
 
 
 def _run(

@@ -42,7 +42,8 @@ from plait.limits import (
     DELIVERIES_PER_BUNDLE_MAX,
     PROPOSAL_ITEMS_MAX,
 )
-from plait.native import Transaction, merkle_root
+from plait.native import NativeError, Transaction, merkle_root
+from plait.native.unread import is_unread
 from plait.protocol.effects import BundleDecided
 from plait.protocol.grid import Position
 from plait.protocol.proposal import (
@@ -164,6 +165,8 @@ class BundleWork(NamedTuple):
     """Of the registry."""
     deliver: Deliver = no_deliveries
     """Who delivers what bundles need delivered."""
+    careful: bool = False
+    """Whether to make sure after each bundle that the blocks can be sealed. Only where another node holds state."""
 
 
 class BundlesBuilt(NamedTuple):
@@ -292,7 +295,18 @@ class _Building:
             return False
         self._seen.add(bundle.hash)
         self._calls += condition_calls(bundle.terms)
-        trial = try_bundle(self._candidate, bundle, self._work.sets, self._work.deliver)
+        marks = self._candidate.checkpoint() if self._work.careful else None
+        try:
+            trial = try_bundle(self._candidate, bundle, self._work.sets, self._work.deliver)
+            if marks is not None:
+                self._candidate.require_sealable(self._candidate.remote)
+        except NativeError as error:
+            if not is_unread(error):
+                raise
+            if marks is not None:
+                self._candidate.rollback(marks)
+            self._wait_for_state(bundle, error)
+            return True
         if trial.failure is None:
             self.run.add(offer.stamp_ms, bundle, trial)
             self.room.note(offer, sum(map(len, trial.deliveries.values())), _delivery_bytes(trial))
@@ -308,6 +322,11 @@ class _Building:
             BundleFailed(bundle.hash, code, sentence, rollup_id, place, reason, charged, output, trial.gas_used)
         )
         return True
+
+    def _wait_for_state(self, bundle: DecodedBundle, error: NativeError) -> None:
+        """Leaves a bundle out, whole, that lacks state; its payer is not charged."""
+        rollup_id = min(self._candidate.remote & bundle.terms.rollup_ids, default=RollupId(0))
+        self.failed.append(BundleFailed(bundle.hash, error.code, str(error), rollup_id, 0, error.code, charged=False))
 
     def _waits(self, offer: _Offer) -> bool:
         """Whether a bundle is not to be tried in this sub-block, whatever the room."""
@@ -329,7 +348,24 @@ def build_bundles(candidate: Candidate, position: Position, work: BundleWork) ->
         candidate: advanced to the sub-block's slot.
         position: of the sub-block.
         work: what there is to try.
+
+    Bundles for which state is missing are left out whole, and so are those after which sealing would lack some.
     """
+    if not candidate.remote or not work.offered or not position.carries_items:
+        return _build(candidate, position, work)
+    marks = candidate.checkpoint()
+    built = _build(candidate, position, work)
+    try:
+        candidate.require_sealable(built.run.legs)
+    except NativeError as error:
+        if not is_unread(error):
+            raise
+        candidate.rollback(marks)
+        return _build(candidate, position, work._replace(careful=True))
+    return built
+
+
+def _build(candidate: Candidate, position: Position, work: BundleWork) -> BundlesBuilt:
     if not work.offered or not position.carries_items:
         return BundlesBuilt(BundlesRun.empty(), [], len(work.offered), 0)
     offers = [_offer(offered, work.time_ms) for offered in work.offered]
@@ -339,7 +375,7 @@ def build_bundles(candidate: Candidate, position: Position, work: BundleWork) ->
     pace = Pace()
     place = 0
     while place < len(offers):
-        ahead = offers[place : place + pace.count]
+        ahead = offers[place : place + (1 if work.careful else pace.count)]
         applied, surprised = building.together(ahead) if len(ahead) > 1 else Together(0, stood_out=False)
         if not applied or surprised:
             surprised |= building.one(ahead[applied])

@@ -10,10 +10,12 @@ A rollup opens at most CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX blocks per sub-block, a
 ask for more than L1_DEPOSITS_GAS_MAX: nobody can refuse deposits, so this bounds what a height costs. It waits, and is
 behind the grid, when the next block's time is long past (`L1Terms.hold_s`) and the L1 blocks of that time are not
 agreed yet: so a network that comes back after a pause fills what it missed with the origins that derivation gives those
-blocks. It also waits while its origin is no longer in the agreed chain (it could not go back that far), and where L1
-asks for what no block can hold (a gas limit other than OP Stack contracts allow, deposits beyond it); then only its
-operators can help, and its open block is sealed. It is closed while it waits or catches up, and while its open block is
-too far ahead of its origin.
+blocks. It waits likewise when that time is later than its origin's by more than the sequencer drift, as a stock
+sequencer does: so an origin never has more blocks than can be taken back. It also waits while its origin is no longer
+in the agreed chain (it could not go back that far), and where L1 asks for what no block can hold (a gas limit other
+than OP Stack contracts allow, deposits beyond it); then only its operators can help, and its open block is sealed. It
+is closed while it waits or catches up, while its open block is too far ahead of its origin, and while it is going to go
+back (`plait.ledger.l1_pauses`).
 
 Level 4, pure.
 """
@@ -75,7 +77,8 @@ def bound_blocks(
     for number in range(newest + 1, min(target, newest + CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX) + 1):
         timestamp_s = block_timestamp_s(ledger.parameters, record.parameters, BlockNumber(number))
         following = l1.block(origin.block.number + 1)
-        if following is None and time_ms - timestamp_s * 1_000 > l1.terms.hold_s * 1_000:
+        late = time_ms - timestamp_s * 1_000 > l1.terms.hold_s * 1_000
+        if following is None and (late or deposits_only(origin.block, timestamp_s)):
             break
         following_origin = next_origin(origin, following, timestamp_s)
         if following_origin.sequence_number == 0:
@@ -93,7 +96,9 @@ def bound_blocks(
         parameters = with_system(record.parameters, epochs[-1].system)
         record = msgspec.structs.replace(record, parameters=parameters, epochs=tuple(epochs[-L1_EPOCHS_KEPT:]))
     ahead = deposits_only(origin.block, block_timestamp_s(ledger.parameters, record.parameters, newest))
-    return BoundBlocks(attributes, record, closed=newest < target or ahead, stuck=stuck)
+    pause = l1.pause(record.rollup_id)
+    doomed = pause is not None and pause.waiting
+    return BoundBlocks(attributes, record, closed=newest < target or ahead or doomed, stuck=stuck)
 
 
 def open_attributes(ledger: LedgerState, record: RollupRecord, config: OpStackConfig, l1: L1State) -> Attributes | None:

@@ -19,7 +19,7 @@ from plait.crypto.l1_reports import is_signed
 from plait.derivation.l1_facts import decode_l1_facts
 from plait.derivation.rollup_config import OpStackConfig
 from plait.errors import ActionRefused, CodecError
-from plait.ledger import joining, l1
+from plait.ledger import joining, l1, l1_pauses
 from plait.ledger.economy import Economy
 from plait.ledger.l1 import NO_SLOT, L1State, UnwindOrder
 from plait.ledger.rollup_records import rollup_key
@@ -51,7 +51,8 @@ class L1Work:
         self._heard: set[bytes] = set()
         self._brought = False
         """Whether facts were applied. Reports come before, so that what they contradict is looked for once."""
-        self._judged = True
+        # a conflict that waited may be due now, without a new report
+        self._judged = ledger.l1 is None or not any(pause.waiting for pause in ledger.l1.pauses)
         self._records = ledger.rollups
         self._anchored = joining.origins_needed(ledger.economy)
         self._slot = slot
@@ -137,6 +138,7 @@ class L1Work:
             state = l1.with_bindings(state, kept)
         oldest = self._oldest_origin()
         state = l1.forget_old(state, self._oldest_kept(state, oldest))
+        state = l1_pauses.forget_pauses(state, {record.rollup_id for record in self._records}, self._slot)
         waiting = not l1.is_full(state, oldest) and l1.next_digest(state, self._powers) is not None
         due = NO_SLOT if not waiting else (state.due_slot or max(self._slot, Slot(1)))
         return state if due == state.due_slot else msgspec.structs.replace(state, due_slot=Slot(due))
@@ -162,13 +164,15 @@ class L1Work:
                 for epoch in reversed(record.epochs)
                 if epoch.origin.number >= reorged
             }
-            return self._ordered(state, wrong, {})
-        conflicts = l1.agreed_conflicts(state, self._powers)
+            return self._ordered(l1_pauses.with_waiting(l1.without_conflicts(state), ()), wrong, {})
+        ids = {record.rollup_id for record in self._records}
+        agreed = {key: number for key, number in l1.agreed_conflicts(state, self._powers).items() if key in ids}
+        conflicts = l1_pauses.due_conflicts(state, agreed, self._slot)
         if not conflicts:
-            return state
+            return l1_pauses.with_waiting(state, agreed)
         safe = {record.rollup_id: l1.agreed_safe(state, record.rollup_id, self._powers) for record in self._records}
-        reports = tuple(msgspec.structs.replace(report, conflicts=()) for report in state.reports)
-        return self._ordered(msgspec.structs.replace(state, reports=reports), conflicts, safe)
+        ordered = self._ordered(l1_pauses.with_waiting(l1.without_conflicts(state), ()), conflicts, safe)
+        return l1_pauses.with_carried_out(ordered, conflicts, self._slot) if ordered.orders else ordered
 
     def _ordered(
         self, state: L1State, wrong: dict[RollupId, BlockNumber], safe: dict[RollupId, BlockNumber]

@@ -29,7 +29,8 @@ from plait.execution.relaying import Delivered, NotDelivered, Relayer, relay_mes
 from plait.interop.messages import MESSENGER, RELAY_DESK, RELAY_FEES
 from plait.interop.relays import Relay
 from plait.limits import RELAY_DEPTH_MAX, RELAY_FAILED_GAS_PER_SUB_BLOCK_MAX, RELAYS_PER_SUB_BLOCK_MAX
-from plait.native import Transaction
+from plait.native import NativeError, Transaction
+from plait.native.unread import is_unread
 from plait.types import Hash32, RollupId
 
 RELAY_TARGETS: Final = frozenset({MESSENGER, RELAY_DESK, RELAY_FEES})
@@ -120,9 +121,15 @@ def build_relays(candidate: Candidate, sets: InteropSets, work: RelayWork, room:
 
 
 def _deliver(candidate: Candidate, sets: InteropSets, relay: Relay, relayer: Relayer) -> Delivered | NotDelivered:
-    """Delivers a message, unless that brings about a demand that only a bundle can meet."""
+    """Delivers a message, unless state is missing, or that brings about a demand that only a bundle can meet."""
     marks: Marks = {}
-    found = relay_message(candidate, marks, sets, relay, relayer)
+    try:
+        found = relay_message(candidate, marks, sets, relay, relayer)
+    except NativeError as error:
+        if not is_unread(error):
+            raise
+        candidate.rollback(marks)
+        return NotDelivered(error.code, str(error))
     destination = RollupId(relay.sent.destination)
     if not isinstance(found, NotDelivered) and demanded_messages(sets, {destination: [found.ran]}):
         candidate.rollback(marks)

@@ -58,6 +58,17 @@ class Dropped(msgspec.Struct, frozen=True):
     sentence: str
 
 
+class Unread(msgspec.Struct, frozen=True):
+    """A candidate that was left out because state that it needs is with another node and did not come in time. It
+    waits; so do the later ones of its sender."""
+
+    rollup_id: RollupId
+    hash: Hash32
+    code: str
+    """One of `plait.native.unread`."""
+    sentence: str
+
+
 class BundleFailed(msgspec.Struct, frozen=True):
     """A bundle that was tried and left no trace. Whether it can still apply later is the pool's to find out."""
 
@@ -92,6 +103,9 @@ class PreparedProposal(msgspec.Struct, frozen=True, kw_only=True):
     """Ledger actions that cannot be applied to the ledger as it is."""
     bundles_deferred: int = 0
     """Bundles that were not tried: no room on one of their rollups, outside their window, or no credit left."""
+    unread: tuple[Unread, ...] = ()
+    """Transactions for which state was missing. Bundles for which it was are among those that failed, uncharged, with
+    the same codes."""
 
 
 class ProcessRequest(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,39 +14,14 @@ from plait.ledger.economy import Economy
 from plait.ledger.l1 import L1State
 from plait.mempool import BundlePool, Pool
 from plait.mempool.actions import ActionPool
-from plait.native import Rollup
 from plait.node.config import NodeConfig
 from plait.node.message_book import MessageBook
 from plait.node.settlement import Settlement
-from plait.protocol.effects import SubBlockDecided
 from plait.protocol.requests import ApplicationInfo
+from plait.protocol.views import Bus, RollupHandle
 from plait.rollups.opstack.driver_state import EngineStatus
 from plait.storage.record import DecidedRecord
-from plait.types import Height, Milliseconds, NetworkParameters, RollupId, RollupParameters, Slot
-
-
-class RollupHandle(Protocol):
-    """A rollup of the node."""
-
-    @property
-    def rollup_id(self) -> RollupId:
-        """Its id; equal to its chain id."""
-        ...
-
-    @property
-    def native(self) -> Rollup:
-        """Its state and blocks."""
-        ...
-
-    @property
-    def parameters(self) -> RollupParameters:
-        """As registered in the ledger."""
-        ...
-
-    @property
-    def is_active(self) -> bool:
-        """Whether this network orders it."""
-        ...
+from plait.types import Height, Milliseconds, NetworkParameters, RollupId, Slot
 
 
 class Log(Protocol):
@@ -72,31 +47,6 @@ class Log(Protocol):
 
     def heights_of_slot(self, slot: Slot) -> range:
         """The sub-blocks of a slot."""
-        ...
-
-
-class Effects(Protocol):
-    """A subscription to decided sub-blocks."""
-
-    @property
-    def lagged(self) -> bool:
-        """True when it ended because it fell behind."""
-        ...
-
-    def close(self) -> None:
-        """Ends it."""
-        ...
-
-    async def __anext__(self) -> SubBlockDecided:
-        """The next one; StopAsyncIteration after `close`."""
-        ...
-
-
-class Bus(Protocol):
-    """Where subscriptions come from."""
-
-    def subscribe(self) -> Effects:
-        """A new subscription."""
         ...
 
 

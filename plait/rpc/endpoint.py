@@ -10,7 +10,8 @@ Level 7.
 from typing import Final
 
 from plait.native import PENDING, Rollup
-from plait.rpc.backend import Backend, RollupHandle
+from plait.protocol.views import RollupHandle
+from plait.rpc.backend import Backend
 from plait.rpc.errors import HISTORY_PRUNED, METHOD_NOT_FOUND, SERVER_ERROR, RpcError
 from plait.rpc.filters import Filters
 from plait.rpc.parameters import BlockRef

@@ -72,14 +72,22 @@ async def _answer(line: bytes, commands: Mapping[str, Command]) -> dict[str, Any
         return {"error": {"code": "request_refused", "message": f"This is not a command: {error}."}}
 
 
-async def ask(data_dir: Path, command: str, arguments: Mapping[str, Any] | None = None) -> Any:
+async def ask(
+    data_dir: Path, command: str, arguments: Mapping[str, Any] | None = None, *, started_by: str = "plait testnet"
+) -> Any:
     """The answer of the network that runs in a directory.
+
+    Args:
+        data_dir: of the network.
+        command: of its own.
+        arguments: of the command, by name.
+        started_by: the command that a person is told to start it with.
 
     Raises:
         Unavailable: `testnet_not_running`; or the error that the network answers, with its code.
     """
     missing = Unavailable(
-        f"No network runs in {data_dir}; start one with `plait testnet --data-dir {data_dir}`.",
+        f"No network runs in {data_dir}; start one with `{started_by} --data-dir {data_dir}`.",
         code="testnet_not_running",
     )
     try:

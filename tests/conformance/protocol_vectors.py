@@ -338,7 +338,7 @@ def _walk(value: Any) -> Any:
 
 ALL = {
     "merkle": merkle_vectors,
-    "ledger_v3": ledger_vectors,
+    "ledger_v4": ledger_vectors,
     "proposal_v2": proposal_vectors,
     "proposal_v2_invalid": invalid_vectors,
     "ordering_v1": ordering_vectors,

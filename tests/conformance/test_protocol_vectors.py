@@ -71,9 +71,9 @@ def test_a_large_table_follows_the_rule_for_branches() -> None:
 
 
 def test_ledger_roots_follow_the_specification() -> None:
-    for vector in vectors("ledger_v3"):
+    for vector in vectors("ledger_v4"):
         version, core, economy, records, l1 = rlp.decode(bytes.fromhex(vector["bytes"]))
-        assert (version, l1) == (b"\3", [])
+        assert (version, l1) == (b"\4", [])
         assert int.from_bytes(core[4], "big") == vector["ledger"]["height"]
         parts = rlp.decode(economy)
         fixed, tables = parts[:8], parts[8:]

@@ -157,10 +157,8 @@ ELSEWHERE: Final = {
 NOT_PLAYED: Final = {
     "E12": "every validator has the state of every rollup: waits for partial validators",
     "F5": "an invalid message is never ordered, and what L1 takes back goes back to one slot on every rollup (F3, F4)",
-    "F11": "a forced transaction comes as a deposit, before any bundle of its block: no test has it spoil a leg yet",
     "G3": "there are no provers: waits for proofs of settlement",
     "G4": "there are no accumulators: waits for proofs of settlement",
     "G5": "there are no fault proofs of our own: waits for proofs of settlement",
-    "G6": "how deep is bounded by L1's depth of agreement; the bound has tests of the protocol, none with bundles yet",
     "H5": "bundles are not encrypted: waits for encrypted admission",
 }

@@ -5,13 +5,13 @@ case hex as its documentation says. Source: CometBFT v0.38, rpc/openapi/openapi.
 """
 
 import base64
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import aiohttp
 import msgspec
 
 from plait.errors import CodecError, Unavailable
+from plait.http_client import JSON, AnswerTooLarge, HttpClient
 from plait.limits import COMET_RPC_RESPONSE_BYTES_MAX, COMET_RPC_TIMEOUT_S
 
 
@@ -21,33 +21,17 @@ class CometRpcError(Unavailable):
     default_code = "comet_rpc_error"
 
 
-class CometRpc:
+class CometRpc(HttpClient):
     """Use as an asynchronous context manager, or call `close`.
 
     Args:
         url: http://host:port of a node's RPC.
-        session: to share; None for an own one.
     """
 
-    def __init__(self, url: str, *, session: aiohttp.ClientSession | None = None) -> None:
+    def __init__(self, url: str) -> None:
+        super().__init__(timeout_s=COMET_RPC_TIMEOUT_S, answer_bytes_max=COMET_RPC_RESPONSE_BYTES_MAX)
         self._url = url.rstrip("/")
-        self._session = session
-        self._own_session = session is None
         self._last_id = 0
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Closes the session when it is the client's own."""
-        if self._own_session and self._session is not None:
-            await self._session.close()
-            self._session = None
 
     async def call(self, method: str, **parameters: Any) -> Any:
         """The `result` of any method.
@@ -85,26 +69,18 @@ class CometRpc:
         return document["result"]
 
     async def _post(self, method: str, body: bytes) -> bytes:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=COMET_RPC_TIMEOUT_S))
         try:
-            async with self._session.post(
-                self._url, data=body, headers={"Content-Type": "application/json"}
-            ) as response:
-                # Errors come with status 500 and a JSON body.
-                data = await response.content.read(COMET_RPC_RESPONSE_BYTES_MAX + 1)
-                while not response.content.at_eof() and len(data) <= COMET_RPC_RESPONSE_BYTES_MAX:
-                    data += await response.content.read(COMET_RPC_RESPONSE_BYTES_MAX + 1 - len(data))
+            _, data = await self.request("POST", self._url, headers=JSON, body=body)  # errors are 500 with a JSON body
+        except AnswerTooLarge:
+            raise CodecError(
+                f"{method}: an answer above {COMET_RPC_RESPONSE_BYTES_MAX} bytes", code="comet_rpc_invalid"
+            ) from None
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
             raise Unavailable(
                 f"CometBFT's RPC at {self._url} does not answer {method}: {error or type(error).__name__}",
                 code="comet_unreachable",
                 url=self._url,
             ) from error
-        if len(data) > COMET_RPC_RESPONSE_BYTES_MAX:
-            raise CodecError(
-                f"{method}: an answer above {COMET_RPC_RESPONSE_BYTES_MAX} bytes", code="comet_rpc_invalid"
-            )
         return data
 
     # ------------------------------------------------------------ what Plait asks

@@ -27,7 +27,7 @@ from plait.rollups.batcher.journal import Entry, Journal, Posting, Range
 from plait.rollups.batcher.l1_access import L1Access, L1Prices, L1Receipt
 from plait.rollups.batcher.l1_transactions import Content, Fees, address_of_key, calldata_gas, sign
 from plait.rollups.batcher.sidecars import Sidecar, SidecarVersion, make_sidecar
-from plait.types import Hash32, Wei
+from plait.types import Gas, Hash32, Wei
 
 CHANNEL_TIMEOUT_BLOCKS: Final = 50
 """L1 blocks over which a channel's frames may be spread (Granite)."""
@@ -132,7 +132,7 @@ class L1Sender:
 
         Args:
             contents: in the order in which L1 must take them, at least one.
-            ranges: the blocks that they hold together.
+            ranges: the blocks that they hold together; none for calls of contracts.
 
         Raises:
             Unavailable: L1 answers no question; nothing was signed.
@@ -314,7 +314,7 @@ class L1Sender:
             nonce=nonce,
             posting=posting,
             content=content,
-            gas_limit=calldata_gas(content.data),
+            gas_limit=max(Gas(content.gas), calldata_gas(content.data)),
             sidecar=sidecar,
             offers=(),
         )

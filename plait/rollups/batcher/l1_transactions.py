@@ -52,6 +52,8 @@ class Content(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes = b""
     blobs: tuple[bytes, ...] = ()
     """Whole blobs, 131,072 bytes each; empty for a calldata transaction."""
+    gas: int = 0
+    """Gas limit of a call; 0 where the only work is to carry the data."""
 
 
 class SignedTransaction(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,14 +11,13 @@ CodecError (`engine_answer_malformed`).
 
 import time
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import aiohttp
 import msgspec
 
 from plait.errors import ConfigurationError
-from plait.l1.client import address_of_url
+from plait.http_client import JSON, AnswerTooLarge, HttpClient, address_of_url
 from plait.limits import ENGINE_ANSWER_BYTES_MAX, ENGINE_ATTEMPTS_MAX, ENGINE_TIMEOUT_S
 from plait.rollups.opstack.engine_answers import (
     BuiltPayload,
@@ -55,7 +54,7 @@ class _Answer(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class EngineClient:
+class EngineClient(HttpClient):
     """Use as an asynchronous context manager, or call `close`.
 
     Args:
@@ -65,27 +64,12 @@ class EngineClient:
     """
 
     def __init__(self, url: str, secret: bytes | None, *, timeout_s: float = ENGINE_TIMEOUT_S) -> None:
+        super().__init__(timeout_s=timeout_s, answer_bytes_max=ENGINE_ANSWER_BYTES_MAX)
         self._url = url.rstrip("/")
         self.url = address_of_url(url)
         """What may be shown of the address: a URL can hold a key."""
         self._secret = secret
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
-        self._session: aiohttp.ClientSession | None = None
         self.calls = 0
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """Closes the session; the next call opens another."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
 
     # ------------------------------------------------------------ engine
     async def exchange_capabilities(self, ours: Sequence[str]) -> frozenset[str]:
@@ -188,7 +172,9 @@ class EngineClient:
     async def _post(self, method: str, body: bytes) -> bytes:
         for attempt in range(1, ENGINE_ATTEMPTS_MAX + 1):
             try:
-                return await self._post_once(method, body)
+                return await self._post_once(body)
+            except AnswerTooLarge:
+                raise malformed(f"more bytes for {method}", f"than {ENGINE_ANSWER_BYTES_MAX}") from None
             except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError) as error:
                 await self.close()
                 if attempt == ENGINE_ATTEMPTS_MAX:
@@ -197,27 +183,20 @@ class EngineClient:
                 raise self._unreachable(method, error) from error
         raise AssertionError("the loop returns or raises")
 
-    async def _post_once(self, method: str, body: bytes) -> bytes:
-        if self._session is None or self._session.closed:
-            self._session = aiohttp.ClientSession(timeout=self._timeout)
-        headers = {"Content-Type": "application/json"}
+    async def _post_once(self, body: bytes) -> bytes:
+        headers = dict(JSON)
         if self._secret is not None:
             headers["Authorization"] = "Bearer " + token(self._secret, int(time.time()))
-        async with self._session.post(self._url, data=body, headers=headers) as response:
-            found = bytearray()
-            async for chunk in response.content.iter_any():
-                found += chunk
-                if len(found) > ENGINE_ANSWER_BYTES_MAX:
-                    raise malformed(f"more bytes for {method}", f"than {ENGINE_ANSWER_BYTES_MAX}")
-            if response.status in {401, 403}:
-                words = bounded(found.decode(errors="replace")).strip()
-                raise ConfigurationError(
-                    f"The engine at {self.url} refuses our token ({words}): name the secret file that it was started "
-                    "with (--authrpc.jwtsecret), and check that both clocks agree to a minute.",
-                    code="engine_jwt_refused",
-                    url=self.url,
-                )
-            return bytes(found)
+        status, found = await self.request("POST", self._url, headers=headers, body=body)
+        if status in {401, 403}:
+            words = bounded(found.decode(errors="replace")).strip()
+            raise ConfigurationError(
+                f"The engine at {self.url} refuses our token ({words}): name the secret file that it was started "
+                "with (--authrpc.jwtsecret), and check that both clocks agree to a minute.",
+                code="engine_jwt_refused",
+                url=self.url,
+            )
+        return found
 
     def _unreachable(self, method: str, error: BaseException) -> EngineUnreachable:
         words = str(error) or type(error).__name__

@@ -28,6 +28,8 @@ from plait.rollups.opstack.wire import data, malformed, read_data, read_quantity
 from plait.types import BlockNumber, Hash32
 
 _POLL_S: Final = 0.05
+Copy = Callable[[BlockNumber | None], Awaitable[Hash32]]
+"""Copies a chain's blocks up to a number, without one up to its engine's head; returns the hash of the last one."""
 
 
 class OpNode:
@@ -103,15 +105,37 @@ async def take(
     """Stops the stock sequencer and returns its last block, which the rollup then has as its head.
 
     Args:
+        rollup: of the native core, at a block of the chain.
+        progress: told while blocks are copied.
+        node, client, config, keep: as for `take_with`, which also says what is raised.
+    """
+
+    async def copy(until: BlockNumber | None) -> Hash32:
+        await copy_chain(client, rollup, config, until=until, progress=progress)
+        return Hash32(rollup.head.hash)
+
+    return await take_with(node, client, copy, config, keep=keep)
+
+
+async def take_with(
+    node: OpNode,
+    client: EngineClient,
+    copy: Copy,
+    config: OpStackConfig,
+    *,
+    keep: Callable[[Anchor], Awaitable[None]] | None = None,
+) -> Anchor:
+    """Stops the stock sequencer and returns its last block, up to which everything is copied then.
+
+    Args:
         node: the sequencer.
         client: of its engine; `check_chain` passed.
-        rollup: of the native core, at a block of the chain.
+        copy: what is copied of the chain; called before op-node is stopped, and again for what it made meanwhile.
         config: the chain's.
-        progress: told while blocks are copied.
         keep: what else belongs to taking over, such as writing the copy; when it fails, op-node goes on.
 
     Raises:
-        ConfigurationError: `handover_mismatch`; `handover_not_sequencing`; what `copy_chain` raises. op-node sequences
+        ConfigurationError: `handover_mismatch`; `handover_not_sequencing`; what `copy` raises. op-node sequences
             again in every case in which it did before.
         Unavailable: somebody does not answer; likewise, but for `handover_stopped`.
     """
@@ -122,13 +146,12 @@ async def take(
             "sequencer, or import the chain.",
             code="handover_not_sequencing",
         )
-    await copy_chain(client, rollup, config, progress=progress)
+    await copy(None)
     last = await node.stop()
     try:
         async with asyncio.timeout(HANDOVER_TIMEOUT_S):
             number = await _number_of(client, last)
-            await copy_chain(client, rollup, config, until=number, progress=progress)
-            if rollup.head.hash != last:
+            if await copy(number) != last:
                 raise Unavailable(f"The engine's block {number} is not the sequencer's last.", code="handover_moved")
             anchor = await anchor_of(client, number, config)
             if keep is not None:

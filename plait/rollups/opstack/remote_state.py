@@ -4,8 +4,11 @@ Specification
     - `remote_rollup` makes a native rollup whose head is a block of the node; its sessions execute here and read there.
       `RpcStateReader` is what the core calls, from whichever thread works on a session: never work on one of these
       sessions in the event loop's own thread.
-    - One `read` is one HTTP request: a batch of eth_getProof, eth_getCode, debug_dbGet (nodes beside a deletion, where
-      the node offers that) and eth_getBlockByNumber. Parts beyond REMOTE_BATCH_CALLS_MAX follow in further requests.
+    - One `read` is one HTTP request (remote_rpc): a batch of eth_getProof, eth_getCode, debug_dbGet (nodes beside a
+      deletion, where the node offers that) and eth_getBlockByNumber.
+    - What a rollup that is sequenced here has not looked at is as it was at its anchor, in every block since; so with
+      `newest` the node is asked at its newest block, whose state it has, and hashes decide whether the answer is right.
+    - With a journal an answer is on our disk before it is used (remote_journal).
     - Nothing is believed: the core takes nodes and codes by their hash from the block's state root down, headers by the
       hash that the block above names. A node that lies or lacks something fails the step, `remote_proof_wrong` or
       `remote_unavailable`, and leaves its session as it was.
@@ -14,61 +17,68 @@ Specification
 Level 5. Source: EIP-1186; execution-apis (eth_getProof, eth_createAccessList).
 """
 
-import http.client
-import threading
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
-from urllib.parse import urlsplit
+from collections.abc import Iterable
+from typing import Any
 
-import msgspec
-
-from plait.errors import InvalidInput
+from plait.errors import L1Refused, Unavailable
 from plait.l1.headers import header_of
-from plait.limits import (
-    REMOTE_ANSWER_BYTES_MAX,
-    REMOTE_BATCH_CALLS_MAX,
-    REMOTE_PROOF_SLOTS_MAX,
-    REMOTE_TIMEOUT_S,
-)
+from plait.limits import REMOTE_PROOF_SLOTS_MAX, REMOTE_TIMEOUT_S
 from plait.native import Rollup, Session, Store, Transaction
+from plait.rollups.opstack.remote_journal import ReadJournal
+from plait.rollups.opstack.remote_rpc import Call, RemoteStateRefused, StateRpc
 from plait.types import Hash32
 
-_Call = tuple[str, list[Any]]
 _Keys = list[tuple[bytes, list[bytes]]]
 
 
-class RemoteStateRefused(InvalidInput):
-    """A node that cannot give the state that it was asked for."""
-
-    default_code = "remote_unavailable"
-
-
 class RpcStateReader:
-    """Reads the state of one node. Threads take turns on its connection.
+    """Reads the state of one node. Threads share a few connections.
 
     Args:
         url: http://host:port or https://... of the node's RPC with the methods of `eth`.
+        secret: 32 bytes, where that is an engine's authenticated port.
+        journal: keeps what is read before anybody uses it; None to keep nothing.
+        newest: ask at the node's newest block instead of the one that the state begins at: right where every block
+            since is ours, and where the node has forgotten the state of old blocks.
         timeout_s: of one request.
     """
 
-    def __init__(self, url: str, *, timeout_s: float = REMOTE_TIMEOUT_S) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or parts.hostname is None:
-            raise RemoteStateRefused("the node's URL is not one of http or https with a host")
-        self._parts = parts
-        self._timeout_s = timeout_s
-        self._turn = threading.Lock()
-        self._connection: http.client.HTTPConnection | None = None
+    def __init__(
+        self,
+        url: str,
+        *,
+        secret: bytes | None = None,
+        journal: ReadJournal | None = None,
+        newest: bool = False,
+        timeout_s: float = REMOTE_TIMEOUT_S,
+    ) -> None:
+        self._rpc = StateRpc(url, secret=secret, timeout_s=timeout_s)
+        self.journal = journal
+        self._newest = newest
         self._gives_nodes = True
-        self.requests = 0
+        self.reason = ""
+        """Why the last read failed; empty when it did not."""
+
+    @property
+    def requests(self) -> int:
         """HTTP requests so far."""
+        return self._rpc.requests
+
+    @property
+    def url(self) -> str:
+        """What may be shown of the node's address."""
+        return self._rpc.url
 
     def close(self) -> None:
-        """Closes the connection; the next request opens another."""
-        with self._turn:
-            self._drop()
+        """Closes connections and journal; both are opened again when they are needed."""
+        self._rpc.close()
+        if self.journal is not None:
+            self.journal.close()
 
-    # ------------------------------------------------------------ what the core asks
+    def calls(self, calls: list[Call], *, optional: str = "") -> list[Any]:
+        """As `StateRpc.calls`."""
+        return self._rpc.calls(calls, optional=optional)
+
     def read(  # noqa: PLR0917 - the native core calls it by position
         self,
         number: int,
@@ -81,84 +91,70 @@ class RpcStateReader:
         """As `plait.native.RemoteReader.read`.
 
         Raises:
-            RemoteStateRefused: the node does not answer, or not this.
+            RemoteStateRefused: the node does not answer, or not this; what it answered cannot be kept.
         """
-        del number
-        at = {"blockHash": _hex(block_hash)}
-        proofs = [("eth_getProof", [_hex(account), slots, at]) for account, slots in _portions(accounts)]
-        code_calls: list[_Call] = [("eth_getCode", [_hex(account), at]) for account, _ in codes]
-        node_calls: list[_Call] = [("debug_dbGet", [_hex(node)]) for node in nodes] if self._gives_nodes else []
+        try:
+            found = self._ask(number, block_hash, accounts, codes, nodes, headers)
+            if self.journal is not None:
+                self.journal.append(*found)
+        except (RemoteStateRefused, Unavailable) as error:
+            self.reason = error.message
+            raise
+        except L1Refused as error:
+            self.reason = f"the node's answer to eth_getBlockByNumber is not of its form: {error.message}"
+            raise RemoteStateRefused(self.reason) from None
+        except OSError as error:
+            self.reason = f"what was read cannot be kept: {error.strerror or error}"
+            raise RemoteStateRefused(self.reason) from error
+        self.reason = ""
+        return found
+
+    def _ask(  # noqa: PLR0917
+        self,
+        number: int,
+        block_hash: bytes,
+        accounts: list[tuple[bytes, list[bytes]]],
+        codes: list[tuple[bytes, bytes]],
+        nodes: list[bytes],
+        headers: tuple[int, int] | None,
+    ) -> tuple[list[bytes], list[bytes], list[bytes]]:
+        at: Any = "latest" if self._newest else {"blockHash": _hex(block_hash)}
+        head_calls: list[Call] = [("eth_blockNumber", [])] if self._newest else []
+        proofs: list[Call] = [
+            ("eth_getProof", [_hex(account), slots, at]) for account, slots in _portions(accounts)
+        ]  # fmt: skip
+        code_calls: list[Call] = [("eth_getCode", [_hex(account), at]) for account, _ in codes]
+        node_calls: list[Call] = [("debug_dbGet", [_hex(node)]) for node in nodes] if self._gives_nodes else []
         numbers = [] if headers is None else list(range(headers[0], headers[1] - 1, -1))
-        header_calls: list[_Call] = [("eth_getBlockByNumber", [hex(below), False]) for below in numbers]
-        answers = self.calls([*proofs, *code_calls, *node_calls, *header_calls], optional="debug_dbGet")
-        found: list[bytes] = []
-        for answer in answers[: len(proofs)]:
-            found += _proof_nodes(answer)
-        rest = answers[len(proofs) :]
-        code_answers, rest = rest[: len(code_calls)], rest[len(code_calls) :]
-        node_answers, header_answers = rest[: len(node_calls)], rest[len(node_calls) :]
+        header_calls: list[Call] = [("eth_getBlockByNumber", [hex(below), False]) for below in numbers]
+        parts = (head_calls, proofs, code_calls, node_calls, header_calls)
+        rest = self._rpc.calls([call for part in parts for call in part], optional="debug_dbGet")
+        answers: list[list[Any]] = []
+        for part in parts:
+            answers.append(rest[: len(part)])
+            rest = rest[len(part) :]
+        head_answers, proof_answers, code_answers, node_answers, header_answers = answers
+        for head in head_answers:
+            self._require_head(head, number)
+        found = [node for answer in proof_answers for node in _proof_nodes(answer)]
         found += [_bytes(answer) for answer in node_answers if answer is not None]
         self._gives_nodes = self._gives_nodes and (not node_calls or any(one is not None for one in node_answers))
-        raw_headers = [header_of(answer).encode() for answer in header_answers]
-        return found, [_bytes(answer) for answer in code_answers], raw_headers
+        return (
+            found,
+            [_bytes(answer) for answer in code_answers],
+            [header_of(answer).encode() for answer in header_answers],
+        )
 
-    # ------------------------------------------------------------ JSON-RPC
-    def calls(self, calls: Sequence[_Call], *, optional: str = "") -> list[Any]:
-        """Results of calls in their order, in batches; None for a call of `optional` that the node refuses.
-
-        Raises:
-            RemoteStateRefused: no answer within the time, a malformed one, or a refusal.
-        """
-        results: list[Any] = []
-        for start in range(0, len(calls), REMOTE_BATCH_CALLS_MAX):
-            part = calls[start : start + REMOTE_BATCH_CALLS_MAX]
-            body = [
-                {"jsonrpc": "2.0", "id": index, "method": method, "params": params}
-                for index, (method, params) in enumerate(part)
-            ]
-            answers = self._request(msgspec.json.encode(body))
-            if not isinstance(answers, list) or not all(isinstance(answer, dict) for answer in answers):
-                raise RemoteStateRefused("the node does not answer batches of JSON-RPC calls")
-            by_id: Mapping[Any, Any] = {answer.get("id"): answer for answer in answers}
-            for index, (method, _) in enumerate(part):
-                answer = by_id.get(index, {})
-                if answer.get("result") is None and method != optional:
-                    raise RemoteStateRefused(f"{method}: {_reason(answer)}")
-                results.append(answer.get("result"))
-        return results
-
-    def _request(self, body: bytes) -> Any:
-        with self._turn:
-            for attempt in (1, 2):
-                try:
-                    return msgspec.json.decode(self._exchange(body))
-                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                    raise RemoteStateRefused("the node's answer is no JSON") from None
-                except (OSError, http.client.HTTPException) as error:
-                    self._drop()
-                    # A kept connection that the node closed meanwhile is no failure of the node.
-                    if attempt == 2 or isinstance(error, TimeoutError):
-                        raise RemoteStateRefused(f"no answer from the node: {type(error).__name__}") from None
-        raise AssertionError("two attempts end above")
-
-    def _exchange(self, body: bytes) -> bytes:
-        self.requests += 1
-        if self._connection is None:
-            kind = http.client.HTTPSConnection if self._parts.scheme == "https" else http.client.HTTPConnection
-            self._connection = kind(self._parts.hostname or "", self._parts.port, timeout=self._timeout_s)
-        path = (self._parts.path or "/") + (f"?{self._parts.query}" if self._parts.query else "")
-        self._connection.request("POST", path, body, {"Content-Type": "application/json"})
-        response = self._connection.getresponse()
-        answer = response.read(REMOTE_ANSWER_BYTES_MAX + 1)
-        if response.status != http.HTTPStatus.OK or len(answer) > REMOTE_ANSWER_BYTES_MAX:
-            self._drop()
-            raise RemoteStateRefused(f"the node answers HTTP {response.status} with {len(answer)} bytes or more")
-        return answer
-
-    def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+    def _require_head(self, head: Any, number: int) -> None:
+        try:
+            newest = int(head, 16)
+        except (TypeError, ValueError):
+            raise RemoteStateRefused("the node's answer to eth_blockNumber is no number") from None
+        if newest < number:
+            raise RemoteStateRefused(
+                f"The node at {self.url} is at block {newest}, and state is read from block {number} on: it lost "
+                "blocks, which are handed to it again, or it must sync to that block."
+            )
 
 
 def remote_rollup(
@@ -176,7 +172,7 @@ def remote_rollup(
         RemoteStateRefused: the node does not have it, or does not answer.
         NativeError: `genesis_malformed`, `genesis_fork_unsupported`.
     """
-    call: _Call = ("eth_getBlockByNumber", ["latest", False])
+    call: Call = ("eth_getBlockByNumber", ["latest", False])
     if block_hash is not None:
         call = ("eth_getBlockByHash", [_hex(block_hash), False])
     (found,) = reader.calls([call])
@@ -194,7 +190,7 @@ def read_ahead(session: Session, reader: RpcStateReader, transactions: Iterable[
     """
     wanted = list(transactions)
     block = {"blockHash": _hex(at)}
-    calls = [("eth_createAccessList", [_request_of(transaction), block]) for transaction in wanted]
+    calls: list[Call] = [("eth_createAccessList", [_request_of(transaction), block]) for transaction in wanted]
     slots: dict[bytes, set[bytes]] = {}
     for answer in reader.calls(calls, optional="eth_createAccessList"):
         entries = answer.get("accessList") if isinstance(answer, dict) else None
@@ -240,10 +236,4 @@ def _bytes(value: Any) -> bytes:
         raise RemoteStateRefused("the node answers something that is not data in hexadecimal digits") from None
 
 
-_REASON_CHARACTERS_MAX: Final = 200
-
-
-def _reason(answer: Mapping[str, Any]) -> str:
-    error = answer.get("error")
-    text = error.get("message") if isinstance(error, dict) else None
-    return str(text)[:_REASON_CHARACTERS_MAX] if text else "no answer"
+__all__ = ["RemoteStateRefused", "RpcStateReader", "read_ahead", "remote_rollup"]

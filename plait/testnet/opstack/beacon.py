@@ -16,13 +16,12 @@ import asyncio
 from pathlib import Path
 from typing import Any, Final, Self
 
-import aiohttp
 from aiohttp import web
 
 from plait.errors import PlaitError
 from plait.l1.client import L1Client
 from plait.l1.headers import L1Header
-from plait.limits import BEACON_FACE_BLOBS_MAX, L1_STEP_BLOCKS_MAX, L1_TIMEOUT_S
+from plait.limits import BEACON_FACE_BLOBS_MAX, L1_STEP_BLOCKS_MAX
 from plait.node.logging import get_logger
 from plait.types import BlockNumber, Hash32
 
@@ -43,13 +42,11 @@ class BeaconFace:
     """
 
     def __init__(self, l1_rpc_url: str, directory: Path, *, port: int = 0, first_block: int = 0) -> None:
-        self._l1_url = l1_rpc_url.rstrip("/")
         self._directory = directory
         self.port = port
         self._next = first_block
         self._last: L1Header | None = None
         self._client = L1Client(l1_rpc_url)
-        self._session: aiohttp.ClientSession | None = None
         self._runner: web.AppRunner | None = None
         self._task: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
@@ -69,8 +66,6 @@ class BeaconFace:
     async def start(self) -> None:
         """Begins to listen and to follow the L1."""
         self._directory.mkdir(parents=True, exist_ok=True)
-        await self._client.__aenter__()
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=L1_TIMEOUT_S))
         application = web.Application()
         application.add_routes(
             [
@@ -94,8 +89,6 @@ class BeaconFace:
             await asyncio.gather(self._task, return_exceptions=True)
         if self._runner is not None:
             await self._runner.cleanup()
-        if self._session is not None:
-            await self._session.close()
         await self._client.close()
 
     # ------------------------------------------------------------ answers
@@ -153,7 +146,7 @@ class BeaconFace:
                     if not headers:
                         break
                 self._forget()
-            except (PlaitError, aiohttp.ClientError, TimeoutError, OSError) as error:
+            except (PlaitError, OSError) as error:
                 _log.warning("l1_not_read", error=type(error).__name__)
 
     async def _step_back_from_reorganisation(self, head: int) -> None:

@@ -110,6 +110,7 @@ async def found(directory: Path, founding: Founding, l1: L1Client) -> Layout:
             chain_id=L1_CHAIN_ID,
             start="0x" + encode_l1_facts(start).hex(),
             lag_blocks=founding.l1_lag_blocks,
+            block_time_s=founding.l1_block_time_s,
             reporter="0x" + ed25519_public_key(reporter).hex(),
         ),
     )

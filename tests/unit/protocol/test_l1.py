@@ -312,17 +312,27 @@ def test_a_rollup_waits_for_the_l1_of_its_time_after_a_pause_and_others_go_on() 
         assert origin == 100 + number // 12, (number, origin, sequence)
 
 
-def test_transactions_wait_when_a_rollup_is_too_far_ahead_of_its_origin() -> None:
-    """More than 1,800 s without a new L1 block: deposits-only blocks, as derivation demands (Fjord)."""
+def test_a_rollup_waits_when_it_is_too_far_ahead_of_its_origin() -> None:
+    """1,800 s without a new L1 block: no further block, as a stock sequencer has none, so that an origin has no more of
+    them than can be taken back. When the L1 was silent itself, what follows holds deposits only (Fjord)."""
     world = L1World(rollups=1, hold_s=86_400)
     for pause in (500_000, 500_000, 500_000, 280_000):
         world.step(pause)
     last = world.step(1_000, transactions={A: [[transfer(world, A, 0, 0)]]})
     assert last.transactions == 1
-    while world.nodes[0].rollups[A].open_block.number <= 1_800:
+    for _ in range(30):
         world.step(1_000)
+    assert world.nodes[0].rollups[A].open_block.number == 1_800
     world.time_ms += 1_000
     assert world.prepare(transactions={A: [[transfer(world, A, 0, 1)]]}).transactions == 0
+    silent = msgspec.structs.replace(world.l1.grow(), timestamp=world.l1.blocks[0].timestamp + 1_805)
+    world.l1.blocks[-1] = silent
+    world.report()
+    world.step(1_000)
+    world.step(1_000)
+    assert origins(world, A)[1_799:1_806] == [*((100, number) for number in range(1_800, 1_805)), (101, 0), (101, 1)]
+    assert world.step(1_000, transactions={A: [[transfer(world, A, 0, 1)]]}).transactions == 1
+    assert replayed(world) == world.nodes[0].app_hash
 
 
 def test_what_l1_says_of_fees_holds_from_the_block_with_that_origin() -> None:

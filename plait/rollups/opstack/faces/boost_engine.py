@@ -14,6 +14,7 @@ import aiohttp
 import msgspec
 
 from plait.errors import Unavailable
+from plait.http_client import JSON, AnswerTooLarge, HttpClient
 from plait.limits import ENGINE_ANSWER_BYTES_MAX, ENGINE_TIMEOUT_S, JWT_AGE_MAX_S
 from plait.rollups.opstack.engine_answers import PayloadStatus, read_payload_status
 from plait.rollups.opstack.faces.json_rpc import Failure
@@ -28,7 +29,7 @@ class _Answer(msgspec.Struct):
 _answer: Final = msgspec.json.Decoder(_Answer)
 
 
-class EngineSide:
+class EngineSide(HttpClient):
     """The local engine.
 
     Args:
@@ -37,16 +38,10 @@ class EngineSide:
     """
 
     def __init__(self, url: str, secret: bytes) -> None:
+        super().__init__(timeout_s=ENGINE_TIMEOUT_S, answer_bytes_max=ENGINE_ANSWER_BYTES_MAX)
         self.url = url.rstrip("/")
         self._secret = secret
-        self._session: aiohttp.ClientSession | None = None
         self._calls = 0
-
-    async def close(self) -> None:
-        """Closes the connection."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
 
     async def forward(self, body: bytes) -> bytes:
         """The engine's answer to a body, unchanged. Raises Unavailable `engine_unreachable`.
@@ -66,17 +61,14 @@ class EngineSide:
             raise self._unreachable(str(error) or type(error).__name__) from error
 
     async def _post(self, body: bytes) -> bytes:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ENGINE_TIMEOUT_S))
-        headers = {
-            "Content-Type": "application/json",
-            "Authorization": "Bearer " + token(self._secret, int(time.time())),
-        }
-        async with self._session.post(self.url, data=body, headers=headers) as answer:
-            found = await answer.content.read(-1)
-            if answer.status != 200 or len(found) > ENGINE_ANSWER_BYTES_MAX:
-                raise self._unreachable(f"status {answer.status}: {found[:200].decode(errors='replace').strip()}")
-            return found
+        headers = {**JSON, "Authorization": "Bearer " + token(self._secret, int(time.time()))}
+        try:
+            status, found = await self.request("POST", self.url, headers=headers, body=body)
+        except AnswerTooLarge:
+            raise self._unreachable(f"its answer is larger than {ENGINE_ANSWER_BYTES_MAX} bytes") from None
+        if status != 200:
+            raise self._unreachable(f"status {status}: {found[:200].decode(errors='replace').strip()}")
+        return found
 
     async def call(self, method: str, params: bytes) -> msgspec.Raw:
         """The result of a call, parameters and result as JSON.

@@ -4,53 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from plait.mempool import BundleStatus
-from plait.native import Rollup
-from plait.protocol.effects import SubBlockDecided
-from plait.types import RollupId, RollupParameters
-
-
-class FaceRollup(Protocol):
-    """A rollup of the node."""
-
-    @property
-    def native(self) -> Rollup:
-        """Its state and blocks."""
-        ...
-
-    @property
-    def parameters(self) -> RollupParameters:
-        """As registered."""
-        ...
-
-    @property
-    def is_active(self) -> bool:
-        """Whether this network orders it."""
-        ...
-
-
-class FaceEffects(Protocol):
-    """A subscription to decided sub-blocks."""
-
-    @property
-    def lagged(self) -> bool:
-        """True when it ended because it fell behind."""
-        ...
-
-    def close(self) -> None:
-        """Ends it."""
-        ...
-
-    async def __anext__(self) -> SubBlockDecided:
-        """The next one; StopAsyncIteration after `close`."""
-        ...
-
-
-class FaceBus(Protocol):
-    """Where subscriptions come from."""
-
-    def subscribe(self) -> FaceEffects:
-        """A new subscription."""
-        ...
+from plait.protocol.views import Bus, RollupHandle
+from plait.types import RollupId
 
 
 class FaceBundles(Protocol):
@@ -65,12 +20,12 @@ class FaceHost(Protocol):
     """A node as its faces see it; everything belongs to the event loop's thread."""
 
     @property
-    def rollups(self) -> Mapping[RollupId, FaceRollup]:
+    def rollups(self) -> Mapping[RollupId, RollupHandle]:
         """All rollups by id; a rollup's id is its chain id."""
         ...
 
     @property
-    def bus(self) -> FaceBus:
+    def bus(self) -> Bus:
         """Decided sub-blocks as they come."""
         ...
 

@@ -1,0 +1,90 @@
+"""How long a thread waits for state that another node holds; and what to do when it does not come.
+
+    patience(seconds)         bounds all reads of this thread within the block; a nested one can only be shorter
+    time_left_s(default)      what a reader may take now; 0 says that nobody is to be asked
+    until_read(work, ...)     does a step that has one right outcome as often as it takes
+
+Execution of a rollup whose state is remote reads what it misses (docs/opstack/remote-state.md). Who builds a proposal
+has little time and may leave out what needs more; who checks, replays or finalizes may not, and waits: a step that
+fails so has changed nothing, and its outcome does not depend on how often it was tried.
+
+Nothing here touches an outcome: time decides what a proposer offers, never what a proposal means. Consensus code does
+not import this.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar
+
+from plait.limits import REMOTE_RETRY_MS_FIRST, REMOTE_RETRY_MS_MAX
+from plait.native import NativeError
+from plait.native.unread import is_unread
+
+T = TypeVar("T")
+
+
+class _Deadline(threading.local):
+    at_s: float | None = None
+    """On the monotonic clock; None where nothing bounds this thread."""
+
+
+_deadline: Final = _Deadline()
+
+
+@contextlib.contextmanager
+def patience(seconds: float) -> Iterator[None]:
+    """Bounds what reads of this thread may take together within the block; 0 allows none."""
+    before = _deadline.at_s
+    end = time.monotonic() + seconds if seconds > 0 else 0.0
+    _deadline.at_s = end if before is None else min(before, end)
+    try:
+        yield
+    finally:
+        _deadline.at_s = before
+
+
+def time_left_s(default: float) -> float:
+    """Seconds that a read of this thread may take: at most `default`, at least 0."""
+    end = _deadline.at_s
+    return default if end is None else max(0.0, min(default, end - time.monotonic()))
+
+
+class NotRead(Exception):
+    """Somebody ended the wait for state."""
+
+
+def _sleep(seconds: float) -> bool:
+    time.sleep(seconds)
+    return True
+
+
+def until_read(
+    work: Callable[[], T],
+    waiting: Callable[[NativeError], None] = lambda _: None,
+    pause: Callable[[float], bool] = _sleep,
+) -> T:
+    """The result of a step, tried again after growing pauses for as long as state is missing.
+
+    Args:
+        work: leaves nothing behind when it fails.
+        waiting: told before each pause why.
+        pause: waits for so many seconds; False ends the wait.
+
+    Raises:
+        NotRead: the wait was ended.
+        Exception: any other failure of the step, at once.
+    """
+    pause_ms = REMOTE_RETRY_MS_FIRST
+    while True:
+        try:
+            return work()
+        except NativeError as error:
+            if not is_unread(error):
+                raise
+            waiting(error)
+            reason = error
+        if not pause(pause_ms / 1_000):
+            raise NotRead(str(reason)) from reason
+        pause_ms = min(2 * pause_ms, REMOTE_RETRY_MS_MAX)
