@@ -1,15 +1,15 @@
 """How an OP Stack chain that exists joins a running network, in two agreed steps of its owner.
 
-    BindRollup       status BOUND     what every later L1 block says to the chain is agreed on; its own sequencer goes on
+    BindRollup       status BOUND     what later L1 blocks say to the chain is agreed on; its own sequencer goes on
     AnchorRollup     status PENDING   the block that the network goes on from, and the join slot; its sequencer stopped
     the join slot    status ACTIVE    the network sequences it, from the block after the anchor on
 
 Rules
     - A chain is bound with the configuration that its own rollup.json has; fees run from then on. One that has no
       anchor at its lapse slot is let go, and may be bound again.
-    - The anchor's L1 origin is an agreed block at or above the agreed head at the binding: all that L1 says to the chain
-      after it is agreed. The blocks of the chain fall on the network's grid: on slots that are multiples of its block
-      time.
+    - The anchor's L1 origin is an agreed block at or above the agreed head at the binding: all that L1 says to the
+      chain after it is agreed. The blocks of the chain fall on the network's grid: on slots that are multiples of its
+      block time.
     - At the join slot the rollup joins when that origin is still agreed and more than two thirds of the power hold the
       chain up to the anchor, which their L1 reports say; otherwise the anchor is given back and the chain is bound as
       before. So an anchor that nobody can execute stops nobody. A node without the chain stops there.

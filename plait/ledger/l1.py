@@ -15,9 +15,9 @@ Rules
       and its digest is agreed. Its facts, which somebody then puts into a proposal, must have that digest and name the
       block before as their parent. Facts with that digest which name another parent, or an earlier time, make the
       digest unusable: nothing is due until the L1 says otherwise.
-    - The set of rollups that derive from it may change: one is bound (`plait.ledger.joining`), or has left. Every change
-      begins a generation. Blocks that are agreed from then on are of that generation, and say what L1 says to the new
-      set; digests that were reported before count no more. Generation 0 is that of the network's genesis.
+    - The set of rollups that derive from it may change: one is bound (`plait.ledger.joining`), or has left. Every
+      change begins a generation. Blocks that are agreed from then on are of that generation, and say what L1 says to
+      the new set; digests that were reported before count no more. Generation 0 is that of the network's genesis.
     - What one rollup is told in all agreed blocks together has at most L1_ROLLUP_KEPT_BYTES_MAX bytes; beyond it the
       rollup is kept as oversized in the block, and the block's digest beside it. Only that rollup stops.
     - An agreed block is taken back when another digest is agreed for its number: it and all above leave the chain, and

@@ -81,8 +81,8 @@ class RollupMoved(msgspec.Struct, frozen=True, kw_only=True):
 
     rollup_id: RollupId
     event: str
-    """registered, bound, anchored, unanchored, let_go, joined, cancelled, update_scheduled, updated, leaving, stays, left,
-    funded, owner."""
+    """registered, bound, anchored, unanchored, let_go, joined, cancelled, update_scheduled, updated, leaving, stays,
+    left, funded, owner."""
     slot: Slot
     """When it takes place."""
 

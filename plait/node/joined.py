@@ -3,7 +3,7 @@
     source = source_of(network, HOME/imports)      what rollups are made of, those that existed included
     arrivals = Arrivals(source, ...)               takes an anchored chain's copy into memory before its join slot
 
-    HOME/imports/<chain id>      what `plait rollup import` and `plait rollup handover take` wrote; it has to stay, for a
+    HOME/imports/<chain id>      what `plait rollup import` and `plait rollup handover take` wrote; it has to stay: a
                                  replay of the log comes through the join again
 
 A copy counts when its anchor is the agreed one to the last byte. It is loaded in a thread of its own, so that the join

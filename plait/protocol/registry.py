@@ -25,7 +25,7 @@ class RollupSource(AttributesSource, Protocol):
         """op-geth's genesis JSON of a rollup that was registered, or that existed and joined."""
         ...
 
-    def existing(self, entry: RollupEntry, store: Store) -> Rollup:
+    def existing(self, entry: RollupEntry, store: Store, /) -> Rollup:
         """A chain that existed, at the anchor with which it joins.
 
         Raises:

@@ -69,7 +69,7 @@ class EmbeddedSource(msgspec.Struct, frozen=True):
             )
         )
 
-    def existing(self, entry: RollupEntry, store: Store) -> Rollup:
+    def existing(self, entry: RollupEntry, _store: Store) -> Rollup:
         """Raises InvariantBroken (`rollup_import_missing`): there is no chain here that existed before."""
         raise InvariantBroken(
             f"rollup {entry.rollup_id} existed before it joined, and is not here", code="rollup_import_missing"
