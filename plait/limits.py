@@ -219,8 +219,6 @@ SPREAD_RETRY_S: Final = 0.25
 """Pause before sending again what CometBFT did not take."""
 
 # ---------------------------------------------------------------- reads
-STATE_HISTORY_BLOCKS: Final = 128
-"""Sealed blocks whose state can be read; as a full node of op-geth."""
 RPC_GAS_CAP: Final = 50_000_000
 """Gas of one eth_call or estimate; op-geth's default."""
 

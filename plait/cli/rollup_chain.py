@@ -1,22 +1,31 @@
-"""`plait rollup check|import|handover`: bring in an OP Stack chain that exists, and give it back to its sequencer."""
+"""`plait rollup check|import|handover|add|run`: bring in an OP Stack chain that exists, run it, and give it back.
+
+With `--genesis` every block is executed again and the state is held here. Without it nothing is executed: the state
+stays in the chain's own node, and is read there with proofs (docs/opstack/remote-state.md).
+"""
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from plait.cli.output import err, json_option, out, print_json
+from plait.cli.bringing import Bringing
+from plait.cli.keys import key_path, read_key, write_key
+from plait.cli.output import json_option, out, print_json
 from plait.client import Client
+from plait.client.ledger import address_of
 from plait.derivation.anchor import Anchor
 from plait.derivation.rollup_config import OpStackConfig, decode_rollup_json
 from plait.errors import ConfigurationError
 from plait.rollups.opstack.engine_client import EngineClient
-from plait.rollups.opstack.handover import OpNode, give, take
-from plait.rollups.opstack.importing import check_chain, check_grid, copy_chain, open_copy, write_import
+from plait.rollups.opstack.handover import OpNode, give, take_with
+from plait.rollups.opstack.importing import check_chain, check_grid
 from plait.rollups.opstack.jwt import read_secret
-from plait.types import BlockNumber, Milliseconds, Seconds
+from plait.rpc.encoding import checksummed
+from plait.types import Milliseconds, Seconds
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,8 +57,22 @@ def copy_options(function: F) -> F:
             "--into", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIRECTORY",
             help="Where the copy is kept; a second call goes on with it.",
         ),
+    ):  # fmt: skip
+        function = option(function)
+    return state_options(function)
+
+
+def state_options(function: F) -> F:
+    """Options that say where a chain's state shall be."""
+    for option in (
         click.option(
-            "--genesis", type=_file, required=True, metavar="FILE", help="The chain's genesis, as op-geth reads it."
+            "--state", "state_url", metavar="URL",
+            help="RPC of the chain to read its state from, where that is not the engine; only without --genesis.",
+        ),
+        click.option(
+            "--genesis", type=_file, metavar="FILE",
+            help="The chain's genesis, as op-geth reads it: execute every block again and hold the state here. Without "
+            "it the state stays in the chain's node and is read there, with proofs.",
         ),
     ):  # fmt: skip
         function = option(function)
@@ -84,19 +107,21 @@ def check(engine: str, jwt: Path, rollup_config: Path, url: str | None, as_json:
 @click.command("import")
 @copy_options
 @engine_options
-def import_(*, engine: str, jwt: Path, rollup_config: Path, genesis: Path, into: Path, as_json: bool) -> None:
-    """Copy a chain from its engine, execute every block again, and write what a node needs to go on from the last."""
-    config = decode_rollup_json(rollup_config.read_bytes())
-    genesis_json = genesis.read_bytes()
+def import_(*, as_json: bool, into: Path, **options: Any) -> None:
+    """Copy a chain from its engine and write what a node needs to go on from its newest block.
+
+    With --genesis every block is copied and executed again. Without it only the last blocks are copied, and the state
+    stays where it is.
+    """
+    config = decode_rollup_json(options["rollup_config"].read_bytes())
 
     async def work(client: EngineClient) -> Anchor:
         await check_chain(client, config)
-        with open_copy(into, genesis_json) as rollup:
-            anchor = await copy_chain(client, rollup, config, progress=_progress(as_json))
-            await asyncio.to_thread(write_import, into, genesis_json, rollup, anchor)
-        return anchor
+        bringing = Bringing.of(config, into, options, quiet=as_json)
+        async with bringing.copying(client) as copy:
+            return await copy.finish()
 
-    _print_anchor(_with_engine(engine, jwt, work), into, as_json)
+    _print_anchor(_with_engine(options["engine"], options["jwt"], work), into, options["genesis"], as_json)
 
 
 @click.group()
@@ -108,24 +133,17 @@ def handover() -> None:
 @click.option("--op-node", required=True, metavar="URL", help="RPC of the sequencer, with --rpc.enable-admin.")
 @copy_options
 @engine_options
-def take_(
-    *, op_node: str, engine: str, jwt: Path, rollup_config: Path, genesis: Path, into: Path, as_json: bool
-) -> None:
+def take_(*, op_node: str, as_json: bool, into: Path, **options: Any) -> None:
     """Stop op-node and write what a node needs to go on from its last block. It is quick after an `import`."""
-    config = decode_rollup_json(rollup_config.read_bytes())
-    genesis_json = genesis.read_bytes()
+    config = decode_rollup_json(options["rollup_config"].read_bytes())
 
     async def work(client: EngineClient) -> Anchor:
         await check_chain(client, config)
-        async with OpNode(op_node) as node:
-            with open_copy(into, genesis_json) as rollup:
+        bringing = Bringing.of(config, into, options, quiet=as_json)
+        async with OpNode(op_node) as node, bringing.copying(client) as copy:
+            return await take_with(node, client, copy.reach, config, keep=copy.keep)
 
-                async def keep(anchor: Anchor) -> None:
-                    await asyncio.to_thread(write_import, into, genesis_json, rollup, anchor)
-
-                return await take(node, client, rollup, config, progress=_progress(as_json), keep=keep)
-
-    _print_anchor(_with_engine(engine, jwt, work), into, as_json)
+    _print_anchor(_with_engine(options["engine"], options["jwt"], work), into, options["genesis"], as_json)
 
 
 @handover.command("give")
@@ -156,50 +174,59 @@ def give_(op_node: str, engine: str, jwt: Path, rollup_config: Path, as_json: bo
     "--data-dir", type=click.Path(file_okay=False, path_type=Path), required=True, metavar="DIRECTORY",
     help="Of the network to be; several chains can be added to it before it starts.",
 )  # fmt: skip
-@click.option("--genesis", type=_file, required=True, metavar="FILE", help="The chain's genesis, as op-geth reads it.")
+@state_options
 @engine_options
 def add(as_json: bool, **options: Any) -> None:
-    """Add a chain that exists to a network of yours: check, copy, execute again, take over; then `plait rollup run`.
+    """Add a chain that exists to a network of yours, taking it over from its sequencer; then `plait rollup run`.
+
+    Without --genesis, for a chain of any size: its state stays in its op-geth and is read there, with proofs. With
+    --genesis every block is executed again, and the state is held here.
 
     \b
     Example:
       plait rollup add --engine http://127.0.0.1:8551 --jwt jwt.hex --rollup-config rollup.json \\
-          --genesis genesis.json --l1 http://127.0.0.1:8545 --op-node http://127.0.0.1:9545 --data-dir network
+          --l1 http://127.0.0.1:8545 --op-node http://127.0.0.1:9545 --data-dir network
       plait rollup run --data-dir network --batcher-key batcher.key
     """
     config = decode_rollup_json(options["rollup_config"].read_bytes())
     anchor = _with_engine(options["engine"], options["jwt"], lambda client: _add(client, config, options, as_json))
-    _print_anchor(anchor, options["data_dir"], as_json)
+    _print_anchor(anchor, options["data_dir"], options["genesis"], as_json)
     if not as_json:
         out.print(f"Start the network with `plait rollup run --data-dir {options['data_dir']}`.", markup=False)
 
 
 async def _add(client: EngineClient, config: OpStackConfig, options: dict[str, Any], quiet: bool) -> Anchor:
     from plait.l1.client import L1Client
-    from plait.node.existing import ChainEngine, add_chain, check_l1, check_open, import_directory
+    from plait.node.existing import KEYS_DIRECTORY, ChainEngine, add_chain, check_l1, check_open, import_directory
 
-    directory, genesis_json = options["data_dir"], options["genesis"].read_bytes()
+    directory = options["data_dir"]
     into = import_directory(directory, config.chain_id)
     engine = ChainEngine(chain_id=config.chain_id, url=options["engine"], jwt_file=str(options["jwt"].resolve()))
     founding = check_open(directory, config.chain_id)
     await check_chain(client, config)
     async with L1Client(options["l1_url"]) as l1:
         await check_l1(l1, config.l1_chain_id, founding)
-        with open_copy(into, genesis_json) as rollup:
 
-            async def keep(anchor: Anchor) -> None:
-                await asyncio.to_thread(write_import, into, genesis_json, rollup, anchor)
-                await add_chain(
-                    directory, founding, anchor, engine, l1=l1, l1_url=options["l1_url"],
-                    beacon_url=options["beacon_url"],
-                )  # fmt: skip
+        async def found(anchor: Anchor) -> None:
+            await add_chain(
+                directory, founding, anchor, engine, l1=l1, l1_url=options["l1_url"],
+                beacon_url=options["beacon_url"], operator=_operator(directory / KEYS_DIRECTORY),
+            )  # fmt: skip
 
-            if options["op_node"] is not None:
-                async with OpNode(options["op_node"]) as node:
-                    return await take(node, client, rollup, config, progress=_progress(quiet), keep=keep)
-            anchor = await copy_chain(client, rollup, config, progress=_progress(quiet))
-            await keep(anchor)
-            return anchor
+        async with Bringing.of(config, into, options, quiet=quiet).copying(client, found) as copy:
+            if options["op_node"] is None:
+                return await copy.finish()
+            async with OpNode(options["op_node"]) as node:
+                return await take_with(node, client, copy.reach, config, keep=copy.keep)
+
+
+def _operator(keys: Path) -> str:
+    """Address of the key that owns the network's chains, made when there is none."""
+    from plait.node.existing import OPERATOR_KEY
+
+    if not key_path(keys, OPERATOR_KEY).exists():
+        return write_key(keys, OPERATOR_KEY, secrets.token_bytes(32))
+    return checksummed(address_of(read_key(keys, OPERATOR_KEY)))
 
 
 @click.command("run")
@@ -210,20 +237,29 @@ async def _add(client: EngineClient, config: OpStackConfig, options: dict[str, A
 @click.option(
     "--batcher-key", type=_file, metavar="FILE", help="Key of the batcher's account, 64 hex digits: post batches to L1."
 )
+@click.option(
+    "--engine", "engines", type=(int, str, click.Path(exists=True, dir_okay=False, path_type=Path)), multiple=True,
+    metavar="CHAIN_ID URL JWT_FILE", help="Engine of a chain that joins, or joined, while the network runs; repeat.",
+)  # fmt: skip
 @click.option("--port", type=click.IntRange(0, 65_535), default=8545, show_default=True, help="Of the node's RPC.")
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
 @json_option
-def run(*, data_dir: Path, batcher_key: Path | None, port: int, log_level: Any, as_json: bool) -> None:
+def run(
+    *, data_dir: Path, batcher_key: Path | None, engines: tuple[tuple[int, str, Path], ...], port: int, log_level: Any,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Run the network of added chains until Ctrl-C: it sequences them, drives their engines and posts their batches."""
     import uvloop
 
     from plait.cli.existing import run_network
+    from plait.node.existing import ChainEngine
     from plait.node.logging import configure_logging
 
     configure_logging("json" if as_json else "console", log_level)
-    uvloop.run(run_network(data_dir, port=port, batcher_key=batcher_key, as_json=as_json))
+    more = tuple(ChainEngine(chain_id=chain_id, url=url, jwt_file=str(jwt.resolve())) for chain_id, url, jwt in engines)
+    uvloop.run(run_network(data_dir, port=port, batcher_key=batcher_key, engines=more, as_json=as_json))
 
 
 def _with_engine(url: str, jwt: Path, work: Callable[[EngineClient], Awaitable[T]]) -> T:
@@ -244,14 +280,7 @@ async def _check_network(url: str, config: OpStackConfig) -> None:
     check_grid(config, genesis_time_s=Seconds(network["genesisTime"]), slot_ms=Milliseconds(network["slotMs"]))
 
 
-def _progress(quiet: bool) -> Callable[[BlockNumber, BlockNumber], None] | None:
-    def show(number: BlockNumber, last: BlockNumber) -> None:
-        err.print(f"  block {number:,} of {last:,}", end="\r" if number < last else "\n", markup=False)
-
-    return None if quiet else show
-
-
-def _print_anchor(anchor: Anchor, into: Path, as_json: bool) -> None:
+def _print_anchor(anchor: Anchor, into: Path, genesis: Path | None, as_json: bool) -> None:
     shown = {
         "chainId": anchor.config.chain_id,
         "number": anchor.block.number,
@@ -259,13 +288,12 @@ def _print_anchor(anchor: Anchor, into: Path, as_json: bool) -> None:
         "timestamp": anchor.timestamp,
         "l1Origin": {"number": anchor.origin.number, "hash": "0x" + anchor.origin.hash.hex()},
         "sequenceNumber": anchor.sequence_number,
+        "state": "remote" if genesis is None else "held",
         "directory": str(into),
     }
     if as_json:
         print_json(shown)
         return
-    out.print(
-        f"chain {shown['chainId']}: executed up to block {anchor.block.number:,} {shown['hash']}, every hash equal; "
-        f"written to {into}",
-        markup=False,
-    )
+    how = "its state stays where it is" if genesis is None else "executed up to there, every hash equal"
+    block = f"block {anchor.block.number:,} {shown['hash']}"
+    out.print(f"chain {shown['chainId']} goes on from {block}: {how}; written to {into}", markup=False)

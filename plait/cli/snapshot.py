@@ -11,7 +11,8 @@ from plait.ledger.encoding import ledger_root
 from plait.node.config import NodeConfig, fingerprint
 from plait.node.joined import source_of
 from plait.node.network_snapshot import decode_head, freeze, write_network_snapshot
-from plait.node.node import IMPORTS, Stored, open_storage
+from plait.node.node import Stored, open_storage
+from plait.node.remotes import IMPORTS
 from plait.node.restore import Restored, restore
 from plait.protocol.proposal import app_hash_of, header_hash_of
 from plait.storage import NETWORK_FILE

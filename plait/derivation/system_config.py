@@ -106,9 +106,6 @@ _CONTENT_BYTES: Final = {
     UPDATE_DA_FOOTPRINT: 32,
 }
 
-UPDATE_BYTES_MAX: Final = 32 + 64
-"""An update as the ledger holds it: a type (a word) and at most two words."""
-
 
 def update_of_log(topics: Sequence[bytes], data: bytes) -> bytes | None:
     """What a ConfigUpdate log changes: its type as a word and the content of its `bytes`.

@@ -9,7 +9,7 @@ from plait.ordering.queues import SenderQueue
 from plait.protocol.actions import ActionFailed
 from plait.protocol.effects import SubBlockDecided
 from plait.protocol.relaying import RelayRefused
-from plait.protocol.requests import BundleFailed, Dropped
+from plait.protocol.requests import BundleFailed, Dropped, Unread
 from plait.storage.record import DecidedRecord
 from plait.types import RollupId
 
@@ -32,6 +32,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     bundles_failed: tuple[BundleFailed, ...]
     relays_refused: tuple[RelayRefused, ...]
     actions_failed: tuple[ActionFailed, ...] = ()
+    unread: tuple[Unread, ...] = ()
     phases_s: Mapping[str, float]
     """Seconds per phase: prepare, process, finalize, append, commit. For metrics only."""
 

@@ -15,12 +15,16 @@ Specification
       next height begins only afterwards (back-pressure).
     - Time comes from the clock passed in and never runs below that of the height before.
     - Any failure ends `run` with its exception: the node stops rather than go on with a state it cannot vouch for.
+    - Where another node holds a rollup's state, preparing may read it for REMOTE_PREPARE_MS; what needs more is left
+      out and told. A block that cannot be opened in that time keeps the height from being made: it is tried again with
+      twice the time, after a pause. Checking and finalizing wait for as long as it takes, or until `stop`.
 
 Level 5. Imports the protocol and the log; knows no network, pool or server.
 """
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,10 +37,21 @@ from plait.errors import InvariantBroken
 from plait.execution.bundles import BundleCandidate
 from plait.execution.relaying import Relayer
 from plait.interop.relays import Relay
-from plait.limits import SUB_BLOCKS_PER_SLOT_MAX
+from plait.limits import REMOTE_PREPARE_MS, REMOTE_RETRY_MS_FIRST, REMOTE_TIMEOUT_S, SUB_BLOCKS_PER_SLOT_MAX
+from plait.native import NativeError
+from plait.native.unread import is_unread
+from plait.patience import NotRead, patience, until_read
 from plait.protocol.application import Application
 from plait.protocol.grid import slot_at
-from plait.protocol.requests import BundleFailed, FinalizeRequest, PrepareRequest, ProcessRequest, Refused
+from plait.protocol.requests import (
+    BundleFailed,
+    FinalizeRequest,
+    PreparedProposal,
+    PrepareRequest,
+    ProcessRequest,
+    Refused,
+    Unread,
+)
 from plait.types import Height, Milliseconds, NetworkParameters, Slot
 from plait.types.action import SignedAction
 
@@ -63,6 +78,7 @@ class SoloEngine:
         publish: told on the event loop about each decided height.
         bundles: asked like `candidates`, for the slot of the height.
         failed: told on the event loop about bundles that were tried in a slot and failed, before `publish`.
+        unread: likewise about transactions that were left out because state could not be read.
         relayer: who delivers messages between rollups; None delivers none.
         relays: asked like `bundles`: messages of earlier sub-blocks to try again.
         actions: asked like `candidates`: ledger actions that wait.
@@ -80,6 +96,7 @@ class SoloEngine:
         publish: Callable[[Decision], None],
         bundles: Callable[[Slot], Sequence[BundleCandidate]] = lambda _: (),
         failed: Callable[[Sequence[BundleFailed], Slot], None] = lambda _, __: None,
+        unread: Callable[[Sequence[Unread]], None] = lambda _: None,
         relayer: Relayer | None = None,
         relays: Callable[[Slot], Sequence[Relay]] = lambda _: (),
         actions: Callable[[], Sequence[SignedAction]] = lambda: (),
@@ -93,6 +110,7 @@ class SoloEngine:
         self._publish = publish
         self._bundles = bundles
         self._failed = failed
+        self._unread = unread
         self._relayer = relayer
         self._relays = relays
         self._actions = actions
@@ -100,6 +118,10 @@ class SoloEngine:
         self._info = application.info()
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="plait-solo")
         self._stopping = asyncio.Event()
+        self._ended = threading.Event()
+        self._prepare_ms = REMOTE_PREPARE_MS
+        self.missing = ""
+        """Why a height waits for state that another node holds; empty while none does."""
         self._last_tick = -1
         self._heights = 0
         self._ticks_idle = 0
@@ -113,12 +135,15 @@ class SoloEngine:
                 if self._stopping.is_set():
                     break
                 await self._tick()
+        except NotRead:
+            pass  # stopped while a height waited for state; it is begun again at the next start
         finally:
             await asyncio.to_thread(self._worker.shutdown, wait=True)
 
     def stop(self) -> None:
         """Ends `run` after the height in progress."""
         self._stopping.set()
+        self._ended.set()
 
     async def between_heights(self, work: Callable[[], T]) -> T:
         """Runs `work` in the engine's worker thread, where no height is in progress. Raises what `work` raises."""
@@ -184,9 +209,15 @@ class SoloEngine:
         )
         needed = not same_slot or bool(candidates) or bool(actions) or bool(l1_items)
         decision = await asyncio.get_running_loop().run_in_executor(self._worker, self._decide, request, needed)
-        if isinstance(decision, tuple):
+        if decision is None:
             self._ticks_idle += 1
-            self._failed(decision, slot)
+            await self._pause_for_state()
+            return
+        if decision.unread:
+            self._unread(decision.unread)
+        if isinstance(decision, PreparedProposal):
+            self._ticks_idle += 1
+            self._failed(decision.bundles_failed, slot)
             return
         if decision.bundles_failed:
             self._failed(decision.bundles_failed, slot)
@@ -194,17 +225,44 @@ class SoloEngine:
         self._heights += 1
         self._publish(decision)
 
-    def _decide(self, request: PrepareRequest, needed: bool) -> Decision | tuple[BundleFailed, ...]:
+    async def _pause_for_state(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), REMOTE_RETRY_MS_FIRST / 1_000)
+
+    def _note_missing(self, error: NativeError) -> None:
+        self.missing = f"{error.code}: {error}"
+
+    def _go_on(self, seconds: float) -> bool:
+        """Pauses in the worker thread; False when the engine is to stop."""
+        return not self._ended.wait(seconds)
+
+    def _prepare(self, request: PrepareRequest) -> PreparedProposal | None:
+        """A proposal; None when state that opening a block needs could not be read."""
+        try:
+            with patience(self._prepare_ms / 1_000):
+                prepared = self._application.prepare(request)
+        except NativeError as error:
+            if not is_unread(error):
+                raise
+            self._note_missing(error)
+            self._prepare_ms = min(2 * self._prepare_ms, int(REMOTE_TIMEOUT_S * 1_000))
+            return None
+        self.missing = ""
+        self._prepare_ms = REMOTE_PREPARE_MS
+        return prepared
+
+    def _decide(self, request: PrepareRequest, needed: bool) -> Decision | PreparedProposal | None:
         """One height from start to end, in the worker thread. An empty one that is not `needed` is not decided: only
-        its failed bundles are told."""
+        what was left out of it is told. None where nothing can be prepared now."""
         clock = time.perf_counter
         started = clock()
         height, time_ms = request.height, request.time_ms
-        prepared = self._application.prepare(request)
+        prepared = self._prepare(request)
         prepared_at = clock()
-        if not needed and not prepared.transactions:
-            return prepared.bundles_failed
-        verdict = self._application.process(ProcessRequest(height=height, time_ms=time_ms, proposal=prepared.proposal))
+        if prepared is None or (not needed and not prepared.transactions):
+            return prepared
+        asked = ProcessRequest(height=height, time_ms=time_ms, proposal=prepared.proposal)
+        verdict = until_read(lambda: self._application.process(asked), self._note_missing, self._go_on)
         if isinstance(verdict, Refused):
             raise InvariantBroken(
                 f"The node refuses its own proposal of height {height}: {verdict.sentence}",
@@ -213,9 +271,9 @@ class SoloEngine:
                 reason=verdict.code,
             )
         processed_at = clock()
-        effect = self._application.finalize(
-            FinalizeRequest(height=height, time_ms=time_ms, proposal=prepared.proposal)
-        ).effect
+        decided = FinalizeRequest(height=height, time_ms=time_ms, proposal=prepared.proposal)
+        effect = until_read(lambda: self._application.finalize(decided), self._note_missing, self._go_on).effect
+        self.missing = ""
         finalized_at = clock()
         self._log.append(record_of(effect))
         appended_at = clock()
@@ -227,6 +285,7 @@ class SoloEngine:
             bundles_failed=prepared.bundles_failed,
             relays_refused=prepared.relays_refused,
             actions_failed=prepared.actions_failed,
+            unread=prepared.unread,
             phases_s={
                 "prepare": prepared_at - started,
                 "process": processed_at - prepared_at,

@@ -17,13 +17,13 @@ from typing import Any, Final
 import aiohttp
 import msgspec
 
+from plait.derivation.blobs import BLOB_BYTES
 from plait.errors import L1Refused, Unavailable
 from plait.http_client import AnswerTooLarge, HttpClient, address_of_url
 from plait.l1.fields import as_bytes, as_list, as_object, malformed
 from plait.limits import L1_ANSWER_BYTES_MAX, L1_BLOBS_PER_BLOCK_MAX, L1_TIMEOUT_S
 from plait.types import Hash32, Seconds
 
-BLOB_BYTES: Final = 131_072
 Commit = Callable[[bytes], bytes]
 """KZG commitment, 48 bytes, of a blob; called in a thread. Raises ValueError or RuntimeError for what is no blob."""
 _GONE: Final = frozenset({404, 405, 410, 501})

@@ -16,8 +16,6 @@ import msgspec
 from plait.types import Gas, Seconds, Wei
 
 BLOB_BASE_FEE_MIN_WEI: Final = Wei(1)
-BLOB_GAS: Final = Gas(2**17)
-"""Gas of one blob."""
 
 UPDATE_FRACTION_CANCUN: Final = 3_338_477
 UPDATE_FRACTION_PRAGUE: Final = 5_007_716

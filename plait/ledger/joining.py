@@ -148,12 +148,18 @@ def _check_config(ctx: SubBlockContext, state: L1State, config: OpStackConfig, r
         "l1_chain_id": config.l1_chain_id != state.terms.chain_id,
         "genesis.l1": config.genesis_l1.number > state.head.number,
         "genesis.l2": config.genesis_l2.number != 0,
-        "block_time": block_ms % network.slot_ms != 0 or config.block_time_s > state.terms.block_time_s,
+        "block_time": block_ms % network.slot_ms != 0,
     }
     field = next((name for name, differs in wrong.items() if differs), None)
     if field is not None:
         raise _refused(
             "rollup_config_invalid", f"{field} of the rollup configuration does not fit this network", field=field
+        )
+    if config.block_time_s > state.terms.block_time_s:
+        raise _refused(
+            "rollup_slower_than_l1",
+            f"its blocks take {config.block_time_s} s and those of the L1 {state.terms.block_time_s} s: it would fall "
+            "behind for ever",
         )
     if (config.genesis_time_s - network.genesis_time_s) % config.block_time_s:
         raise _refused(

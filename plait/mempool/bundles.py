@@ -68,9 +68,11 @@ from plait.mempool.bundle_records import (
 from plait.mempool.lane import RollupReads
 from plait.mempool.reservations import Reservation, Reservations
 from plait.mempool.signatures import signer_of
+from plait.mempool.unread import Unread
 from plait.mempool.waiting_bundles import UNSIGNED, BundleAdmission, BundleOrigin, WaitingBundle, shared
 from plait.native import PENDING as AT_PENDING
-from plait.native import Refusal, Transaction, decode_transactions
+from plait.native import NativeError, Refusal, Transaction, decode_transactions
+from plait.native.unread import UNREAD_CODES, is_unread
 from plait.types import Bundle, BundleTerms, Hash32, Milliseconds, RollupId, RollupParameters, Slot
 
 _Reads = dict[RollupId, tuple[dict[bytes, tuple[int, int, bool]], dict[Transaction, int]]]
@@ -93,6 +95,9 @@ class BundlePool:
         self.dropped: dict[str, int] = {}
         self.refused: dict[str, int] = {}
         self._rollups: dict[RollupId, tuple[RollupReads, RollupParameters]] = {}
+        self._remote: set[RollupId] = set()
+        """Rollups whose state another node holds."""
+        self._unread = Unread()
         self._entries: dict[Hash32, WaitingBundle] = {}
         self._bytes = 0
         self._by_payer: dict[Payer, int] = {}
@@ -114,6 +119,8 @@ class BundlePool:
     def add_rollup(self, rollup: RollupReads, parameters: RollupParameters) -> None:
         """Makes a rollup known."""
         self._rollups[parameters.rollup_id] = (rollup, parameters)
+        if getattr(rollup, "is_remote", False):
+            self._remote.add(parameters.rollup_id)
         self.reservations.add_rollup(rollup, parameters)
 
     def remove_rollup(self, rollup_id: RollupId) -> None:
@@ -249,7 +256,10 @@ class BundlePool:
             now_ms: Unix milliseconds.
             slot: of the clock.
         """
-        reads = self._read([bundle for bundle in bundles if isinstance(bundle, DecodedBundle)])
+        try:
+            reads = self._read([bundle for bundle in bundles if isinstance(bundle, DecodedBundle)])
+        except BundleRefused as refused:
+            return [refused for _ in bundles]
         results: list[Hash32 | BundleRefused] = []
         for bundle in bundles:
             try:
@@ -283,6 +293,8 @@ class BundlePool:
             self._by_label[entry.label] = bundle.hash
         if bundle.terms.pins:
             self._pinned[bundle.hash] = None
+        if self._remote and not self._remote.isdisjoint(bundle.terms.rollup_ids):
+            self._unread.add(bundle.hash)
         for sender, nonce in senders.items():
             self._by_sender.setdefault(sender, {})[bundle.hash] = nonce
             self._last_stamp_ms[sender] = entry.stamp_ms
@@ -426,10 +438,15 @@ class BundlePool:
         for rollup_id, addresses in senders.items():
             rollup, _ = self._rollups[rollup_id]
             first = firsts[rollup_id]
-            reads[rollup_id] = (
-                dict(zip(addresses, rollup.accounts(list(addresses), AT_PENDING), strict=True)),
-                dict(zip(first, rollup.additional_costs(first, AT_PENDING), strict=True)),
-            )
+            try:
+                reads[rollup_id] = (
+                    dict(zip(addresses, rollup.accounts(list(addresses), AT_PENDING), strict=True)),
+                    dict(zip(first, rollup.additional_costs(first, AT_PENDING), strict=True)),
+                )
+            except NativeError as error:
+                if not is_unread(error):
+                    raise
+                raise BundleRefused(str(error), code=error.code, rollup_id=rollup_id) from None
         return reads
 
     # ------------------------------------------------------------ the sender's hand
@@ -494,7 +511,7 @@ class BundlePool:
         """Bundles to try in this slot's next sub-block, oldest first; when they are more than it holds, every payer has
         an equal share. Nothing in it changes later."""
         self._turn(slot)
-        height, used, debts = self._height, self._used, self._debts
+        height, used, debts, unread = self._height, self._used, self._debts, self._unread
         waiting = [
             entry
             for entry in self._entries.values()
@@ -502,6 +519,7 @@ class BundlePool:
             and entry.first_slot <= slot <= entry.last_slot
             and used.get(entry.payer, 0) < BUNDLE_TRIALS_FAILED_PER_SLOT_MAX
             and debts.get(entry.payer, 0) <= BUNDLE_FAILED_GAS_PER_SLOT_MAX
+            and not (unread and entry.bundle.hash in unread)
         ]
         if len(waiting) > BUNDLES_PER_SUB_BLOCK_MAX:
             waiting = shared(waiting)
@@ -521,6 +539,8 @@ class BundlePool:
         """Follows trials that failed: charges their payers, and drops what can never apply as things stand."""
         self._turn(slot)
         for item in failed:
+            if item.code in UNREAD_CODES:
+                continue  # nothing was tried to its end; `state_unread` follows it
             self.trials_failed += 1
             entry = self._entries.get(item.hash)
             if entry is None:
@@ -540,6 +560,32 @@ class BundlePool:
                 self._tell(self._waiting(entry))
             if item.reason == "nonce_too_low":
                 self._drop_if_overtaken(entry)
+
+    # ------------------------------------------------------------ state that another node holds
+    def to_read(self, now_ms: Milliseconds, slot: Slot) -> list[DecodedBundle]:
+        """Bundles whose state should be read now, before they are offered."""
+        if not self._unread:
+            return []
+        self._unread.keep(lambda item: item in self._entries)
+        due = [self._entries[Hash32(item)] for item in self._unread.due(now_ms)]
+        return [entry.bundle for entry in due if entry.first_slot <= slot + 1]
+
+    def state_read(self, bundle_hash: bytes) -> None:
+        """Offers a bundle to proposals: what it needs is known."""
+        self._unread.done(bundle_hash)
+
+    def state_unread(self, bundle_hash: bytes, code: str, text: str, now_ms: Milliseconds) -> None:
+        """Keeps a bundle back for a while, whole: state of one of its rollups could not be read."""
+        entry = self._entries.get(Hash32(bundle_hash))
+        if entry is None:
+            return
+        self._unread.failed(bundle_hash, code, text, now_ms)
+        remote = min(self._remote & entry.bundle.terms.rollup_ids, default=None)
+        mishap = Mishap(code, text, remote)
+        told = mishap == entry.mishap
+        entry.mishap = mishap
+        if not told:
+            self._tell(self._waiting(entry))
 
     def on_decided(self, effect: SubBlockEffect) -> None:
         """Follows a decided sub-block, in height order."""
@@ -621,7 +667,12 @@ class BundlePool:
         """Drops a bundle one of whose nonces another decided transaction used."""
         for leg, transactions in zip(entry.bundle.terms.legs, entry.bundle.legs, strict=True):
             rollup, _ = self._rollups[leg.rollup_id]
-            states = rollup.accounts([transaction.sender for transaction in transactions], AT_PENDING)
+            try:
+                states = rollup.accounts([transaction.sender for transaction in transactions], AT_PENDING)
+            except NativeError as error:
+                if not is_unread(error):
+                    raise
+                return  # its next trial tells
             for index, (transaction, (nonce, _, _)) in enumerate(zip(transactions, states, strict=True)):
                 if transaction.nonce >= nonce or rollup.transaction_location(transaction.hash) is not None:
                     continue  # one that is decided itself may be the bundle, whose effect is still to come

@@ -15,6 +15,7 @@ Level 2.
 import heapq
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 from typing import Protocol
 
 from plait.limits import (
@@ -28,7 +29,9 @@ from plait.limits import (
 from plait.mempool.entries import UNPLACED, Account, Admitted, tier_of
 from plait.mempool.history import Decided, DroppedEnd, History, Waiters
 from plait.mempool.refusals import sentence
-from plait.native import OpenBlock, SealedBlock, Transaction
+from plait.mempool.unread import Unread
+from plait.native import NativeError, OpenBlock, SealedBlock, Transaction
+from plait.native.unread import is_unread
 from plait.ordering.queues import SenderQueue
 from plait.types import BlockNumber, Gas, Height, Milliseconds, OrderingPolicy, RollupId, RollupParameters, Wei
 
@@ -49,6 +52,11 @@ class RollupReads(Protocol):
     @property
     def open_block(self) -> OpenBlock | None:
         """The block that is open."""
+        ...
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether another node holds its state."""
         ...
 
     def accounts(self, addresses: Sequence[bytes], at: int) -> list[tuple[int, int, bool]]:
@@ -100,6 +108,8 @@ class Lane:
         self.parameters = parameters
         self.by_arrival = parameters.ordering is OrderingPolicy.ARRIVAL
         self.is_closed = False
+        self.unread: Unread | None = Unread() if getattr(rollup, "is_remote", False) else None
+        """Transactions that wait for state; None where all of it is at hand."""
         self.accounts: dict[bytes, Account] = {}
         self.by_hash: dict[bytes, Admitted] = {}
         self.tiers: dict[int, dict[Account, None]] = {}
@@ -129,6 +139,7 @@ class Lane:
     def take_over(self, other: "Lane") -> None:
         """Goes on with what another lane of the same rollup remembers, and with those who wait at it."""
         self.history, self.waiters, self.promoted = other.history, other.waiters, other.promoted
+        self.unread = other.unread
         self.dropped, self.decided_count = other.dropped, other.decided_count
 
     def refresh(self, open_block: OpenBlock | None) -> None:
@@ -197,6 +208,16 @@ class Lane:
     def candidates(self, gas_max: int, bytes_max: int, items_max: int) -> list[SenderQueue]:
         """Executable queues, the best first when not all fit. Costs little per account and nothing per transaction when
         all fit."""
+        queues = self._best(gas_max, bytes_max, items_max)
+        return self._without_unread(queues) if self.unread else queues
+
+    def _without_unread(self, queues: list[SenderQueue]) -> list[SenderQueue]:
+        """Each queue up to the first transaction that waits for state."""
+        unread = self.unread or ()
+        cut = [tuple(takewhile(lambda ready: ready.transaction.hash not in unread, queue)) for queue in queues]
+        return [queue for queue in cut if queue]
+
+    def _best(self, gas_max: int, bytes_max: int, items_max: int) -> list[SenderQueue]:
         base_fee = self.base_fee
         queues: list[SenderQueue] = []
         fits = self.pending_gas <= gas_max and self.pending_bytes <= bytes_max and self.pending_count <= items_max
@@ -231,6 +252,26 @@ class Lane:
             if entry.fee_cap < self.base_fee:
                 return place
         return most
+
+    def to_read(self, now_ms: Milliseconds, most: int) -> list[SenderQueue]:
+        """Queues with transactions whose state is to be read now, each from its sender's first one up to the last such
+        one, because they run one after the other; together about `most` transactions."""
+        unread = self.unread
+        if not unread:
+            return []
+        unread.keep(self.by_hash.__contains__)
+        ends: dict[Account, int] = {}
+        count = 0
+        for hash_ in unread.due(now_ms):
+            entry = self.by_hash[hash_]
+            if not entry.pending:
+                continue
+            end = entry.nonce - entry.account.next_nonce + 1
+            before = ends.get(entry.account, 0)
+            if end > before and (not count or count + end - before <= most):
+                ends[entry.account] = end
+                count += end - before
+        return [tuple(account.ready[:end]) for account, end in ends.items()]
 
     # ------------------------------------------------------------ removals
     def forget(self, entry: Admitted, end: DroppedEnd) -> None:
@@ -308,7 +349,12 @@ class Lane:
         rest = [account for account in touched if account.pending or account.queued]
         if not rest:
             return
-        states = self.rollup.accounts([account.address for account in rest], -1)
+        try:
+            states = self.rollup.accounts([account.address for account in rest], -1)
+        except NativeError as error:
+            if not is_unread(error):
+                raise
+            return  # execution decides; they are looked at again in their turn
         for account, (nonce, balance, _) in zip(rest, states, strict=True):
             account.balance = balance
             if nonce > account.next_nonce and not self._is_ahead(account, nonce):

@@ -39,8 +39,10 @@ from plait.mempool.entries import Account, Admitted
 from plait.mempool.history import PENDING, QUEUED, Decided, DroppedEnd, Sealed, Status
 from plait.mempool.lane import Lane, RollupDecided, RollupReads
 from plait.mempool.refusals import REASONS, refusal, sentence
+from plait.mempool.unread import Missing
 from plait.native import PENDING as AT_PENDING
-from plait.native import Refusal, Transaction, decode_transactions
+from plait.native import NativeError, Refusal, Transaction, decode_transactions
+from plait.native.unread import is_unread
 from plait.ordering.queues import SenderQueue
 from plait.types import BlockNumber, Height, Milliseconds, RollupId, RollupParameters
 
@@ -67,8 +69,8 @@ class SubBlockEffect(Protocol):
         ...
 
 
-class DroppedCandidate(Protocol):
-    """A candidate that the protocol found impossible; `protocol.requests.Dropped` has it."""
+class UnreadCandidate(Protocol):
+    """A candidate for which state was missing; `protocol.requests.Unread` has it."""
 
     @property
     def rollup_id(self) -> RollupId:
@@ -89,6 +91,10 @@ class DroppedCandidate(Protocol):
     def sentence(self) -> str:
         """Why, in words."""
         ...
+
+
+class DroppedCandidate(UnreadCandidate, Protocol):
+    """A candidate that the protocol found impossible; `protocol.requests.Dropped` has it."""
 
 
 class PoolLimits(NamedTuple):
@@ -197,10 +203,15 @@ class Pool:
             raise refusal("rollup_left", f"rollup id {rollup_id}", rollup_id=rollup_id)
         transactions = [item for item in decoded if type(item) is Transaction]
         rollup = lane.rollup
-        costs = iter(rollup.additional_costs(transactions, AT_PENDING) if transactions else ())
         senders = [transaction.sender for transaction in transactions]
         addresses = list(dict.fromkeys(senders))
-        states = dict(zip(addresses, rollup.accounts(addresses, AT_PENDING) if addresses else (), strict=True))
+        try:
+            costs = iter(rollup.additional_costs(transactions, AT_PENDING) if transactions else ())
+            states = dict(zip(addresses, rollup.accounts(addresses, AT_PENDING) if addresses else (), strict=True))
+        except NativeError as error:
+            if not is_unread(error):
+                raise
+            return [self._refused(_unread(error)) for _ in decoded]
         sender = iter(senders)
         results: list[Admitted | TransactionRefused] = []
         for item in decoded:
@@ -212,6 +223,10 @@ class Pool:
                     results.append(self._refused(_of_native(item)))
             except TransactionRefused as refused:
                 results.append(self._refused(refused))
+            except NativeError as error:  # a sender's code
+                if not is_unread(error):
+                    raise
+                results.append(self._refused(_unread(error)))
         if self._listeners and (admitted := [item for item in results if type(item) is Admitted]):
             for listener in self._listeners:
                 listener(rollup_id, admitted)
@@ -293,6 +308,8 @@ class Pool:
             self._make_room(lane, entry)
         lane.accounts[account.address] = account
         lane.by_hash[entry.hash] = entry
+        if lane.unread is not None:
+            lane.unread.add(entry.hash)
         self.count += 1
         lane.bytes += size
         self.bytes += size
@@ -322,6 +339,8 @@ class Pool:
         details = f"by 0x{entry.hash.hex()}"
         lane.forget(before, DroppedEnd("replaced", sentence("replaced", details)))
         lane.by_hash[entry.hash] = entry
+        if lane.unread is not None:
+            lane.unread.add(entry.hash)
         lane.bytes += entry.size
         self.bytes += entry.size - before.size
         account.cost += entry.cost
@@ -423,9 +442,53 @@ class Pool:
             account = entry.account
             lane.remove(entry, DroppedEnd(item.code, item.sentence))
             if item.code == "nonce_too_low" and account.queued and not account.pending:
-                ((nonce, account.balance, _),) = lane.rollup.accounts([account.address], AT_PENDING)
+                try:
+                    ((nonce, account.balance, _),) = lane.rollup.accounts([account.address], AT_PENDING)
+                except NativeError as error:
+                    if not is_unread(error):
+                        raise
+                    continue  # the lane looks at every account in its turn
                 lane.follow(account, nonce, now_ms)
         self._recount()
+
+    # ------------------------------------------------------------ state that another node holds
+    def to_read(self, rollup_id: RollupId, now_ms: Milliseconds, most: int) -> list[SenderQueue]:
+        """Transactions whose state should be read now; none of a rollup whose state is at hand.
+
+        Args:
+            rollup_id: of the rollup.
+            now_ms: Unix milliseconds.
+            most: transactions.
+        """
+        lane = self.lanes.get(rollup_id)
+        return [] if lane is None else lane.to_read(now_ms, most)
+
+    def state_read(self, rollup_id: RollupId, hashes: Iterable[bytes]) -> None:
+        """Offers transactions to proposals: what they need is known."""
+        lane = self.lanes.get(rollup_id)
+        if lane is not None and lane.unread is not None:
+            for hash_ in hashes:
+                lane.unread.done(hash_)
+
+    def state_unread(self, unread: Iterable[UnreadCandidate], now_ms: Milliseconds) -> None:
+        """Keeps transactions back for a while: state that they need could not be read."""
+        for item in unread:
+            lane = self.lanes.get(item.rollup_id)
+            if lane is not None and lane.unread is not None and item.hash in lane.by_hash:
+                lane.unread.failed(item.hash, item.code, item.sentence, now_ms)
+
+    def state_later(self, rollup_id: RollupId, hashes: Iterable[bytes], now_ms: Milliseconds) -> None:
+        """Reads for transactions again in a moment: they could not be run now, for another reason than state."""
+        lane = self.lanes.get(rollup_id)
+        if lane is not None and lane.unread is not None:
+            for hash_ in hashes:
+                lane.unread.later(hash_, now_ms)
+
+    def missing(self, rollup_id: RollupId, hash_: bytes) -> Missing | None:
+        """Why a pooled transaction waits for state, if it does and was tried."""
+        lane = self.lanes.get(rollup_id)
+        found = None if lane is None or lane.unread is None else lane.unread.get(hash_)
+        return found if found is not None and found.code and lane is not None and hash_ in lane.by_hash else None
 
     # ------------------------------------------------------------ for clients
     def get(self, rollup_id: RollupId, hash_: bytes) -> Admitted | None:
@@ -497,6 +560,11 @@ class Pool:
 
 
 # ---------------------------------------------------------------- rules without pool state
+def _unread(error: NativeError) -> TransactionRefused:
+    """The refusal of a transaction whose sender is not known here and could not be looked up."""
+    return refusal("remote_unavailable", str(error).rstrip("."), reason=error.code)
+
+
 def _of_native(found: Refusal) -> TransactionRefused:
     if found.code in REASONS:
         return refusal(found.code, found.message.rstrip("."))

@@ -85,6 +85,9 @@ REASONS: Final[dict[str, Reason]] = {
     ),
     "pool_full": Reason("txpool is full", "Try again in a moment."),
     "rollup_unknown": Reason("unknown rollup", "Use the chain id of a rollup that this node runs."),
+    "remote_unavailable": Reason(
+        "state not available", "The node that holds this rollup's state does not answer now; try again in a moment."
+    ),
     "unwound": Reason("taken back by L1", "It waits again if it still can; if not, send it again."),
     "rollup_left": Reason("rollup has left the network", "It goes on elsewhere; its last block here is sealed."),
     # reasons to leave the pool

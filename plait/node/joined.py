@@ -18,10 +18,11 @@ from plait.errors import ConfigurationError, InvariantBroken
 from plait.ledger.joining import coming
 from plait.ledger.rollup_records import RollupEntry, RollupStatus
 from plait.ledger.state import LedgerState
-from plait.limits import ARRIVALS_POLL_S
+from plait.limits import ARRIVALS_POLL_S, UNWIND_BLOCKS_MAX
 from plait.native import Attributes, NativeError, Rollup, Store
 from plait.node.config import NetworkConfig
 from plait.node.logging import get_logger
+from plait.node.remotes import Remotes
 from plait.protocol.grid import slot_start_ms
 from plait.rollups.embedded.source import EmbeddedSource
 from plait.rollups.opstack.importing import GENESIS_FILE, imported_rollup, read_anchor
@@ -43,6 +44,8 @@ class NodeSource:
         self._embedded = embedded
         self._imports = imports
         self._held: dict[RollupId, Rollup] = {}
+        self.remotes: Remotes | None = None
+        """Rollups whose state another node holds; given when they are opened."""
 
     def attributes(
         self, rollup: RollupParameters, number: BlockNumber, timestamp_s: Seconds, fork: str | None = None
@@ -94,7 +97,10 @@ class NodeSource:
                     entry,
                     f"the copy in {directory} ends with block {found.block.number} 0x{found.block.hash.hex()}",
                 )
-            rollup, _ = imported_rollup(directory, store)
+            if self.remotes is not None and self.remotes.is_remote(entry.rollup_id):
+                rollup = self.remotes.begin(entry.rollup_id, store, undo_blocks=UNWIND_BLOCKS_MAX)
+            else:
+                rollup, _ = imported_rollup(directory, store)
         except (ConfigurationError, NativeError, OSError) as error:
             raise self._missing(entry, f"{error}".rstrip(".")) from error
         self._held[entry.rollup_id] = rollup

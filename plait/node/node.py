@@ -53,6 +53,7 @@ from plait.node.lost_log import require_log, require_no_later_snapshot
 from plait.node.message_book import MessageBook
 from plait.node.metrics import Metrics
 from plait.node.relayer import relayer_of
+from plait.node.remotes import IMPORTS, REMOTE, Remotes
 from plait.node.restore import Restored, genesis_of, restore
 from plait.node.settlement import Settlement
 from plait.node.settling import Settling
@@ -76,10 +77,6 @@ SWITCH_INTERVAL_S = 0.0005
 GARBAGE_THRESHOLDS = (50_000, 20, 100)
 """Allocations between collections of cyclic garbage, per generation. A pool holds many long-lived objects without
 cycles; with Python's default of 700 the collector took a seventh of the event loop under load and freed nothing."""
-
-
-IMPORTS = "imports"
-"""Folder of a data directory with the chains that existed before the network (`plait rollup import`)."""
 
 
 class RollupHandle(msgspec.Struct, frozen=True):
@@ -280,7 +277,8 @@ class Node:
             lead_ms=self.clock.lead_ms(),
         )
         settling = () if self.settling is None else self.settling.reasons()
-        return msgspec.structs.replace(found, reasons=(*found.reasons, *self.arrivals.reasons(), *settling))
+        more = (*self.restored.remotes.reasons(), *self.arrivals.reasons(), *settling)
+        return msgspec.structs.replace(found, reasons=(*found.reasons, *more)) if more else found
 
     # ------------------------------------------------------------ inside
     def _solo(self) -> SoloEngine:
@@ -400,6 +398,7 @@ class Node:
             logger=self._logger,
             since_heights=self.restored.replayed_heights,
             since_transactions=self.restored.replayed_transactions,
+            remotes=self.restored.remotes,
         )
 
     def _on_restored(self, taken: Taken) -> None:
@@ -431,6 +430,7 @@ class Node:
 
     def _close(self) -> None:
         self.bus.close()
+        self.restored.remotes.close()
         try:
             self.restored.store.close()
         except NativeError as error:
@@ -459,6 +459,7 @@ class Node:
         add("bus", self.bus.statistics)
         add("engine", lambda: msgspec.structs.asdict(self.engine.statistics()))
         add("store", self.restored.store.statistics)
+        add("remote", self.restored.remotes.statistics)
         add("pool", self._pool_numbers)
         add("bundles", self.bundles.statistics)
         add("snapshots", self._keeper.statistics)
@@ -597,6 +598,7 @@ def reset(path: Path) -> None:
         directory.network.unlink(missing_ok=True)
         shutil.rmtree(directory.genesis, ignore_errors=True)
         shutil.rmtree(directory.log, ignore_errors=True)
+        shutil.rmtree(path / REMOTE, ignore_errors=True)
         directory.restoring.unlink(missing_ok=True)
 
 
@@ -604,6 +606,7 @@ def _restore(config: NodeConfig, stored: Stored, source: NodeSource) -> Restored
     logger = get_logger("node")
     if stored.directory is not None and stored.snapshots is not None:
         require_no_later_snapshot(stored.directory.path, stored.log.height, stored.snapshots)
+    source.remotes = remotes = Remotes(config.data_dir)
     return restore(
         stored.network,
         stored.genesis,
@@ -614,6 +617,8 @@ def _restore(config: NodeConfig, stored: Stored, source: NodeSource) -> Restored
         store_path=None if stored.directory is None else stored.directory.store,
         recheck_own=config.recheck_own,
         imports=None if config.data_dir is None else config.data_dir / IMPORTS,
+        remotes=remotes,
+        waiting=lambda error: logger.warning("replay_waits", code=error.code, reason=str(error)),
         progress=lambda height: logger.debug("replayed", height=height),
         on_damaged_store=lambda reason: logger.warning("store_set_aside", reason=reason, kept_as="store.damaged"),
     )

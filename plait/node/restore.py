@@ -16,6 +16,7 @@ A damaged block store is set aside and made anew by a replay from genesis. Evide
 import contextlib
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +34,9 @@ from plait.node.genesis import genesis_ledger
 from plait.node.install import LEDGER_PART, rollup_part, write_own
 from plait.node.lost_log import require_no_later_block
 from plait.node.network_snapshot import FrozenState, spans_of
+from plait.node.remotes import Remotes
 from plait.node.take_over import Taken, check_head, check_parts, read_head, take_over
+from plait.patience import until_read
 from plait.protocol.application import Application
 from plait.protocol.registry import RollupSource
 from plait.protocol.requests import FinalizeRequest
@@ -55,6 +58,8 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     skipped: tuple[str, ...]
     """Why snapshots were not used, one sentence each."""
+    remotes: Remotes = msgspec.field(default_factory=lambda: Remotes(None))
+    """Rollups whose state another node holds."""
 
 
 def at_genesis(
@@ -65,8 +70,10 @@ def at_genesis(
     *,
     recheck_own: bool = False,
     imports: Path | None = None,
+    remotes: Remotes | None = None,
 ) -> Application:
-    """The application before the first height. `imports`: where chains lie that existed before (`plait rollup import`).
+    """The application before the first height. `imports`: where chains lie that existed before (`plait rollup import`);
+    `remotes`: those of them whose state another node holds.
 
     Raises:
         ConfigurationError: `import_missing`.
@@ -74,7 +81,7 @@ def at_genesis(
     existing = {RollupId(rollup.chain_id) for rollup in network.rollups if rollup.anchor}
     back = undo_blocks(network.l1_state())
     rollups = {
-        rollup_id: _imported(imports, rollup_id, store)
+        rollup_id: _imported(imports, remotes, rollup_id, store, back)
         if rollup_id in existing
         else Rollup.from_genesis(data, store, undo_blocks=back)
         for rollup_id, data in sorted(genesis.items())
@@ -83,7 +90,9 @@ def at_genesis(
     return Application(ledger, rollups, source, recheck_own=recheck_own, store=store)
 
 
-def _imported(imports: Path | None, rollup_id: RollupId, store: Store) -> Rollup:
+def _imported(imports: Path | None, remotes: Remotes | None, rollup_id: RollupId, store: Store, undo: int) -> Rollup:
+    if remotes is not None and remotes.is_remote(rollup_id):
+        return remotes.begin(rollup_id, store, undo_blocks=undo)
     if imports is None:
         raise ConfigurationError(
             f"Rollup {rollup_id} existed before; a node in memory cannot go on with it.", code="import_missing"
@@ -102,7 +111,9 @@ def restore(
     network_snapshots: NetworkSnapshots | None = None,
     recheck_own: bool = False,
     imports: Path | None = None,
+    remotes: Remotes | None = None,
     progress: Callable[[Height], None] = lambda _: None,
+    waiting: Callable[[NativeError], None] = lambda _: None,
     on_damaged_store: Callable[[str], None] = lambda _: None,
 ) -> Restored:
     """Brings an application to the log's height.
@@ -112,7 +123,9 @@ def restore(
         network_snapshots: the fallback of a log that does not begin at height 1.
         store_path: the native core's derived data; None keeps it in memory.
         imports: where chains lie that existed before the network.
+        remotes: those of them whose state another node holds.
         progress: told now and then which height has been replayed.
+        waiting: told why, when replaying waits for state that another node holds.
         on_damaged_store: told the reason when the store was set aside and is rebuilt.
 
     Raises:
@@ -121,7 +134,8 @@ def restore(
         NativeError: the store is in use or cannot be opened for a reason that is not damage.
     """
 
-    inputs = _Inputs(network, genesis, source, log, network_snapshots, recheck_own, imports, progress)
+    held = remotes if remotes is not None else Remotes(None)
+    inputs = _Inputs(network, genesis, source, log, network_snapshots, recheck_own, imports, held, progress, waiting)
 
     def attempt(store: Store, usable: Snapshots | None) -> Restored:
         return _restore_into(inputs, store, usable)
@@ -166,7 +180,9 @@ class _Inputs(NamedTuple):
     network_snapshots: NetworkSnapshots | None
     recheck_own: bool
     imports: Path | None
+    remotes: Remotes
     progress: Callable[[Height], None]
+    waiting: Callable[[NativeError], None]
 
 
 def _restore_into(inputs: _Inputs, store: Store, snapshots: Snapshots | None) -> Restored:
@@ -193,9 +209,10 @@ def _restore_into(inputs: _Inputs, store: Store, snapshots: Snapshots | None) ->
             store,
             recheck_own=inputs.recheck_own,
             imports=inputs.imports,
+            remotes=inputs.remotes,
         )
     snapshot_height = application.info().height
-    transactions = replay(application, inputs.log, inputs.progress)
+    transactions = replay(application, inputs.log, inputs.progress, inputs.waiting)
     return Restored(
         application=application,
         store=store,
@@ -204,28 +221,34 @@ def _restore_into(inputs: _Inputs, store: Store, snapshots: Snapshots | None) ->
         replayed_transactions=transactions,
         seconds=time.perf_counter() - started,
         skipped=tuple(skipped),
+        remotes=inputs.remotes,
     )
 
 
 def replay(
-    application: Application, log: DecidedLog | MemoryLog, progress: Callable[[Height], None] = lambda _: None
+    application: Application,
+    log: DecidedLog | MemoryLog,
+    progress: Callable[[Height], None] = lambda _: None,
+    waiting: Callable[[NativeError], None] = lambda _: None,
 ) -> int:
     """Applies every record above the application's height; returns how many transactions they held.
+
+    What a remote rollup needs was kept when it was read; where it was lost with a disk, its node is asked until it
+    answers, and `waiting` is told why.
 
     Raises:
         InvariantBroken: `replay_diverged` when a height does not give the app hash that the log holds.
     """
     transactions = 0
     for record in log.iterate(Height(application.info().height + 1)):
-        effect = application.finalize(
-            FinalizeRequest(
-                height=record.height,
-                time_ms=record.time_ms,
-                proposal=record.proposal,
-                agreed=record.agreed,
-                senders=record.senders,
-            )
-        ).effect
+        request = FinalizeRequest(
+            height=record.height,
+            time_ms=record.time_ms,
+            proposal=record.proposal,
+            agreed=record.agreed,
+            senders=record.senders,
+        )
+        effect = until_read(partial(application.finalize, request), waiting).effect
         require_same(record, effect.app_hash)
         application.commit()
         transactions += effect.transactions
@@ -255,15 +278,18 @@ def write_snapshot(state: FrozenState, store: Store, snapshots: Snapshots) -> Sn
 def _from_snapshot(inputs: _Inputs, snapshot: Snapshot, store: Store) -> Application:
     _require_agreed(inputs.log, snapshot.height, snapshot.app_hash)
     ledger = decode_ledger(snapshot.part(LEDGER_PART).read_bytes())
-    rollups = {
-        rollup_id: Rollup.from_snapshot(
-            data, store, str(snapshot.part(rollup_part(rollup_id))), undo_blocks=undo_blocks(ledger.l1)
-        )
-        for rollup_id, data in genesis_of(ledger, inputs.genesis, inputs.source).items()
-    }
+    back, remotes = undo_blocks(ledger.l1), inputs.remotes
+    rollups: dict[RollupId, Rollup] = {}
+    for rollup_id, data in genesis_of(ledger, inputs.genesis, inputs.source).items():
+        part = snapshot.part(rollup_part(rollup_id))
+        if remotes.is_remote(rollup_id):
+            rollups[rollup_id] = remotes.restore(rollup_id, store, part, snapshot.height, undo_blocks=back)
+        else:
+            rollups[rollup_id] = Rollup.from_snapshot(data, store, str(part), undo_blocks=back)
     for record in ledger.rollups:
         spans = spans_of(ledger.parameters, record) if inputs.log.base.height > 0 else []
-        _require_blocks(record.rollup_id, rollups[record.rollup_id], spans[-1].lowest if spans else 1)
+        lowest = remotes.lowest(record.rollup_id) if remotes.is_remote(record.rollup_id) else 1
+        _require_blocks(record.rollup_id, rollups[record.rollup_id], spans[-1].lowest if spans else lowest)
     return Application(
         ledger, rollups, inputs.source, app_hash=snapshot.app_hash, recheck_own=inputs.recheck_own, store=store
     )

@@ -39,7 +39,7 @@ from plait.rollups.batcher.follower import Conflict, Follower, Levels
 from plait.rollups.batcher.inbox import InboxReader
 from plait.rollups.batcher.service import Floor
 from plait.storage.files import Files
-from plait.types import BlockNumber, RollupId
+from plait.types import RollupId
 from plait.types.l1 import RollupConflict, RollupSafe
 
 Level = Literal["posted", "safe", "finalized"]
@@ -379,9 +379,4 @@ class Settlement:
             )
 
 
-def blocks_waiting(levels: Levels, sealed: BlockNumber) -> int:
-    """Sealed blocks that are not on L1."""
-    return max(0, sealed - levels.posted)
-
-
-__all__ = ["Conflict", "FollowedRollup", "Level", "Levels", "Settlement", "VerifierView", "blocks_waiting"]
+__all__ = ["Conflict", "FollowedRollup", "Level", "Levels", "Settlement", "VerifierView"]

@@ -20,6 +20,7 @@ from plait.native import NativeError, Store
 from plait.node.config import NodeConfig
 from plait.node.metrics import Metrics
 from plait.node.network_snapshot import FrozenState, freeze
+from plait.node.remotes import Remotes
 from plait.node.restore import write_snapshot
 from plait.node.state_sync import SnapshotService, SnapshotStatistics
 from plait.protocol.application import Application
@@ -36,6 +37,7 @@ class SnapshotKeeper:
         snapshots: its own ones; None for a node in memory.
         service: gives and takes network snapshots; None for a node in memory.
         since_heights, since_transactions: replayed at the start, so not in a snapshot yet.
+        remotes: rollups whose state another node holds; what was read of it is kept until a snapshot holds it.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class SnapshotKeeper:
         logger: Any,
         since_heights: int,
         since_transactions: int,
+        remotes: Remotes | None = None,
     ) -> None:
         self.service = service
         self._application = application
@@ -62,6 +65,8 @@ class SnapshotKeeper:
         self._logger = logger
         self._since_heights = since_heights
         self._since_transactions = since_transactions
+        self._remotes = remotes if remotes is not None else Remotes(None)
+        self._remotes.prune([] if snapshots is None else snapshots.heights())
         self._due: FrozenState | None = None
         self._wanted = asyncio.Event()
         self._writing = threading.Lock()
@@ -74,6 +79,7 @@ class SnapshotKeeper:
         if (
             self._since_heights >= SNAPSHOT_EVERY_HEIGHTS
             or self._since_transactions >= self._config.snapshot_every_transactions
+            or self._remotes.wants_snapshot()
         ):
             self._freeze_own()
             self._wanted.set()
@@ -127,7 +133,9 @@ class SnapshotKeeper:
             return
         started = time.perf_counter()
         try:
+            self._remotes.rotate(state.height)
             write_snapshot(state, self._store, self._snapshots)
+            self._remotes.prune(self._snapshots.heights())
         except (OSError, NativeError) as error:
             # The log alone rebuilds everything: a snapshot that fails costs time at the next start, nothing else.
             self._logger.warning("snapshot_failed", reason=str(error))

@@ -30,9 +30,6 @@ from plait.types import Hash32, Height, RollupId
 GenesisOf = Callable[[LedgerState], Mapping[RollupId, bytes]]
 """op-geth's genesis JSON of every rollup of a ledger, those that joined later included."""
 
-SourceOf = Callable[[LedgerState], RollupSource]
-"""Payload attributes of every rollup of a ledger."""
-
 _TRANSACTIONS_MAX = NETWORK_SNAPSHOT_OPEN_BYTES_MAX // 64
 
 

@@ -24,7 +24,8 @@ from plait.node.block_store import is_damage, open_store
 from plait.node.install import LEDGER_PART, rollup_part
 from plait.node.joined import source_of
 from plait.node.lost_log import require_no_later_block, require_no_later_snapshot
-from plait.node.node import IMPORTS, Stored
+from plait.node.node import Stored
+from plait.node.remotes import IMPORTS
 from plait.node.restore import at_genesis, open_network_snapshot
 from plait.protocol.application import Application
 from plait.protocol.requests import FinalizeRequest, ProcessRequest, Refused

@@ -31,7 +31,6 @@ from plait.types.quantities import Amount, Gas, Wei
 
 PPM: Final = 1_000_000
 """Parts per million: 100 %."""
-UINT8_MAX: Final = 2**8 - 1
 UINT16_MAX: Final = 2**16 - 1
 UINT32_MAX: Final = 2**32 - 1
 UINT64_MAX: Final = 2**64 - 1

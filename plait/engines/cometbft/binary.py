@@ -12,7 +12,6 @@ from pathlib import Path
 from plait.errors import ConfigurationError
 
 COMET_VERSION = "0.38.25"
-ABCI_VERSION = "2.0.0"
 
 
 def find_cometbft() -> Path:
@@ -79,4 +78,4 @@ def _is_usable(version: str) -> bool:
     return found[:2] == wanted[:2] and found[2:] >= wanted[2:]
 
 
-__all__ = ["ABCI_VERSION", "COMET_VERSION", "find_cometbft", "version_of"]
+__all__ = ["COMET_VERSION", "find_cometbft", "version_of"]

@@ -20,8 +20,6 @@ from plait.native import keccak256, recover_signer, sign_digest
 from plait.rollups.batcher.sidecars import Sidecar
 from plait.types import Address, Gas, Hash32, Wei
 
-GAS_PER_BLOB: Final = Gas(131_072)
-"""EIP-4844."""
 _BASE_GAS: Final = 21_000
 _TOKEN_GAS: Final = 4
 _TOKEN_FLOOR_GAS: Final = 10

@@ -10,7 +10,7 @@ Imports: plait.codec, plait.types.
 
 import hashlib
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
@@ -18,8 +18,6 @@ from plait.codec.rlp import encode_bytes_list, encode_uint
 from plait.rollups.batcher.kzg import commit_and_prove
 from plait.types import Hash32
 
-BLOB_BYTES: Final = 131_072
-CELLS_PER_BLOB: Final = 128
 SidecarVersion = Literal[0, 1]
 
 
