@@ -514,6 +514,9 @@ CONFLICT_QUIET_SLOTS: Final = 7_200
 """A rollup without conflicts for so long after its wait begins with the shortest wait again."""
 UNWIND_BLOCKS_MAX: Final = 120
 """Sealed blocks of a rollup that one unwinding takes back; below the states that the native core keeps."""
+UNWOUND_TRANSACTIONS_MAX: Final = 10_000
+"""Transactions of a rollup that went back which wait again by themselves, the earliest ones; of a long way back there
+can be millions, and a node names and admits them between two heights."""
 ROLLUP_CONFIG_BYTES_MAX: Final = 64 * 1024
 """A rollup.json."""
 
@@ -714,8 +717,8 @@ REMOTE_RETRY_MS_MAX: Final = 15_000
 """Longest such pause: a node that comes back serves again within it."""
 REMOTE_PREPARE_MS: Final = 100
 """That a proposal may spend on reading remote state, all rollups together: what was not read ahead by then waits."""
-REMOTE_AHEAD_THREADS: Final = 4
-"""Threads that read ahead of execution; at most one works for a rollup, so a slow node holds up its own only."""
+REMOTE_AHEAD_THREADS: Final = 16
+"""Threads that read ahead of execution; at most four work for a rollup, so slow nodes hold up those of others late."""
 REMOTE_AHEAD_TIMEOUT_S: Final = 4.0
 """For reading ahead what one batch of transactions or one bundle needs."""
 REMOTE_AHEAD_BATCH_MAX: Final = 256
@@ -737,6 +740,8 @@ L1_CHECKPOINT_PEERS_AT_ONCE: Final = 16
 L1_TRUST_WARNING_PERCENT: Final = 75
 """Part of a set's trusting period after which an operator hears of it; the set is renewed from the half of it on."""
 L1_TRUST_RENEW_PERCENT: Final = 50
+L1_VAULT_DEPOSITS_MAX: Final = 128
+"""Deposits that StakeVault takes in one L1 block (DEPOSITS_PER_BLOCK_MAX there), so that facts can hold them."""
 L1_FORCED_REQUESTS_MAX: Final = 1_000
 """Open requests of forced inclusion that a node keeps an eye on."""
 L1_FORCED_READS_PER_STEP_MAX: Final = 100

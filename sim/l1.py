@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import msgspec
 
 from plait.derivation.attributes import Deposit, user_deposit_source_hash
-from plait.derivation.l1_facts import L1BlockFacts, RollupL1Facts, l1_facts_digest
+from plait.derivation.l1_facts import L1BlockFacts, RollupL1Facts, VaultDeposit, l1_facts_digest
 from plait.native import keccak256
 from plait.types import Address, BlockNumber, Gas, Hash32, RollupId, Seconds, Wei
 from plait.types.l1 import L1Report, RollupConflict, RollupSafe
@@ -49,11 +49,14 @@ class MadeL1:
         return self.blocks[number - FIRST_NUMBER]
 
     def grow(
-        self, wishes: Sequence[Wish] = (), updates: Mapping[RollupId, Sequence[bytes]] | None = None
+        self,
+        wishes: Sequence[Wish] = (),
+        updates: Mapping[RollupId, Sequence[bytes]] | None = None,
+        vault: Sequence[tuple[Address, int]] = (),
     ) -> L1BlockFacts:
-        """One more block with these deposits and configuration updates."""
+        """One more block with these deposits, configuration updates, and (account, amount) of the network's vault."""
         head = self.head
-        self._append(head.hash, Seconds(head.timestamp + self.interval_s), wishes, updates or {})
+        self._append(head.hash, Seconds(head.timestamp + self.interval_s), wishes, updates or {}, vault)
         return self.head
 
     def reorganise(self, depth: int, grow: int = 0) -> None:
@@ -85,8 +88,14 @@ class MadeL1:
         )
 
     def _append(
-        self, parent: Hash32, timestamp: Seconds, wishes: Sequence[Wish], updates: Mapping[RollupId, Sequence[bytes]]
+        self,
+        parent: Hash32,
+        timestamp: Seconds,
+        wishes: Sequence[Wish],
+        updates: Mapping[RollupId, Sequence[bytes]],
+        vault: Sequence[tuple[Address, int]] = (),
     ) -> None:
+        nonce = sum(len(block.vault) for block in self.blocks)
         number = FIRST_NUMBER + len(self.blocks)
         identity = b"".join(value.to_bytes(8, "big") for value in (self._seed, self._branch, number))
         block_hash = Hash32(keccak256(b"made l1" + parent + identity))
@@ -120,5 +129,8 @@ class MadeL1:
                 prev_randao=Hash32(keccak256(block_hash)),
                 parent_beacon_block_root=Hash32(keccak256(block_hash + b"beacon")),
                 rollups=rollups,
+                vault=tuple(
+                    VaultDeposit(nonce + place, account, amount) for place, (account, amount) in enumerate(vault)
+                ),
             )
         )

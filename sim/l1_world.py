@@ -68,6 +68,7 @@ class L1World:
         block_times: Sequence[int] | None = None,
         users: int = 4,
         tokens: Mapping[Address, int] | None = None,
+        vault: bytes = b"",
     ) -> None:
         self.seeds = [sha256(f"plait/sim/reporter/{place}".encode()).digest() for place in range(max(1, validators))]
         self.keys = [ed25519_public_key(one) for one in self.seeds]
@@ -109,7 +110,11 @@ class L1World:
             if record.rollup_id in self.ids
         )
         terms = L1Terms(
-            chain_id=L1_CHAIN_ID, lag_blocks=lag_blocks, hold_s=hold_s, reporter=b"" if validators else self.keys[0]
+            chain_id=L1_CHAIN_ID,
+            lag_blocks=lag_blocks,
+            hold_s=hold_s,
+            reporter=b"" if validators else self.keys[0],
+            vault=vault,
         )
         ledger = genesis_state(
             self.parameters,

@@ -1,14 +1,17 @@
 """What a network agrees on about one L1 block: the header fields that rollups restate, and what it says to each rollup.
 
     facts  = [number, hash, parent_hash, timestamp, base_fee, blob_base_fee, prev_randao, parent_beacon_block_root,
-              [[rollup_id, [deposit, ...], [update, ...], oversized = 0 | 1], ...], generation?]
+              [[rollup_id, [deposit, ...], [update, ...], oversized = 0 | 1], ...],
+              [[nonce, account, amount], ...] where the block has deposits of the network's vault, or a generation,
+              generation where it is not 0]
     digest = keccak256("plait/l1-facts/1" || RLP(facts))
 
 `deposits` are raw 0x7E transactions in the order of their logs. An update is the type of a ConfigUpdate log as 32 bytes
 and its ABI-decoded `data`. Rollups are ascending by id; one of which the block says nothing is left out. A rollup for
 which the block says more than its share of bytes is named as oversized, without what it says: it cannot go on, and the
-others can. The generation counts how often the network's set of rollups that derive from the L1 had changed when the
-facts were made (`plait.ledger.l1`), so that nobody takes facts for those of another set; 0 is left out. Pure.
+others can. Deposits of the vault (contracts/src/l1/StakeVault.sol) ascend by their nonce. The generation counts how
+often the network's set of rollups that derive from the L1 had changed when the facts were made (`plait.ledger.l1`), so
+that nobody takes facts for those of another set. Pure.
 """
 
 from typing import Final
@@ -23,9 +26,10 @@ from plait.limits import (
     L1_FACTS_BYTES_MAX,
     L1_FACTS_ENTRIES_MAX,
     L1_ROLLUP_FACTS_BYTES_MAX,
+    L1_VAULT_DEPOSITS_MAX,
 )
 from plait.native import keccak256
-from plait.types import BlockNumber, Hash32, RollupId, Seconds, Wei
+from plait.types import Address, BlockNumber, Hash32, RollupId, Seconds, Wei
 
 _DOMAIN: Final = b"plait/l1-facts/1"
 _UINT256_MAX: Final = 2**256 - 1
@@ -48,6 +52,16 @@ class RollupL1Facts(msgspec.Struct, frozen=True, kw_only=True):
         return sum(map(len, self.deposits)) + sum(map(len, self.updates))
 
 
+class VaultDeposit(msgspec.Struct, frozen=True):
+    """Tokens that were locked on L1 for an account of the ledger."""
+
+    nonce: int
+    """The vault's own count of its deposits, from 0."""
+    account: Address
+    amount: int
+    """Base units."""
+
+
 class L1BlockFacts(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     """One L1 block, as far as rollups are concerned."""
 
@@ -60,6 +74,8 @@ class L1BlockFacts(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     prev_randao: Hash32
     parent_beacon_block_root: Hash32
     rollups: tuple[RollupL1Facts, ...] = ()
+    vault: tuple[VaultDeposit, ...] = ()
+    """Ascending by nonce, at most L1_VAULT_DEPOSITS_MAX."""
     generation: int = 0
     """Of the set of rollups that were looked for."""
 
@@ -108,9 +124,21 @@ def encode_l1_facts(facts: L1BlockFacts) -> bytes:
             encode_bytes(facts.prev_randao),
             encode_bytes(facts.parent_beacon_block_root),
             encode_list(rollups),
-            *((encode_uint(facts.generation),) if facts.generation else ()),
+            *_encode_more(facts),
         )
     )
+
+
+def _encode_vault_deposit(deposit: VaultDeposit) -> bytes:
+    parts = (encode_uint(deposit.nonce), encode_bytes(deposit.account), encode_uint(deposit.amount))
+    return encode_list(parts)
+
+
+def _encode_more(facts: L1BlockFacts) -> tuple[bytes, ...]:
+    if not facts.vault and not facts.generation:
+        return ()
+    vault = encode_list(map(_encode_vault_deposit, facts.vault))
+    return (vault, encode_uint(facts.generation)) if facts.generation else (vault,)
 
 
 def decode_l1_facts(data: bytes) -> L1BlockFacts:
@@ -149,11 +177,13 @@ def read_l1_facts(reader: Reader) -> L1BlockFacts:
         if len(rollups) == L1_BLOCK_ROLLUPS_MAX:
             raise CodecError(f"L1 block facts name more than {L1_BLOCK_ROLLUPS_MAX} rollups")
         rollups.append(one)
+    vault: tuple[VaultDeposit, ...] = ()
     generation = 0
     if reader.more:
-        generation = reader.read_uint()
-        if not generation:
-            raise CodecError("L1 block facts name generation 0, which is left out")
+        vault = _read_vault(reader.read_list("vault's deposits"))
+        generation = _read_generation(reader) if reader.more else 0
+        if not vault and not generation:
+            raise CodecError("L1 block facts name a vault that they say nothing of")
     return L1BlockFacts(
         number=number,
         hash=block_hash,
@@ -164,6 +194,7 @@ def read_l1_facts(reader: Reader) -> L1BlockFacts:
         prev_randao=prev_randao,
         parent_beacon_block_root=beacon_root,
         rollups=tuple(rollups),
+        vault=vault,
         generation=generation,
     )
 
@@ -185,6 +216,28 @@ def _read_rollup(reader: Reader) -> RollupL1Facts:
     if found.size > L1_ROLLUP_FACTS_BYTES_MAX:
         raise CodecError(f"more than {L1_ROLLUP_FACTS_BYTES_MAX} bytes of one rollup", rollup_id=rollup_id)
     return found
+
+
+def _read_generation(reader: Reader) -> int:
+    generation = reader.read_uint()
+    if not generation:
+        raise CodecError("L1 block facts name generation 0, which is left out")
+    return generation
+
+
+def _read_vault(reader: Reader) -> tuple[VaultDeposit, ...]:
+    deposits: list[VaultDeposit] = []
+    while reader.more:
+        one = reader.read_list("vault deposit")
+        deposit = VaultDeposit(one.read_uint(), Address(one.read_bytes(size=20)), one.read_uint(_UINT256_MAX))
+        one.end()
+        if deposits and deposit.nonce <= deposits[-1].nonce:
+            raise CodecError("deposits of the vault are not strictly ascending", nonce=deposit.nonce)
+        if len(deposits) == L1_VAULT_DEPOSITS_MAX:
+            raise CodecError(f"L1 block facts have more than {L1_VAULT_DEPOSITS_MAX} deposits of the vault")
+        deposits.append(deposit)
+    reader.end()
+    return tuple(deposits)
 
 
 def _read_entries(reader: Reader) -> tuple[bytes, ...]:

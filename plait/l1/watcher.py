@@ -72,6 +72,7 @@ class L1Watcher:
         anchor: a block of it that is known to be right; the chain held begins after it.
         bindings: how the network's rollups hang on it; `follow_bindings` changes them.
         generation: of the bindings.
+        vault: the network's StakeVault there; empty for none.
         schedule: of blob parameters; the chain's own by default.
         poll_s: pause between two looks at the head.
         clock: Unix time in seconds.
@@ -85,6 +86,7 @@ class L1Watcher:
         anchor: BlockId,
         bindings: Sequence[OpStackConfig],
         generation: int = 0,
+        vault: bytes = b"",
         schedule: BlobSchedule | None = None,
         poll_s: float = L1_POLL_S,
         clock: Callable[[], float] = time.time,
@@ -96,6 +98,7 @@ class L1Watcher:
         self._next: tuple[tuple[OpStackConfig, ...], int, int] | None = None
         self.generation = generation
         """Of the bindings that the blocks above the agreed head were looked at with."""
+        self._vault = vault
         self._schedule = blob_schedule(chain_id) if schedule is None else schedule
         self._poll_s = max(poll_s, L1_POLL_S_MIN)
         self._clock = clock
@@ -282,7 +285,7 @@ class L1Watcher:
             raise _Reorganised
         for header in headers:
             receipts = await self._client.receipts(header)
-            facts, malformed = block_facts(header, logs_of(receipts), self._bindings, self._schedule)
+            facts, malformed = block_facts(header, logs_of(receipts), self._bindings, self._schedule, self._vault)
             facts = msgspec.structs.replace(facts, generation=self.generation)
             self._blocks[header.number] = WatchedBlock(facts, l1_facts_digest(facts), len(malformed))
             self._tip = BlockId(header.number, header.hash)

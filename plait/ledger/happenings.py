@@ -59,6 +59,14 @@ class UnbondingsPaid(msgspec.Struct, frozen=True, kw_only=True):
     amount: int
 
 
+class VaultDepositCredited(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens that were locked on L1 became an account's."""
+
+    nonce: int
+    account: Address
+    amount: int
+
+
 class EpochEnded(msgspec.Struct, frozen=True, kw_only=True):
     """Rewards were shared out and the validator set was chosen."""
 

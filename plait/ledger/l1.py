@@ -66,6 +66,7 @@ class L1Terms(msgspec.Struct, frozen=True, kw_only=True):
         hold_s: a rollup block older than this waits for the L1 blocks of its time (a network that comes back).
         reporter: Ed25519 key that reports where there are no validators; empty where there are.
         block_time_s: of the L1, in the mean. A rollup with longer blocks falls behind: an origin lasts one at least.
+        vault: address of the StakeVault whose deposits the ledger credits; empty for none.
     """
 
     chain_id: int
@@ -73,6 +74,16 @@ class L1Terms(msgspec.Struct, frozen=True, kw_only=True):
     hold_s: int
     reporter: bytes = b""
     block_time_s: int = 12
+    vault: bytes = b""
+
+
+class VaultRecord(msgspec.Struct, frozen=True):
+    """What of the vault's deposits the ledger has credited (`plait.ledger.l1_vault`)."""
+
+    next_nonce: int = 0
+    """Deposits below it were credited, or lie before what is agreed."""
+    credited: int = 0
+    """Base units of all that were credited."""
 
 
 class UnwindOrder(msgspec.Struct, frozen=True):
@@ -149,6 +160,8 @@ class L1State(msgspec.Struct, frozen=True, kw_only=True):
     """Digest that is agreed for the next block and whose facts do not follow the head; empty for none."""
     generation: int = 0
     """How often `bindings` changed."""
+    vault: VaultRecord = VaultRecord()
+    """Only where the terms name a vault."""
 
     @property
     def head(self) -> L1BlockFacts:

@@ -3,8 +3,9 @@
 l1     = [terms, [config, ...], [facts, ...], rest...]
 rest   = [report, ...], [[rollup_id, to_number], ...], [[rollup_id, floor], ...], due_slot,
          [[public_key, sequence], ...], [[rollup_id, count, until_slot, waiting = 0 | 1], ...],
-         [[number, digest], ...], unusable = "" | 32 bytes, generation
-terms  = [chain_id, lag_blocks, hold_s, reporter, block_time_s]
+         [[number, digest], ...], unusable = "" | 32 bytes, generation, vault
+vault  = [next_nonce, credited], only where the terms name one
+terms  = [chain_id, lag_blocks, hold_s, reporter, block_time_s] | [..., vault]
 report = [50, public_key, sequence, head, first, digests, safe, conflicts]            as in `plait.codec.l1_items`
 epoch  = [first_block, [number, hash], system configuration]
 leaf   = [terms, keccak256 of the configs' list, digests of the blocks as they are kept, rest...]
@@ -27,8 +28,15 @@ from plait.derivation.rollup_config import (
 )
 from plait.derivation.system_config import decode_system, encode_system
 from plait.errors import CodecError
-from plait.ledger.l1 import Dropped, Epoch, Floor, L1State, L1Terms, Left, Pause, UnwindOrder, digest_of
-from plait.limits import L1_BLOCKS_KEPT_MAX, L1_EPOCHS_KEPT, L1_REPORTERS_LEFT_MAX, ROLLUPS_MAX, VALIDATORS_MAX
+from plait.ledger.l1 import Dropped, Epoch, Floor, L1State, L1Terms, Left, Pause, UnwindOrder, VaultRecord, digest_of
+from plait.limits import (
+    L1_BLOCKS_KEPT_MAX,
+    L1_EPOCHS_KEPT,
+    L1_REPORTERS_LEFT_MAX,
+    ROLLUPS_MAX,
+    SUPPLY_MAX,
+    VALIDATORS_MAX,
+)
 from plait.native import keccak256
 from plait.types import BlockNumber, Hash32, RollupId, Slot
 from plait.types.l1 import L1Report
@@ -85,6 +93,7 @@ def decode_l1(reader: Reader) -> L1State:
     _require_ascending([one.number for one in dropped])
     unusable = reader.read_bytes(size_max=32)
     generation = reader.read_uint()
+    vault = _decode_vault(reader.read_list("vault")) if terms.vault else VaultRecord()
     reader.end()
     if len(unusable) not in (0, 32):
         raise CodecError("a digest of L1 facts has 32 bytes")
@@ -101,6 +110,7 @@ def decode_l1(reader: Reader) -> L1State:
         pauses=pauses,
         dropped=dropped,
         unusable=unusable,
+        vault=vault,
     )
 
 
@@ -141,6 +151,11 @@ def _encode_rest(state: L1State) -> tuple[bytes, ...]:
         encode_list(dropped),
         encode_bytes(state.unusable),
         encode_uint(state.generation),
+        *(
+            (encode_list(map(encode_uint, (state.vault.next_nonce, state.vault.credited))),)
+            if state.terms.vault
+            else ()
+        ),
     )
 
 
@@ -151,7 +166,8 @@ def _report(report: L1Report) -> bytes:
 
 def _encode_terms(terms: L1Terms) -> bytes:
     numbers = map(encode_uint, (terms.chain_id, terms.lag_blocks, terms.hold_s))
-    return encode_list((*numbers, encode_bytes(terms.reporter), encode_uint(terms.block_time_s)))
+    vault = (encode_bytes(terms.vault),) if terms.vault else ()
+    return encode_list((*numbers, encode_bytes(terms.reporter), encode_uint(terms.block_time_s), *vault))
 
 
 def _decode_terms(reader: Reader) -> L1Terms:
@@ -161,11 +177,18 @@ def _decode_terms(reader: Reader) -> L1Terms:
         hold_s=reader.read_uint(),
         reporter=reader.read_bytes(size_max=32),
         block_time_s=reader.read_uint(),
+        vault=reader.read_bytes(size=20) if reader.more else b"",
     )
     reader.end()
     if len(terms.reporter) not in (0, 32):
         raise CodecError("an L1 reporter's key has 32 bytes")
     return terms
+
+
+def _decode_vault(reader: Reader) -> VaultRecord:
+    vault = VaultRecord(reader.read_uint(), reader.read_uint(SUPPLY_MAX))
+    reader.end()
+    return vault
 
 
 def _encode_configs(configs: tuple[OpStackConfig, ...]) -> bytes:

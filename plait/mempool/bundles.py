@@ -570,6 +570,10 @@ class BundlePool:
         due = [self._entries[Hash32(item)] for item in self._unread.due(now_ms)]
         return [entry.bundle for entry in due if entry.first_slot <= slot + 1]
 
+    def waiting_for_state(self) -> int:
+        """Bundles that were tried and lack state."""
+        return len(self._unread.reasons())
+
     def state_read(self, bundle_hash: bytes) -> None:
         """Offers a bundle to proposals: what it needs is known."""
         self._unread.done(bundle_hash)

@@ -2,7 +2,8 @@
 
     offer_report   of this node, or of another one through the spread; checked against the decided ledger
     offer_facts    of this node's own L1 watcher
-    candidates     reports that the ledger does not have, then facts in the order of their blocks
+    candidates     reports that the ledger does not have, then facts in the order of their blocks; nothing by which a
+                   block would be agreed that `holds` names
     on_decided     forgets what the ledger has
 
 Bounded by the validators of the set and by L1_BLOCKS_KEPT_MAX blocks. Reports are free, so of others' at most
@@ -65,6 +66,10 @@ class L1Items:
         """Report and canonical bytes by key."""
         self._facts: dict[int, bytes] = {}
         self._listeners: list[Callable[[bytes], None]] = []
+        self.holds: Callable[[int], bool] = lambda _: False
+        """Whether an L1 block may not be agreed yet, because this node could not execute what follows from it."""
+        self.on_facts: Callable[[L1BlockFacts], None] = lambda _: None
+        """Told of the facts that this node read."""
         self._taken: dict[bytes, int] = {}
         """Reports of each key since the last decided sub-block."""
 
@@ -114,6 +119,7 @@ class L1Items:
         view = self._view()
         if view is not None and view.next_number - L1_BLOCKS_KEPT_MAX <= facts.number:
             self._facts[facts.number] = encode_facts_item(encode_l1_facts(facts))
+            self.on_facts(facts)
             while len(self._facts) > 2 * L1_BLOCKS_KEPT_MAX:
                 del self._facts[min(self._facts)]
 
@@ -123,10 +129,16 @@ class L1Items:
         if view is None:
             return []
         self._forget(view)
-        found = [raw for _, (_, raw) in sorted(self._reports.items())]
-        newest = max([view.newest, *(report.head - view.lag_blocks for report, _ in self._reports.values())])
+        held = min(filter(self.holds, self._facts), default=None)
+        reports = [
+            (report, raw)
+            for _, (report, raw) in sorted(self._reports.items())
+            if held is None or report.head - view.lag_blocks < held
+        ]
+        found = [raw for _, raw in reports]
+        newest = max([view.newest, *(report.head - view.lag_blocks for report, _ in reports)])
         number = view.next_number
-        while number <= newest and number in self._facts and len(found) < L1_ITEMS_PER_SUB_BLOCK_MAX:
+        while number <= newest and number != held and number in self._facts and len(found) < L1_ITEMS_PER_SUB_BLOCK_MAX:
             found.append(self._facts[number])
             number += 1
         return found

@@ -484,6 +484,15 @@ class Pool:
             for hash_ in hashes:
                 lane.unread.later(hash_, now_ms)
 
+    def waits_for_state(self, rollup_id: RollupId, hash_: bytes) -> bool:
+        """Whether a transaction is kept back until its state was read."""
+        lane = self.lanes.get(rollup_id)
+        return lane is not None and lane.unread is not None and hash_ in lane.unread
+
+    def waiting_for_state(self) -> int:
+        """Transactions that were tried and lack state."""
+        return sum(len(lane.unread.reasons()) for lane in self.lanes.values() if lane.unread is not None)
+
     def missing(self, rollup_id: RollupId, hash_: bytes) -> Missing | None:
         """Why a pooled transaction waits for state, if it does and was tried."""
         lane = self.lanes.get(rollup_id)

@@ -10,7 +10,7 @@ An item that waits here costs a proposal nothing, however slow the node is. Only
 time is an argument.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 from plait.limits import REMOTE_RETRY_MS_FIRST, REMOTE_RETRY_MS_MAX
@@ -80,6 +80,6 @@ class Unread:
         found.sort(key=lambda pair: pair[0])
         return [item for _, item in found]
 
-    def reasons(self) -> Iterable[Missing]:
+    def reasons(self) -> list[Missing]:
         """Why items wait that were tried."""
         return [one for one in self._items.values() if one.code]

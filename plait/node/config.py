@@ -170,6 +170,8 @@ class L1Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Mean time between two blocks of the L1; Ethereum's by default."""
     reporter: str = ""
     """Ed25519 key, 0x hex of 32 bytes, that reports the L1 in a network without validators."""
+    vault: str = ""
+    """Address of the StakeVault, 0x hex, whose deposits after the start block the ledger credits; empty for none."""
 
     def start_facts(self) -> L1BlockFacts:
         """The first agreed block. Raises ConfigurationError (`l1_config_invalid`)."""
@@ -182,7 +184,7 @@ class L1Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def terms(self) -> L1Terms:
         """As the ledger keeps them. Raises ConfigurationError (`public_key_malformed`, `l1_config_invalid`,
-        `l1_hold_too_short`)."""
+        `l1_hold_too_short`, `address_malformed`)."""
         if self.chain_id < 1 or not 0 <= self.lag_blocks <= L1_REORG_BLOCKS_MAX or not 1 <= self.hold_s <= 86_400:
             raise ConfigurationError(
                 f"The L1's chain id is 1 or more, lag_blocks 0 to {L1_REORG_BLOCKS_MAX}, hold_s 1 to 86400.",
@@ -207,6 +209,7 @@ class L1Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             hold_s=self.hold_s,
             reporter=key,
             block_time_s=self.block_time_s,
+            vault=_hex(self.vault, 20, "vault of the L1", code="address_malformed") if self.vault else b"",
         )
 
 

@@ -59,6 +59,7 @@ def watcher_of(client: L1Client, state: L1State, *, poll_s: float = L1_POLL_S) -
         anchor=BlockId(anchor.number, anchor.hash),
         bindings=state.bindings,
         generation=state.generation,
+        vault=state.terms.vault,
         poll_s=poll_s,
     )
 

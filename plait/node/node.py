@@ -17,8 +17,9 @@ import gc
 import shutil
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -52,6 +53,7 @@ from plait.node.logging import get_logger
 from plait.node.lost_log import require_log, require_no_later_snapshot
 from plait.node.message_book import MessageBook
 from plait.node.metrics import Metrics
+from plait.node.read_ahead import ReadAhead, is_remote, require_one_operator
 from plait.node.relayer import relayer_of
 from plait.node.remotes import IMPORTS, REMOTE, Remotes
 from plait.node.restore import Restored, genesis_of, restore
@@ -64,12 +66,12 @@ from plait.node.take_over import Taken
 from plait.node.unwinding import follow_unwound
 from plait.ordering.queues import SenderQueue
 from plait.protocol.grid import slot_at
-from plait.protocol.requests import ApplicationInfo
+from plait.protocol.requests import ApplicationInfo, BundleFailed
 from plait.protocol.sub_block import sets_of
 from plait.rollups.opstack.driver_state import EngineStatus
 from plait.storage import NETWORK_FILE, DataDirectory, DecidedLog, Files, MemoryLog, Snapshots
 from plait.storage.network_snapshots import NetworkSnapshots
-from plait.types import NetworkParameters, RollupId, RollupParameters
+from plait.types import NetworkParameters, RollupId, RollupParameters, Slot
 
 SWITCH_INTERVAL_S = 0.0005
 """How long a Python thread may keep the interpreter while another waits: bounds what the worker adds to a request."""
@@ -77,6 +79,13 @@ SWITCH_INTERVAL_S = 0.0005
 GARBAGE_THRESHOLDS = (50_000, 20, 100)
 """Allocations between collections of cyclic garbage, per generation. A pool holds many long-lived objects without
 cycles; with Python's default of 700 the collector took a seventh of the event loop under load and freed nothing."""
+
+
+class Part(Protocol):
+    """Something of a node that runs until it is cancelled."""
+
+    async def run(self) -> None:
+        """Runs."""
 
 
 class RollupHandle(msgspec.Struct, frozen=True):
@@ -135,6 +144,10 @@ class Node:
         self.clock = NodeClock(not_before_ms=restored.application.info().time_ms)
         self.comet = CometRpc(config.comet_rpc_url()) if config.engine == "cometbft" else None
         """CometBFT's own RPC; None where one process orders."""
+        natives = {rollup_id: handle.native for rollup_id, handle in self.rollups.items()}
+        require_one_operator(natives, config.engine)
+        self.ahead = self._read_ahead() if any(map(is_remote, natives.values())) else None
+        """Reads state that another node holds before proposals need it; None where all of it is at hand."""
         self.spreader = None if self.comet is None else self._spreader(self.comet)
         """Sends what clients hand in here to the other nodes; its intake takes what they send."""
         self._logger = get_logger("node")
@@ -183,25 +196,13 @@ class Node:
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(node.engine.run(), name="engine")
-                    snapshots = group.create_task(node._keeper.run(), name="snapshots")
-                    spreading = None
-                    if node.spreader is not None:
-                        spreading = group.create_task(node.spreader.run(), name="spreader")
-                    arrivals = group.create_task(node.arrivals.run(), name="arrivals") if node.l1 is not None else None
-                    settling = None
-                    if node.settling is not None:
-                        settling = group.create_task(node.settling.run(), name="settling")
+                    beside = [group.create_task(part.run(), name=name) for name, part in node._parts().items()]
                     try:
                         yield node
                     finally:
                         node.stop()
-                        snapshots.cancel()
-                        if arrivals is not None:
-                            arrivals.cancel()
-                        if settling is not None:
-                            settling.cancel()
-                        if spreading is not None:
-                            spreading.cancel()
+                        for task in beside:
+                            task.cancel()
             except BaseExceptionGroup as failed:
                 # One failure is raised as it is; only several at once stay a group.
                 if len(failed.exceptions) > 1:
@@ -216,6 +217,17 @@ class Node:
             stored.log.close()
             if stored.directory is not None:
                 stored.directory.close()
+
+    def _parts(self) -> dict[str, Part]:
+        """What runs beside the engine, by name."""
+        parts: dict[str, Part | None] = {
+            "snapshots": self._keeper,
+            "read-ahead": self.ahead,
+            "spreader": self.spreader,
+            "arrivals": None if self.l1 is None else self.arrivals,
+            "settling": self.settling,
+        }
+        return {name: part for name, part in parts.items() if part is not None}
 
     def stop(self) -> None:
         """Asks the node to stop after the height in progress."""
@@ -276,6 +288,10 @@ class Node:
             stopping=self._stopping.is_set(),
             lead_ms=self.clock.lead_ms(),
         )
+        waits = self.engine.missing if isinstance(self.engine, SoloEngine) else ""
+        if waits:
+            text = f"Height {found.height + 1} waits for state that another node holds: {waits}"
+            found = msgspec.structs.replace(found, reasons=(*found.reasons, text))
         settling = () if self.settling is None else self.settling.reasons()
         more = (*self.restored.remotes.reasons(), *self.arrivals.reasons(), *settling)
         return msgspec.structs.replace(found, reasons=(*found.reasons, *more)) if more else found
@@ -290,12 +306,28 @@ class Node:
             candidates=self._candidates,
             publish=self._publish,
             bundles=self.bundles.candidates,
-            failed=self.bundles.on_failed,
+            failed=self._failed,
+            unread=lambda unread: None if self.ahead is None else self.ahead.left_out(unread),
             relayer=self.relayer,
             relays=self.messages.offer,
             actions=self.actions.candidates,
             l1_items=self.l1_items.candidates,
         )
+
+    def _failed(self, failed: Sequence[BundleFailed], slot: Slot) -> None:
+        self.bundles.on_failed(failed, slot)
+        if self.ahead is not None:
+            self.ahead.failed(failed)
+
+    def _read_ahead(self) -> ReadAhead:
+        """For rollups of which another node holds the state."""
+
+        def rollups() -> dict[RollupId, Rollup]:
+            return {rollup_id: one.native for rollup_id, one in self.rollups.items() if one.is_active}
+
+        ahead = ReadAhead(self, rollups, self.clock.now_ms)
+        self.l1_items.holds, self.l1_items.on_facts = ahead.holds, ahead.offer_facts
+        return ahead
 
     def _comet(self, stored: Stored) -> CometEngine:
         home = self.config.data_dir
@@ -460,6 +492,8 @@ class Node:
         add("engine", lambda: msgspec.structs.asdict(self.engine.statistics()))
         add("store", self.restored.store.statistics)
         add("remote", self.restored.remotes.statistics)
+        if self.ahead is not None:
+            add("read_ahead", self.ahead.statistics)
         add("pool", self._pool_numbers)
         add("bundles", self.bundles.statistics)
         add("snapshots", self._keeper.statistics)

@@ -18,7 +18,7 @@ import msgspec
 from plait.codec.l1_items import is_l1_item
 from plait.crypto.actions import recover_action
 from plait.errors import ActionRefused, CodecError, ConfigurationError, InvariantBroken, ProposalRefused
-from plait.ledger import governance, joining, registry, steps
+from plait.ledger import governance, joining, l1_vault, registry, steps
 from plait.ledger.context import SubBlockContext
 from plait.ledger.draft import Draft
 from plait.ledger.economy import Economy
@@ -195,10 +195,12 @@ class LedgerWork:
             usage: transactions that each rollup ordered in it.
         """
         ended = steps.end(self._draft, self._context, usage)
-        economy = self._draft.freeze()
+        agreed_l1 = self._l1.end(lambda rollup_id: self._draft.rollups.get(rollup_key(rollup_id)) is not None)
+        if agreed_l1 is not None:
+            agreed_l1 = l1_vault.credit(self._draft, agreed_l1, self._l1.final_deposits)
         return LedgerDone(
-            economy=economy,
-            l1=self._l1.end(economy),
+            economy=self._draft.freeze(),
+            l1=agreed_l1,
             entries=tuple(self._entries),
             actions=tuple(self._actions),
             effects=tuple(self._draft.effects),

@@ -4,7 +4,7 @@
     work.apply(raw)            a report or facts; refused ones leave no trace
     work.withholds_facts       whether facts are overdue, so that the proposal may carry no items
     work.bind(config)          a rollup that derives from the L1 from now on
-    work.end(economy)          the agreed L1 data after the sub-block
+    work.end(registered)         the agreed L1 data after the sub-block
 
 Level 4, pure.
 """
@@ -16,13 +16,11 @@ import msgspec
 
 from plait.codec.l1_items import SignedReport, decode_l1_item
 from plait.crypto.l1_reports import is_signed
-from plait.derivation.l1_facts import decode_l1_facts
+from plait.derivation.l1_facts import VaultDeposit, decode_l1_facts
 from plait.derivation.rollup_config import OpStackConfig
 from plait.errors import ActionRefused, CodecError
-from plait.ledger import joining, l1, l1_pauses
-from plait.ledger.economy import Economy
+from plait.ledger import joining, l1, l1_pauses, l1_vault
 from plait.ledger.l1 import NO_SLOT, L1State, UnwindOrder
-from plait.ledger.rollup_records import rollup_key
 from plait.ledger.state import LedgerState, RollupRecord
 from plait.limits import BLOCK_TIME_SLOTS_MAX, L1_FACTS_DUE_SLOTS
 from plait.protocol.l1_blocks import can_go
@@ -48,6 +46,8 @@ class L1Work:
     ) -> None:
         self._stuck = stuck
         self._heads = heads
+        self.final_deposits: tuple[VaultDeposit, ...] = ()
+        """After `end`: deposits of the vault in L1 blocks that no report can take back any more."""
         self._heard: set[bytes] = set()
         self._brought = False
         """Whether facts were applied. Reports come before, so that what they contradict is looked for once."""
@@ -128,16 +128,18 @@ class L1Work:
         state = self._judge(self._state)
         return state.head.number == self._head and l1.next_digest(state, self._powers) is not None
 
-    def end(self, economy: Economy) -> L1State | None:
-        """The agreed L1 data after the sub-block, `economy` being the one after it."""
+    def end(self, is_registered: Callable[[RollupId], bool]) -> L1State | None:
+        """The agreed L1 data after the sub-block, given which rollups the registry has then."""
         if self._state is None:
             return None
         state = self._judge(self._state)
-        kept = [config for config in state.bindings if economy.rollups.get(rollup_key(config.chain_id)) is not None]
+        kept = [config for config in state.bindings if is_registered(RollupId(config.chain_id))]
         if len(kept) < len(state.bindings):
             state = l1.with_bindings(state, kept)
         oldest = self._oldest_origin()
+        before = state
         state = l1.forget_old(state, self._oldest_kept(state, oldest))
+        self.final_deposits = l1_vault.final_deposits(before, state)
         state = l1_pauses.forget_pauses(state, {record.rollup_id for record in self._records}, self._slot)
         waiting = not l1.is_full(state, oldest) and l1.next_digest(state, self._powers) is not None
         due = NO_SLOT if not waiting else (state.due_slot or max(self._slot, Slot(1)))

@@ -15,6 +15,7 @@ from plait.ledger.l1 import L1State
 from plait.mempool import BundlePool, Pool
 from plait.mempool.actions import ActionPool
 from plait.node.config import NodeConfig
+from plait.node.l1_checkpoints import L1Checkpoints
 from plait.node.message_book import MessageBook
 from plait.node.settlement import Settlement
 from plait.protocol.requests import ApplicationInfo
@@ -191,6 +192,11 @@ class Backend(Protocol):
     @property
     def settlement(self) -> Settlement | None:
         """How far an L1 has the rollups' blocks; None without one."""
+        ...
+
+    @property
+    def checkpoints(self) -> L1Checkpoints | None:
+        """What this node signs for L1; None where it has no attester."""
         ...
 
     @property

@@ -238,7 +238,9 @@ class Dispatcher:
         arguments = method.arguments(bytes(request.params))
         if method.mode == "inline":
             return method.handler(endpoint, *arguments)
-        if method.mode == "thread":
+        if method.mode == "state" and not endpoint.is_remote:
+            return method.handler(endpoint, *arguments)
+        if method.mode in {"thread", "state"}:
             return await endpoint.readers.run(method.handler, endpoint, *arguments)
         if method.mode == "connection":
             if caller.connection is None:

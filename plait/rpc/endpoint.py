@@ -7,6 +7,7 @@ from L1's newest blocks, and from final ones. Without an L1 nothing could undo a
 Level 7.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 from plait.native import PENDING, Rollup
@@ -16,6 +17,7 @@ from plait.rpc.errors import HISTORY_PRUNED, METHOD_NOT_FOUND, SERVER_ERROR, Rpc
 from plait.rpc.filters import Filters
 from plait.rpc.parameters import BlockRef
 from plait.rpc.readers import Readers
+from plait.rpc.remote import is_remote
 from plait.rpc.streams import Streams
 from plait.types import RollupId
 
@@ -35,7 +37,10 @@ class Endpoint:
         watch: bool = True,
     ) -> None:
         self.backend = backend
-        self.readers = readers
+        self.is_remote = rollup is not None and is_remote(rollup.native)
+        """Whether another node holds the rollup's state, so that no read of it may wait on the event loop."""
+        self.readers = readers.remote if self.is_remote else readers
+        self._local_readers = readers
         self.streams = streams
         self._rollup = rollup
         self.filters = Filters()
@@ -68,10 +73,16 @@ class Endpoint:
         """All rollups that the network orders, by rising id, for methods about them all."""
         rollups = self.backend.rollups
         return {
-            rollup_id: Endpoint(self.backend, self.readers, self.streams, rollups[rollup_id], watch=False)
+            rollup_id: Endpoint(self.backend, self._local_readers, self.streams, rollups[rollup_id], watch=False)
             for rollup_id in sorted(rollups)
             if rollups[rollup_id].is_active
         }
+
+    def readers_for(self, rollup_ids: Iterable[RollupId]) -> Readers:
+        """The threads for work on these rollups."""
+        rollups = self.backend.rollups
+        remote = any(one in rollups and is_remote(rollups[one].native) for one in rollup_ids)
+        return self._local_readers.remote if remote else self._local_readers
 
     def head_number(self) -> int:
         """Number of the last sealed block."""
@@ -101,15 +112,18 @@ class Endpoint:
         return min(levels.posted if tag == "safe" else levels.finalized, head)
 
     def require_kept(self, number: int) -> None:
-        """Refuses a sealed block that this node does not have because it began from a later snapshot.
+        """Refuses a sealed block that this node does not have because it began from a later snapshot, or the rollup
+        from a later block.
 
         Raises:
             RpcError: 4444, `block_pruned`.
         """
-        if number > 0 and self.backend.log.first_height > 1 and self.native.raw_header(number) is None:
+        began_later = self.is_remote or self.backend.log.first_height > 1
+        if number > 0 and began_later and self.native.raw_header(number) is None:
+            start = "an imported block" if self.is_remote else "a snapshot"
             raise RpcError(
                 HISTORY_PRUNED,
-                f"pruned history unavailable: this node began from a snapshot and has no block {number}; ask another",
+                f"pruned history unavailable: this node began from {start} and has no block {number}; ask another",
                 {"code": "block_pruned", "number": hex(number)},
             )
 

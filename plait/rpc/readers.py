@@ -1,6 +1,8 @@
 """A few threads for reads that take longer than the event loop may wait: calls, traces, log scans, proofs.
 
 The native core releases the GIL in them and its states are immutable, so they delay neither the loop nor the sequencer.
+Rollups whose state another node holds have threads of their own (`remote`): a node that is slow holds up reads of its
+own rollups. There even the smallest read runs in a thread, and waits for the node no longer than its call may take.
 Both the threads and the queue before them are bounded; a call that finds the queue full is refused at once. A read that
 runs out of time is answered; its thread comes back when the core is done (gas caps and range limits bound that).
 
@@ -8,20 +10,33 @@ Level 7.
 """
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from plait.limits import RPC_CALL_TIMEOUT_S, RPC_READ_THREADS, RPC_READS_WAITING_MAX
+from plait.patience import patience
 from plait.rpc.errors import LIMIT_EXCEEDED, TIMEOUT, RpcError
 
 
 class Readers:
-    """The reader threads of one server."""
+    """The reader threads of one server.
 
-    def __init__(self, threads: int = RPC_READ_THREADS, timeout_s: float = RPC_CALL_TIMEOUT_S) -> None:
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="rpc-read")
+    Args:
+        threads: of each kind.
+        timeout_s: of one read.
+        is_remote: whether they are for state that another node holds.
+    """
+
+    def __init__(
+        self, threads: int = RPC_READ_THREADS, timeout_s: float = RPC_CALL_TIMEOUT_S, *, is_remote: bool = False
+    ) -> None:
+        self._executor = ThreadPoolExecutor(threads, thread_name_prefix="rpc-remote" if is_remote else "rpc-read")
         self._timeout_s = timeout_s
+        self._is_remote = is_remote
+        self.remote: Readers = self if is_remote else Readers(threads, timeout_s, is_remote=True)
+        """The threads for state that another node holds."""
         self._in_progress = 0
         self.refused = 0
         self.timed_out = 0
@@ -38,6 +53,8 @@ class Readers:
             raise RpcError(
                 LIMIT_EXCEEDED, "the node is busy with other reads; try again in a moment", {"code": "reads_full"}
             )
+        if self._is_remote:
+            function, args = self._patiently, (function, time.monotonic() + self._timeout_s, args)
         future = asyncio.get_running_loop().run_in_executor(self._executor, function, *args)
         self._in_progress += 1
         future.add_done_callback(self._done)
@@ -47,6 +64,12 @@ class Readers:
             future.cancel()
             raise RpcError(TIMEOUT, f"request timed out after {self._timeout_s:g} s", {"code": "timeout"})
         return future.result()
+
+    @staticmethod
+    def _patiently(function: Callable[..., Any], end_s: float, args: Sequence[Any]) -> Any:
+        """The part of the caller's time that is left when a thread comes to it is what the node may take."""
+        with patience(end_s - time.monotonic()):
+            return function(*args)
 
     def _done(self, future: "asyncio.Future[Any]") -> None:
         self._in_progress -= 1
@@ -60,3 +83,5 @@ class Readers:
     def close(self) -> None:
         """Lets running reads end and takes no more."""
         self._executor.shutdown(wait=False, cancel_futures=True)
+        if self.remote is not self:
+            self.remote.close()

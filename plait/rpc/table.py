@@ -5,6 +5,7 @@ reference in docs/guides/rpc.md all read this table, so none of them can know a 
 
 How a handler runs
 - `inline`: on the event loop; it takes microseconds and never waits
+- `state`: like `inline` where the state is at hand, like `thread` where another node holds it
 - `thread`: in a reader thread (the native core releases the GIL); bounded in number and time
 - `coroutine`: awaited; it bounds its own waiting
 - `connection`: awaited, with the WebSocket connection as second argument
@@ -21,7 +22,7 @@ import msgspec
 from plait.rpc.errors import INVALID_PARAMS, RpcError, invalid_argument
 from plait.rpc.parameters import Kind, Schema
 
-Mode: TypeAlias = Literal["inline", "thread", "coroutine", "connection", "requester"]
+Mode: TypeAlias = Literal["inline", "state", "thread", "coroutine", "connection", "requester"]
 Scope: TypeAlias = Literal["rollup", "network", "both"]
 
 

@@ -32,6 +32,7 @@ contract StakeVault is EIP712, ReentrancyGuardTransient {
     }
 
     uint256 public constant DEPOSIT_MIN = 1 ether; // one PLAIT: dust would cost the ledger more than it brings
+    uint256 public constant DEPOSITS_PER_BLOCK_MAX = 128; // what the network's agreed data of one L1 block hold
     bytes32 private constant SLASH_TYPE =
         keccak256("Slash(uint64 epoch,uint256 withdrawalId,uint256 amount,uint256 nonce)");
 
@@ -40,6 +41,8 @@ contract StakeVault is EIP712, ReentrancyGuardTransient {
     uint64 public immutable unbondingS;
 
     uint256 public depositCount;
+    uint128 private depositBlock; // the last block with a deposit
+    uint128 private depositsInBlock;
     uint256 public withdrawalCount;
     mapping(uint256 => Withdrawal) private withdrawals; // by id, from 1
     mapping(uint256 => uint256) public slashNonces; // by withdrawal id: number of the next slash
@@ -54,6 +57,7 @@ contract StakeVault is EIP712, ReentrancyGuardTransient {
     error UnbondingOutOfBounds(uint64 given);
     error AccountZero();
     error DepositTooSmall(uint256 amount, uint256 least);
+    error BlockFull(uint256 number);
     error TransferDiffers(uint256 received, uint256 expected);
     error NothingNew(uint256 exitBalance, uint256 released);
     error WithdrawalUnknown(uint256 id);
@@ -65,13 +69,16 @@ contract StakeVault is EIP712, ReentrancyGuardTransient {
 
     constructor(IERC20 plait, PlaitRegistry plaitRegistry, uint64 unbonding) EIP712("StakeVault", "1") {
         if (unbonding == 0 || unbonding > 365 days) revert UnbondingOutOfBounds(unbonding);
-        (token, registry, unbondingS) = (plait, plaitRegistry, unbonding);
+        (token, registry, unbondingS, depositBlock) = (plait, plaitRegistry, unbonding, uint128(block.number));
     }
 
-    /// @notice Locks tokens for an account of the ledger. The ledger counts deposits by their nonce.
+    /// @notice Locks tokens for an account of the ledger. The ledger counts deposits by their nonce, and credits them once
+    ///         their block is final to it.
     function deposit(address account, uint256 amount) external nonReentrant returns (uint256 nonce) {
         if (account == address(0)) revert AccountZero();
         if (amount < DEPOSIT_MIN) revert DepositTooSmall(amount, DEPOSIT_MIN);
+        if (depositBlock != block.number) (depositBlock, depositsInBlock) = (uint128(block.number), 0);
+        if (depositsInBlock++ == DEPOSITS_PER_BLOCK_MAX) revert BlockFull(block.number);
         nonce = depositCount++;
         uint256 before = token.balanceOf(address(this));
         token.safeTransferFrom(msg.sender, address(this), amount);

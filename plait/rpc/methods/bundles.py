@@ -4,12 +4,15 @@ A bundle's transactions are in no public answer before they are decided; its has
 """
 
 import secrets
+from collections.abc import Sequence
 from typing import Any, Final
 
 from plait.execution.bundles import DecodedBundle, Trial, no_deliveries, try_bundle
 from plait.execution.candidate import Candidate
 from plait.execution.relaying import deliver_by
-from plait.mempool.reservations import RESERVATION_ID_BYTES
+from plait.mempool.reservations import RESERVATION_ID_BYTES, reservation_text
+from plait.mempool.signatures import signer_of
+from plait.native import Rollup
 from plait.protocol.grid import block_timestamp_s, slot_at, slot_start_ms
 from plait.rpc.bundle_answers import refuse_empty, status_of, trial_of
 from plait.rpc.bundles import BUNDLE, RESERVE, SEND_OPTIONS, BundleRequest, ReserveRequest, SendOptions
@@ -20,6 +23,7 @@ from plait.rpc.interop import refuse_never_valid
 from plait.rpc.levels import lowest_level, sealed_level
 from plait.rpc.methods.blocks import nullable
 from plait.rpc.parameters import DATA, HASH, OBJECT_SCHEMA
+from plait.rpc.remote import is_remote, read_accounts, read_bundle
 from plait.rpc.table import Param, method
 from plait.types import Bundle, Hash32, RollupId, Slot
 
@@ -48,7 +52,7 @@ async def send_bundle(endpoint: Endpoint, request: BundleRequest, options: SendO
     """Hands in a bundle: its legs are executed together in one sub-block, or not at all."""
     pool = endpoint.backend.bundles
     bundle = _bundle(endpoint, request)
-    decoded = await endpoint.readers.run(decoded_of, endpoint, bundle)
+    decoded = await endpoint.readers_for(_touched(bundle)).run(decoded_of, endpoint, bundle)
     found = pool.admit(
         decoded,
         endpoint.backend.clock.now_ms(),
@@ -66,6 +70,7 @@ def decoded_of(endpoint: Endpoint, bundle: Bundle) -> DecodedBundle:
     Raises:
         BundleRefused: as `BundlePool.decode`.
         RpcError: one of its messages can never be executed; the number is the OP Stack's.
+        NativeError: another node holds the state of a leg's senders and does not give it.
     """
     decoded = endpoint.backend.bundles.decode(bundle)
     for leg, transactions in zip(decoded.terms.legs, decoded.legs, strict=True):
@@ -74,7 +79,12 @@ def decoded_of(endpoint: Endpoint, bundle: Bundle) -> DecodedBundle:
             error = refused[index]
             problem = f"transaction {index} of the leg on rollup {leg.rollup_id}: {error.message}"
             raise RpcError(error.number, problem, {**error.data, "rollupId": leg.rollup_id, "index": index})
+    read_bundle(endpoint.backend.rollups, decoded)
     return decoded
+
+
+def _touched(bundle: Bundle) -> set[RollupId]:
+    return {leg.rollup_id for leg in bundle.legs} | {condition.rollup_id for condition in bundle.conditions}
 
 
 def simulated(endpoint: Endpoint, bundle: DecodedBundle) -> Trial:
@@ -92,10 +102,15 @@ def simulated(endpoint: Endpoint, bundle: DecodedBundle) -> Trial:
     return try_bundle(candidate, bundle, sets, deliver, every_leg=True)
 
 
-@method("plait_simulateBundle", _BUNDLE, mode="thread", scope="both", result=OBJECT_SCHEMA)
-def simulate_bundle(endpoint: Endpoint, request: BundleRequest) -> dict[str, Any]:
+@method("plait_simulateBundle", _BUNDLE, mode="coroutine", scope="both", result=OBJECT_SCHEMA)
+async def simulate_bundle(endpoint: Endpoint, request: BundleRequest) -> Any:
     """Runs a bundle on the decided state and keeps nothing: per leg status, gas, revert reason and logs."""
-    decoded = endpoint.backend.bundles.decode(_bundle(endpoint, request))
+    bundle = _bundle(endpoint, request)
+    return await endpoint.readers_for(endpoint.backend.rollups).run(_simulate, endpoint, bundle)
+
+
+def _simulate(endpoint: Endpoint, bundle: Bundle) -> dict[str, Any]:
+    decoded = endpoint.backend.bundles.decode(bundle)
     return trial_of(decoded, simulated(endpoint, decoded))
 
 
@@ -135,10 +150,28 @@ def get_bundle(endpoint: Endpoint, bundle_hash: bytes) -> dict[str, Any] | None:
     return shown
 
 
-@method("plait_reserve", Param("request", RESERVE), Param("signature", DATA), scope="both", result=OBJECT_SCHEMA)
-def reserve(endpoint: Endpoint, request: ReserveRequest, signature: bytes) -> dict[str, Any]:
+def _read_signer(rollups: Sequence[Rollup], signer: bytes) -> None:
+    for rollup in rollups:
+        if (failed := read_accounts(rollup, [signer])) is not None:
+            raise failed
+
+
+@method(
+    "plait_reserve",
+    Param("request", RESERVE),
+    Param("signature", DATA),
+    mode="coroutine",
+    scope="both",
+    result=OBJECT_SCHEMA,
+)
+async def reserve(endpoint: Endpoint, request: ReserveRequest, signature: bytes) -> dict[str, Any]:
     """Keeps the tops of the next blocks that some rollups open in one slot, for a bundle pinned to them."""
     backend = endpoint.backend
+    wanted = sorted({RollupId(rollup_id) for rollup_id in request.rollups})
+    signer = signer_of(reservation_text(wanted, Slot(request.slot)), signature)
+    remote = [one for one in wanted if one in backend.rollups and is_remote(backend.rollups[one].native)]
+    if signer is not None and remote:
+        await endpoint.readers_for(remote).run(_read_signer, [backend.rollups[one].native for one in remote], signer)
     made = backend.bundles.reserve(
         [RollupId(rollup_id) for rollup_id in request.rollups],
         Slot(request.slot),

@@ -236,7 +236,9 @@ async def _status(endpoint: Endpoint, rollup_id: RollupId, hash_: bytes) -> dict
             height = None if found is None else found[0].height
         return _included(endpoint, rollup_id, hash_, location, height)
     if isinstance(known, Pooled):
-        return {"level": "received", "status": known.status}
+        missing = endpoint.backend.pool.missing(rollup_id, hash_)
+        waits = {} if missing is None else {"waitsFor": {"code": missing.code, "reason": missing.sentence}}
+        return {"level": "received", "status": known.status} | waits
     if isinstance(known, DroppedEnd):
         return {"level": None, "status": "dropped", "code": known.code, "reason": known.sentence}
     return None

@@ -33,13 +33,22 @@ _ZERO: Final = "0x" + "00" * 20
 _IDENTITY: Final = "0x" + "00" * 19 + "04"
 
 
-@method("eth_getBalance", Param("address", ADDRESS), _AT, result=QUANTITY_SCHEMA, example=(_ZERO, "latest"))
+@method(
+    "eth_getBalance", Param("address", ADDRESS), _AT, mode="state", result=QUANTITY_SCHEMA, example=(_ZERO, "latest")
+)
 def get_balance(endpoint: Endpoint, address: bytes, block: BlockRef) -> str:
     """An account's balance in wei."""
     return hex(endpoint.native.accounts([address], endpoint.state(block))[0][1])
 
 
-@method("eth_getTransactionCount", Param("address", ADDRESS), _AT, result=QUANTITY_SCHEMA, example=(_ZERO, "pending"))
+@method(
+    "eth_getTransactionCount",
+    Param("address", ADDRESS),
+    _AT,
+    mode="state",
+    result=QUANTITY_SCHEMA,
+    example=(_ZERO, "pending"),
+)
 def get_transaction_count(endpoint: Endpoint, address: bytes, block: BlockRef) -> str:
     """An account's nonce; with `pending` the one after its executable transactions in the pool."""
     nonce = endpoint.native.accounts([address], endpoint.state(block))[0][0]
@@ -48,7 +57,7 @@ def get_transaction_count(endpoint: Endpoint, address: bytes, block: BlockRef) -
     return hex(nonce)
 
 
-@method("eth_getCode", Param("address", ADDRESS), _AT, result=DATA_SCHEMA, example=(_ZERO, "latest"))
+@method("eth_getCode", Param("address", ADDRESS), _AT, mode="state", result=DATA_SCHEMA, example=(_ZERO, "latest"))
 def get_code(endpoint: Endpoint, address: bytes, block: BlockRef) -> str:
     """An account's code."""
     return hex_of(endpoint.native.code(address, endpoint.state(block)))
@@ -59,6 +68,7 @@ def get_code(endpoint: Endpoint, address: bytes, block: BlockRef) -> str:
     Param("address", ADDRESS),
     Param("slot", SLOT),
     _AT,
+    mode="state",
     result=HASH_SCHEMA,
     example=(_ZERO, "0x0", "latest"),
 )

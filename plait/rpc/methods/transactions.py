@@ -14,6 +14,7 @@ from plait.errors import TransactionRefused
 from plait.interop.messages import CROSS_L2_INBOX
 from plait.limits import RPC_TRANSACTION_WAIT_MS, RPC_TRANSACTION_WAIT_MS_MAX
 from plait.mempool import Admitted, DroppedEnd
+from plait.mempool.refusals import refusal
 from plait.native import Transaction, declaring
 from plait.rpc.encoding import hex_of, pooled_transaction
 from plait.rpc.endpoint import Endpoint
@@ -32,6 +33,7 @@ from plait.rpc.parameters import (
     BlockRef,
 )
 from plait.rpc.pending_receipts import pending_receipt
+from plait.rpc.remote import read_senders
 from plait.rpc.table import Param, method
 
 _DECODE_INLINE_MAX: Final = 2
@@ -58,6 +60,9 @@ async def submit(endpoint: Endpoint, raws: Sequence[bytes]) -> list[bytes | RpcE
     if declaring([item for item in decoded if type(item) is Transaction], CROSS_L2_INBOX):
         invalid = await endpoint.readers.run(refuse_never_valid, endpoint.backend, rollup_id, decoded)
         decoded = [item for place, item in enumerate(decoded) if place not in invalid]
+    missing = await endpoint.readers.run(read_senders, endpoint.native, decoded) if endpoint.is_remote else None
+    if missing is not None:
+        return [_refusal(refusal("remote_unavailable", str(missing).rstrip("."), reason=missing.code)) for _ in raws]
     results = pool.admit(rollup_id, decoded, endpoint.backend.clock.now_ms())
     answers: list[bytes | RpcError] = [item.hash if type(item) is Admitted else _refusal(item) for item in results]
     for place in sorted(invalid):

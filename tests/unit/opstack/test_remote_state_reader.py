@@ -1,29 +1,42 @@
 """The reader of remote state names every answer that it cannot use, and opens a closed connection again."""
 
+import asyncio
 import json
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from plait.errors import Unavailable
+from plait.limits import REMOTE_CONNECTIONS_MAX
+from plait.patience import patience
+from plait.rollups.opstack.remote_journal import ReadJournal
 from plait.rollups.opstack.remote_state import RemoteStateRefused, RpcStateReader
 
 
 @contextmanager
-def node(status: int, body: bytes, *, closes: bool = False) -> Iterator[str]:
-    """A server on the loopback interface that answers everything in one way."""
+def node(
+    status: int, body: bytes | Callable[[Any, bytes], bytes | Iterator[bytes]], *, closes: bool = False
+) -> Iterator[str]:
+    """A server on the loopback interface that answers everything in one way, or as a function of what it is asked."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
+            asked = self.rfile.read(int(self.headers["Content-Length"]))
+            found = body if isinstance(body, bytes) else body(self.headers, asked)
             self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Content-Length", str(len(found) if isinstance(found, bytes) else 10_000))
             self.end_headers()
-            self.wfile.write(body)
+            with suppress(OSError):  # the other side may have given up
+                for piece in (found,) if isinstance(found, bytes) else found:
+                    self.wfile.write(piece)
             self.close_connection = closes
 
         def log_message(self, *_: object) -> None: ...
@@ -42,26 +55,39 @@ def answer(result: object) -> bytes:
     return json.dumps([{"jsonrpc": "2.0", "id": 0, "result": result}]).encode()
 
 
+def error(code: int, message: str) -> bytes:
+    return json.dumps([{"jsonrpc": "2.0", "id": 0, "error": {"code": code, "message": message}}]).encode()
+
+
 @pytest.mark.parametrize(
-    ("status", "body"),
+    ("status", "body", "code"),
     [
-        (500, b"[]"),
-        (200, b"no JSON"),
-        (200, b'{"result": null}'),
-        (200, b"[3]"),
-        (200, b"[]"),
-        (200, json.dumps([{"id": 0, "error": {"code": -32601, "message": "the method does not exist"}}]).encode()),
-        (200, answer({"accountProof": 3})),
-        (200, answer({"accountProof": ["0xzz"], "storageProof": []})),
-        (200, answer({"accountProof": [7], "storageProof": []})),
+        (500, b"[]", "remote_unavailable"),
+        (401, b"token is expired", "engine_jwt_refused"),
+        (200, b"no JSON", "remote_unavailable"),
+        (200, b"[" * 100_000, "remote_unavailable"),
+        (200, b'{"result": null}', "remote_unavailable"),
+        (200, b"[3]", "remote_unavailable"),
+        (200, b"[]", "remote_unavailable"),
+        (200, b'[{"id": [], "result": 1}]', "remote_unavailable"),
+        (200, error(-32601, "the method eth_getProof does not exist"), "remote_method_missing"),
+        (200, error(-32000, "missing trie node 0x12 (path )"), "remote_state_pruned"),
+        (200, error(-32000, "historical state 0x12 is not available"), "remote_state_pruned"),
+        (200, error(-32000, "something else"), "remote_unavailable"),
+        (200, answer({"accountProof": 3}), "remote_unavailable"),
+        (200, answer({"accountProof": ["0xzz"], "storageProof": []}), "remote_unavailable"),
+        (200, answer({"accountProof": [7], "storageProof": []}), "remote_unavailable"),
     ],
 )
-def test_an_answer_that_cannot_be_used_is_refused(status: int, body: bytes) -> None:
+def test_an_answer_that_cannot_be_used_is_refused_with_a_code_that_says_what_to_do(
+    status: int, body: bytes, code: str
+) -> None:
     with node(status, body) as url:
         reader = RpcStateReader(url, timeout_s=5)
         with pytest.raises(RemoteStateRefused) as caught:
             reader.read(1, bytes(32), [(bytes(20), [])], [], [], None)
-        assert caught.value.code == "remote_unavailable"
+        assert caught.value.code == code
+        assert reader.reason == caught.value.message
         reader.close()
 
 
@@ -77,3 +103,100 @@ def test_a_connection_that_the_node_closed_is_opened_again() -> None:
 def test_a_url_that_names_no_node_is_refused(url: str) -> None:
     with pytest.raises(RemoteStateRefused):
         RpcStateReader(url)
+
+
+def echoing(asked: list[Any], head: int) -> Callable[[Any, bytes], bytes]:
+    """Answers like a node at block `head`, and notes what it was asked with which token."""
+
+    def respond(headers: Any, body: bytes) -> bytes:
+        calls = json.loads(body)
+        asked.append((headers.get("Authorization"), [(one["method"], one["params"]) for one in calls]))
+        results = {"eth_blockNumber": hex(head), "eth_getProof": {"accountProof": ["0xc0"], "storageProof": []}}
+        return json.dumps([{"id": one["id"], "result": results[one["method"]]} for one in calls]).encode()
+
+    return respond
+
+
+def test_newest_asks_at_the_newest_block_with_a_token_and_waits_for_a_node_that_lost_blocks() -> None:
+    asked: list[Any] = []
+    with node(200, echoing(asked, 10)) as url:
+        reader = RpcStateReader(url, secret=bytes(32), newest=True)
+        assert reader.read(10, bytes(32), [(bytes(20), [])], [], [], None) == ([b"\xc0"], [], [])
+        with pytest.raises(RemoteStateRefused, match="at block 10, and state is read from block 11 on"):
+            reader.read(11, bytes(32), [(bytes(20), [])], [], [], None)
+        reader.close()
+    token, calls = asked[0]
+    assert token.startswith("Bearer ")
+    assert calls == [("eth_blockNumber", []), ("eth_getProof", ["0x" + "00" * 20, [], "latest"])]
+
+
+def test_what_is_read_is_on_the_disk_before_it_is_given_out(tmp_path: Path) -> None:
+    journal = ReadJournal(tmp_path, bytes_max=100)
+    with node(200, echoing([], 10)) as url:
+        reader = RpcStateReader(url, newest=True, journal=journal)
+        reader.read(1, bytes(32), [(bytes(20), [])], [], [], None)
+        assert ReadJournal(tmp_path).held().nodes == [b"\xc0"]
+        reader.close()
+    large = json.dumps([{"id": 0, "result": {"accountProof": ["0x" + "ab" * 200], "storageProof": []}}]).encode()
+    with node(200, large) as url:
+        reader = RpcStateReader(url, journal=journal)
+        with pytest.raises(Unavailable) as full:
+            reader.read(1, bytes(32), [(bytes(20), [])], [], [], None)
+        assert full.value.code == "remote_journal_full"
+        reader.close()
+
+
+def test_the_event_loop_is_never_made_to_wait() -> None:
+    asked: list[Any] = []
+
+    async def work(url: str) -> None:
+        with pytest.raises(RemoteStateRefused, match="event loop"):
+            RpcStateReader(url).read(1, bytes(32), [(bytes(20), [])], [], [], None)
+
+    with node(200, echoing(asked, 10)) as url:
+        asyncio.run(work(url))
+    assert asked == []
+
+
+def test_a_node_that_answers_byte_by_byte_is_given_up_in_time() -> None:
+    def slowly(_: Any, body: bytes) -> Iterator[bytes]:
+        for byte in answer({"accountProof": [], "storageProof": []}):
+            time.sleep(0.05)
+            yield bytes((byte,))
+
+    with node(200, slowly) as url:
+        reader = RpcStateReader(url, timeout_s=0.4)
+        started = time.monotonic()
+        with pytest.raises(RemoteStateRefused, match="TimeoutError"):
+            reader.read(1, bytes(32), [(bytes(20), [])], [], [], None)
+        assert time.monotonic() - started < 2
+        reader.close()
+
+
+def test_no_thread_waits_longer_than_it_may_for_a_free_connection() -> None:
+    release = threading.Event()
+
+    def stuck(_: Any, body: bytes) -> bytes:
+        release.wait(20)
+        return answer({"accountProof": ["0xc0"], "storageProof": []})
+
+    with node(200, stuck) as url:
+        reader = RpcStateReader(url, timeout_s=20)
+        threads = [
+            threading.Thread(target=lambda: reader.read(1, bytes(32), [(bytes(20), [])], [], [], None))
+            for _ in range(REMOTE_CONNECTIONS_MAX)
+        ]
+        for thread in threads:
+            thread.start()
+        while reader.requests < REMOTE_CONNECTIONS_MAX:
+            time.sleep(0.01)
+        started = time.monotonic()
+        with patience(0.2), pytest.raises(RemoteStateRefused, match="no time left"):
+            reader.read(1, bytes(32), [(bytes(20), [])], [], [], None)
+        with patience(0), pytest.raises(RemoteStateRefused, match="no time left"):
+            reader.read(1, bytes(32), [(bytes(20), [])], [], [], None)
+        assert time.monotonic() - started < 2
+        release.set()
+        for thread in threads:
+            thread.join()
+        reader.close()
