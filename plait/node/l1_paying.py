@@ -6,7 +6,7 @@ Specification
     - Nodes are asked only while something is missing in the registry. An answer that is malformed, of another registry
       or signed by nobody counts nothing; a node that does not answer holds nobody up.
     - Of what has a quorum the newest checkpoint goes first, since the set that signed it may be replaced next; then
-      the newest set. Signatures are those of the most powerful validators, no more than are needed.
+      the newest set, and so on in turns. Signatures are those of the most powerful validators, no more than are needed.
     - An app hash that contradicts this node's own is never paid for.
 Level 6.
 """
@@ -14,6 +14,7 @@ Level 6.
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -88,6 +89,8 @@ class CheckpointPayer:
         self._clock = clock
         self._ready: dict[str, float] = {}
         """Since when a call could be sent, by what it commits."""
+        self._last = ""
+        """What was sent last."""
         self.problem: Problem | None = None
         self.contradiction: Height | None = None
         """A height for which a quorum signed another app hash than this node's."""
@@ -149,6 +152,7 @@ class CheckpointPayer:
         if not await self._send(state, data):
             return None
         self._ready.clear()
+        self._last = what
         self.sent += 1
         return what
 
@@ -186,20 +190,21 @@ class CheckpointPayer:
             if expected.get(one.height, one.app_hash) != one.app_hash:
                 self.contradiction = one.height
                 return None
-        if usable:
-            newest = usable[0]
+        calls: list[tuple[str, bytes]] = []
+        for newest in usable[:1]:
             (held,) = await read_checkpoints(self._client, state, [newest.height])
             if held is None:
                 data = commit_call(newest.height, newest.app_hash, validators, _packed(validators, newest))
-                return f"checkpoint {newest.height}", data
-            if held != newest.app_hash:
+                calls.append((f"checkpoint {newest.height}", data))
+            elif held != newest.app_hash:
                 self.contradiction = newest.height
                 return None
-        for next_set in gathered.sets:
-            if next_set.height > state.set_height and has_quorum(validators, next_set):
-                data = update_call(validators, next_set.validators, next_set.height, _packed(validators, next_set))
-                return f"set {next_set.height} {set_hash(next_set.validators).hex()}", data
-        return None
+        ready = (one for one in gathered.sets if one.height > state.set_height and has_quorum(validators, one))
+        for next_set in islice(ready, 1):
+            data = update_call(validators, next_set.validators, next_set.height, _packed(validators, next_set))
+            calls.append((f"set {next_set.height} {set_hash(next_set.validators).hex()}", data))
+        # with short intervals there is always a newer checkpoint; sets would never have their turn
+        return next((call for call in calls if not self._last or call[0][0] != self._last[0]), next(iter(calls), None))
 
     async def _send(self, state: RegistryState, data: bytes) -> bool:
         target = state.contract.address

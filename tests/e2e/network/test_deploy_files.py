@@ -33,7 +33,7 @@ def named_metrics() -> dict[str, set[str]]:
 
 @pytest.mark.slow
 @pytest.mark.cometbft
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(420)
 async def test_every_metric_of_dashboard_and_alerts_is_served(tmp_path: Path) -> None:
     async with running_network(tmp_path / "net", "--validators", "2") as network:
         (port,) = free_ports(1)

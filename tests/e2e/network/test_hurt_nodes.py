@@ -77,7 +77,7 @@ async def halted(network: HurtNetwork) -> dict[str, Any]:
     return {"exitCode": member.exit_code, "why": member.last_words()}
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(420)
 async def test_a_validator_with_a_flipped_bit_is_outvoted_halts_by_name_and_catches_up_once_repaired(
     tmp_path: Path,
 ) -> None:
@@ -92,7 +92,7 @@ async def test_a_validator_with_a_flipped_bit_is_outvoted_halts_by_name_and_catc
         await network.require_equal()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(420)
 @pytest.mark.parametrize("offset_ms", [5_000, -5_000])
 async def test_a_validator_with_a_wrong_clock_moves_neither_the_time_nor_the_pace_of_the_network(
     tmp_path: Path, offset_ms: int
@@ -137,7 +137,7 @@ async def vote_times_ms(network: HurtNetwork, height: int) -> dict[str, float]:
     }
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(420)
 async def test_a_validator_with_a_full_disk_halts_by_name_and_catches_up_once_there_is_room(tmp_path: Path) -> None:
     async with hurt_network(tmp_path / "net", "full-disk", "10000") as network:
         end = await halted(network)
@@ -150,7 +150,7 @@ async def test_a_validator_with_a_full_disk_halts_by_name_and_catches_up_once_th
         await network.require_equal()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(420)
 async def test_a_validator_whose_cometbft_cannot_write_ends_as_a_whole_and_says_so(tmp_path: Path) -> None:
     async with hurt_network(tmp_path / "net", "comet-full", "262144") as network:
         end = await halted(network)

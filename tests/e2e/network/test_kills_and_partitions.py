@@ -16,7 +16,7 @@ from running_network import DOWN_S_MAX, NODES, Network, running_network
 pytestmark = [pytest.mark.slow, pytest.mark.cometbft]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(420)
 async def test_nothing_decided_is_lost_by_kills_restarts_and_partitions(tmp_path: Path) -> None:
     seed = network_seed(Path(__file__))
     async with running_network(tmp_path / "net") as network:

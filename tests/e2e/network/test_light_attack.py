@@ -30,7 +30,7 @@ LIARS = NODES[:3]
 COMMON, FORGED = Height(2), Height(6)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(420)
 async def test_an_attack_by_most_validators_is_uncovered_proven_and_punished(tmp_path: Path) -> None:
     async with running_network(tmp_path / "net") as network:
         await network.decide(heights=8)

@@ -34,7 +34,7 @@ Forge = Callable[[str, Any], Any]
 """From a method and its honest result to what is shown."""
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(420)
 async def test_streams_of_a_real_network_are_proven_and_lies_about_them_refused(tmp_path: Path) -> None:
     seed = network_seed(Path(__file__))
     async with running_network(tmp_path / "net") as network:

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.cometbft]
 FAULT_S = 10.0
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(420)
 async def test_nothing_decided_is_lost_by_pauses_and_disconnections(tmp_path: Path) -> None:
     seed = network_seed(Path(__file__))
     async with running_network(tmp_path / "net") as network:

@@ -41,7 +41,7 @@ async def states(network: Network) -> dict[str, str]:
     return {node["name"]: node["state"] for node in (await told(network, "status"))["nodes"]}
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(420)
 async def test_a_network_is_asked_changed_broken_stopped_and_continued(tmp_path: Path) -> None:
     data_dir = tmp_path / "net"
     async with running_network(data_dir) as network:
@@ -114,7 +114,7 @@ async def a_transfer(network: Network) -> str:
     return hash_
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(420)
 async def test_a_validator_joins_and_another_leaves_without_a_height_lost(tmp_path: Path) -> None:
     async with running_network(tmp_path / "net") as network:
         await network.decide(heights=2)
@@ -133,7 +133,7 @@ async def test_a_validator_joins_and_another_leaves_without_a_height_lost(tmp_pa
         assert sum(rounds.values()) <= 1, f"the change of validators cost heights their first round: {rounds}"
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(420)
 async def test_nothing_runs_on_when_the_supervisor_is_killed_and_the_network_continues(tmp_path: Path) -> None:
     require_cometbft()
     data_dir = tmp_path / "net"

@@ -107,7 +107,7 @@ async def decided(urls: list[str], height: int) -> None:
     await until(all_have, seconds=30, what=f"all decide height {height}", state=state)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(420)
 async def test_founders_make_a_network_and_a_stranger_joins_it_and_stakes(tmp_path: Path) -> None:
     require_cometbft()
     homes = {name: tmp_path / name for name in ("alice", "bob", "carol")}
@@ -148,7 +148,7 @@ async def stake(tmp_path: Path, home: Path, url: str) -> None:
     )
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(420)
 async def test_plait_and_cometbft_end_together(tmp_path: Path) -> None:
     require_cometbft()
     home = tmp_path / "home"

@@ -136,7 +136,7 @@ async def censored(directory: Path, censor: Sequence[str], others: Sequence[str]
         anvil.stop()
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(420)
 async def test_blocks_opened_without_the_deposits_of_their_origin_are_refused_by_all_others(tmp_path: Path) -> None:
     """A deposit in every L1 block until the censor had to open the first block of one: `ledger_root_wrong` in the log
     of each other validator, and every deposit arrives in the first block of its origin all the same."""
@@ -154,7 +154,7 @@ async def test_blocks_opened_without_the_deposits_of_their_origin_are_refused_by
         await network.goes_on()
 
 
-@pytest.mark.timeout(150)
+@pytest.mark.timeout(420)
 async def test_a_proposer_that_withholds_overdue_facts_and_orders_transactions_is_refused_by_all_others(
     tmp_path: Path,
 ) -> None:

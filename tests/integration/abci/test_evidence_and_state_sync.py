@@ -29,7 +29,7 @@ from plait.types.consensus import consensus_address
 sys.path.append(str(Path(__file__).resolve().parents[2] / "conformance" / "abci"))
 from grammar import check_directory
 
-pytestmark = [pytest.mark.cometbft, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.cometbft, pytest.mark.timeout(420)]
 PREVOTE = 1
 
 

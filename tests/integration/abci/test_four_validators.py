@@ -17,7 +17,7 @@ from plait.engines.cometbft.rpc_client import CometRpc
 sys.path.append(str(Path(__file__).resolve().parents[2] / "conformance" / "abci"))
 from grammar import check_directory
 
-pytestmark = [pytest.mark.cometbft, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cometbft, pytest.mark.timeout(420)]
 
 
 async def test_a_transaction_of_one_pool_is_decided_by_all_and_all_are_equal(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from plait.types import Height
 sys.path.append(str(Path(__file__).resolve().parents[2] / "conformance" / "abci"))
 from grammar import check_directory
 
-pytestmark = [pytest.mark.cometbft, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.cometbft, pytest.mark.timeout(420)]
 CHILD = Path(__file__).with_name("child_comet_node.py")
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -30,7 +30,7 @@ from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
 from plait.types import Address
 from plait.types.action import SubmitEvidence
 
-pytestmark = [pytest.mark.cometbft, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cometbft, pytest.mark.timeout(420)]
 
 REPORTER = DEVELOPMENT_ACCOUNTS[5]
 CULPRIT = 3

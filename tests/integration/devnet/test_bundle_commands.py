@@ -36,7 +36,7 @@ async def shown(*arguments: str, code: int = 0) -> Any:
     return json.loads(text)
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(420)
 async def test_bundles_deliveries_and_relays_are_explained(tmp_path: Path) -> None:
     """A bundle with a delivery, one that fails, and a plain message: commands say what each is, also after a restart,
     as far as the node still knows."""

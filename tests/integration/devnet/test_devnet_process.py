@@ -56,7 +56,7 @@ def transfer(chain_id: int, nonce: int) -> str:
     return "0x" + wallet.sign_1559(chain_id, nonce, to=bytes([9]) * 20, value=5, max_fee_per_gas=10**10).hex()
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(420)
 async def test_a_network_is_started_used_stopped_and_continued(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     async with devnet("--data-dir", str(data_dir)) as (ready, process):
@@ -106,7 +106,7 @@ async def test_a_network_is_started_used_stopped_and_continued(tmp_path: Path) -
                 assert receipt["status"] == "0x1"
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(420)
 async def test_other_parameters_are_refused_and_reset_starts_anew(tmp_path: Path) -> None:
     data_dir = str(tmp_path / "data")
     async with devnet("--data-dir", data_dir, "--rollups", "1"):
@@ -120,7 +120,7 @@ async def test_other_parameters_are_refused_and_reset_starts_anew(tmp_path: Path
         assert len(ready["rollups"]) == 3
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(420)
 async def test_a_rollup_can_start_from_an_own_genesis(tmp_path: Path) -> None:
     genesis = tmp_path / "genesis.json"
     code, text = await plait("genesis", "--rollup", "12345", "-o", str(genesis))

@@ -29,7 +29,7 @@ from plait.types.action import SignedAction, Transfer
 sys.path.append(str(Path(__file__).resolve().parents[1] / "abci"))
 from comet_network import make_network, require_cometbft, wallets
 
-pytestmark = [pytest.mark.cometbft, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.cometbft, pytest.mark.timeout(420)]
 
 ONE, OTHER = RollupId(901), RollupId(902)
 USERS = wallets()
