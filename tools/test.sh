@@ -1,17 +1,29 @@
 #!/usr/bin/env bash
 # Runs every test of the repository; `make test` calls it after set-up. Rust first, then Python on all cores, then the networks of
 # real processes by themselves: what they bound (how long a fault costs) should not depend on what computes beside them.
+# A test process that crashes ends the run with the stacks of its threads and the failures so far; so does a phase that takes longer
+# than PLAIT_TEST_PHASE_S, three times what the longest one takes on two cores.
 # Arguments are passed to pytest (for example: tools/test.sh -k merkle).
 set -euo pipefail
 cd "$(dirname "$0")/.."
-workers="${PLAIT_TEST_WORKERS:-2}"
+waiting="${PLAIT_TEST_WORKERS:-$(($(nproc) + 1))}" # most tests wait for block times now and then
+computing="${PLAIT_TEST_WORKERS:-2}"
+phase_s="${PLAIT_TEST_PHASE_S:-4500}"
+
+python_tests() {
+  local workers="$1"
+  shift
+  PYTHONPATH="tools${PYTHONPATH:+:$PYTHONPATH}" timeout --foreground --kill-after=60 "$phase_s" .venv/bin/pytest -q -n "$workers" \
+    --dist loadfile --timeout 900 --max-worker-restart 0 -p worker_watch "$@"
+}
 
 if [ $# -gt 0 ]; then
-  exec .venv/bin/pytest -q -n "$workers" --dist loadfile --timeout 900 "$@"
+  python_tests "$computing" "$@"
+  exit
 fi
 echo "== Rust core"
 (cd native && cargo test --release --locked --quiet --workspace --exclude plait-py)
 echo "== Python"
-.venv/bin/pytest -q -n "$workers" --dist loadfile --timeout 900 --ignore=tests/e2e/network --ignore=tests/e2e/opstack
+python_tests "$waiting" --ignore=tests/e2e/network --ignore=tests/e2e/opstack
 echo "== Networks of real processes"
-.venv/bin/pytest -q -n "$workers" --dist loadfile --timeout 900 tests/e2e/network tests/e2e/opstack
+python_tests "$computing" tests/e2e/network tests/e2e/opstack

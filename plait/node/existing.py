@@ -94,8 +94,8 @@ def check_open(directory: Path, chain_id: int) -> Founding | None:
     founding = read_founding(directory)
     if (directory / NODE_DIRECTORY / NETWORK_FILE).exists():
         raise ConfigurationError(
-            f"The network in {directory} has started: its first agreed L1 block is settled, and a chain that exists "
-            "already cannot join later. Add it in another directory, before the first `plait rollup run`.",
+            f"The network in {directory} has started. Let the chain join it while it runs (`plait rollup bind`, then "
+            "`plait rollup anchor`), or add it in another directory, before the first `plait rollup run`.",
             code="network_started",
         )
     if founding is not None and any(rollup.chain_id == chain_id for rollup in founding.network.rollups):

@@ -45,7 +45,7 @@ class NodeSource:
         self._imports = imports
         self._held: dict[RollupId, Rollup] = {}
         self.remotes: Remotes | None = None
-        """Rollups whose state another node holds; given when they are opened."""
+        """Rollups whose state another node holds; None where there are validators, who all have to hold it."""
 
     def attributes(
         self, rollup: RollupParameters, number: BlockNumber, timestamp_s: Seconds, fork: str | None = None

@@ -640,7 +640,8 @@ def _restore(config: NodeConfig, stored: Stored, source: NodeSource) -> Restored
     logger = get_logger("node")
     if stored.directory is not None and stored.snapshots is not None:
         require_no_later_snapshot(stored.directory.path, stored.log.height, stored.snapshots)
-    source.remotes = remotes = Remotes(config.data_dir)
+    remotes = Remotes(config.data_dir)
+    source.remotes = remotes if config.engine == "solo" else None
     return restore(
         stored.network,
         stored.genesis,

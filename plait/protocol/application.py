@@ -17,6 +17,7 @@ Synchronous, single-threaded by contract: the adapter calls from one thread at a
 socket. Level 4.
 """
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Mapping
 
@@ -27,7 +28,7 @@ from plait.ledger.l1 import undo_blocks
 from plait.ledger.rollup_records import RollupEntry
 from plait.ledger.state import LedgerState
 from plait.limits import CANDIDATES_MAX
-from plait.native import Rollup, Store
+from plait.native import NativeError, Rollup, Store
 from plait.protocol.actions import LedgerWork, require_upgrade
 from plait.protocol.building import build
 from plait.protocol.checking import check_agreed, check_commitment, check_facts, check_position, finish, run_items
@@ -47,6 +48,7 @@ from plait.protocol.requests import (
     Verdict,
 )
 from plait.protocol.sub_block import Advanced, Base, Executed, advance, heads_of
+from plait.protocol.unwinding import GoneBack, go_back
 from plait.types import Agreed, Hash32, Height, Milliseconds, RollupId
 
 
@@ -89,6 +91,7 @@ class Application:
         self._prepare_joins()
         self._recheck_own = recheck_own
         self._advanced: tuple[Milliseconds, Advanced] | None = None
+        self._back: tuple[LedgerState, GoneBack] | None = None
         self._executed: OrderedDict[Hash32, Executed] = OrderedDict()
         self._prepared: set[Hash32] = set()
         self._finalized: Executed | None = None
@@ -216,6 +219,9 @@ class Application:
         self._rollups = {rollup_id: every[rollup_id] for rollup_id in executed.ledger.rollup_ids}
         self._prepare_joins()
         self._forget()
+        # between two heights no vote waits for it, and all nodes do it at the same time
+        with contextlib.suppress(NativeError):
+            self._gone_back()
         return Committed(height=executed.ledger.height, app_hash=self._base.app_hash, retain_height=Height(0))
 
     def replace(self, ledger: LedgerState, rollups: Mapping[RollupId, Rollup], app_hash: Hash32) -> None:
@@ -265,13 +271,21 @@ class Application:
             if due and not self._is_here(entry):
                 self._joining[entry.rollup_id] = self._source.existing(entry, self._store)
 
+    def _gone_back(self) -> GoneBack:
+        """The committed state with its orders to go back carried out; made once, whatever rounds and times a height
+        sees: a long way back takes longer than a round."""
+        ledger = self._base.ledger
+        if self._back is None or self._back[0] is not ledger:
+            self._back = (ledger, go_back(ledger, self._rollups))
+        return self._back[1]
+
     def _advance(self, time_ms: Milliseconds) -> Advanced:
         """All rollups at the slot of this time, on a candidate of its own. Rival proposals of one time share the
         sealing of blocks."""
         if self._advanced is None or self._advanced[0] != time_ms:
             self._bring_in(time_ms)
             every = {**self._rollups, **self._joining}
-            self._advanced = (time_ms, advance(self._base, every, self._source, time_ms))
+            self._advanced = (time_ms, advance(self._base, every, self._source, time_ms, self._gone_back()))
         advanced = self._advanced[1]
         return advanced._replace(candidate=advanced.candidate.fork())
 
@@ -335,6 +349,7 @@ class Application:
         self._executed.clear()
         self._prepared.clear()
         self._advanced = None
+        self._back = None
         self._finalized = None
 
 

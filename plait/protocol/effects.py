@@ -59,7 +59,8 @@ class Unwound(msgspec.Struct, frozen=True, kw_only=True):
     lost_hashes: tuple[Hash32, ...]
     """Of the sealed blocks that are gone, ascending by number."""
     lost: tuple[bytes, ...]
-    """Raw transactions that are in no block any more, in their order, the open block's included; no deposits."""
+    """Raw transactions that are in no block any more, in their order, the open block's included; no deposits. The
+    first UNWOUND_TRANSACTIONS_MAX of them."""
 
 
 class SubBlockDecided(msgspec.Struct, frozen=True, kw_only=True):

@@ -34,7 +34,7 @@ from plait.protocol.proposal import (
     proposal_hash_of,
 )
 from plait.protocol.registry import Departure, Registry, blocks_opened, registry_at
-from plait.protocol.unwinding import go_back
+from plait.protocol.unwinding import GoneBack, go_back
 from plait.types import BlockNumber, Gas, Hash32, Height, L1Origin, Milliseconds, RollupId, Seconds
 
 
@@ -106,7 +106,11 @@ def sets_of(ledger: LedgerState) -> InteropSets:
 
 
 def advance(
-    base: Base, rollups: Mapping[RollupId, Rollup], source: AttributesSource, time_ms: Milliseconds
+    base: Base,
+    rollups: Mapping[RollupId, Rollup],
+    source: AttributesSource,
+    time_ms: Milliseconds,
+    back: GoneBack | None = None,
 ) -> Advanced:
     """Moves a new candidate to the slot of this time: rollups join and leave, blocks whose time has passed are sealed,
     missed ones filled, the current one opened.
@@ -116,11 +120,12 @@ def advance(
         rollups: those of the ledger and those that are going to join.
         source: attributes and L1 origins.
         time_ms: agreed time of the height.
+        back: `go_back` of the same state, when it is there already.
 
     Raises:
         ProposalRefused: `time_before_previous`.
     """
-    back = go_back(base.ledger, rollups)
+    back = go_back(base.ledger, rollups) if back is None else back
     ledger = back.ledger
     parameters = ledger.parameters
     position = next_position(
@@ -134,7 +139,9 @@ def advance(
     registry = registry_at(ledger, position.slot)
     opened = blocks_opened(ledger, registry, position.slot, time_ms, source)
     sessions = {
-        record.rollup_id: back.sessions.get(record.rollup_id) or rollups[record.rollup_id].session()
+        record.rollup_id: back.sessions[record.rollup_id].fork()
+        if record.rollup_id in back.sessions
+        else rollups[record.rollup_id].session()
         for record in registry.records
     }
     candidate = Candidate(sessions)

@@ -12,7 +12,7 @@ import msgspec
 from plait.codec.rlp import Reader
 from plait.ledger.l1 import Floor, L1State
 from plait.ledger.state import LedgerState, RollupRecord
-from plait.limits import UNWIND_BLOCKS_MAX
+from plait.limits import UNWIND_BLOCKS_MAX, UNWOUND_TRANSACTIONS_MAX
 from plait.native import Rollup, Session, keccak256
 from plait.protocol.effects import Unwound
 from plait.protocol.l1_blocks import can_go, gone_back
@@ -26,7 +26,7 @@ class GoneBack(NamedTuple):
 
     ledger: LedgerState
     sessions: dict[RollupId, Session]
-    """Of the rollups that went back."""
+    """Of the rollups that went back. Each candidate takes forks of them: a long way back takes its time once."""
     unwound: tuple[Unwound, ...]
 
 
@@ -75,11 +75,14 @@ def _lost(rollup: Rollup, record: RollupRecord, to_number: BlockNumber, to_hash:
     hashes: list[Hash32] = []
     lost: list[bytes] = []
     for number in range(to_number + 1, record.head_number + 1):
-        header, block = rollup.raw_header(number), rollup.raw_block(number)
-        if header is not None and block is not None:
+        header = rollup.raw_header(number)
+        if header is not None:
             hashes.append(Hash32(keccak256(header)))
+        block = rollup.raw_block(number) if len(lost) < UNWOUND_TRANSACTIONS_MAX else None
+        if block is not None:
             lost.extend(transactions_of(block))
     lost.extend(rollup.freeze().open_transactions())
+    del lost[UNWOUND_TRANSACTIONS_MAX:]
     return Unwound(
         rollup_id=record.rollup_id,
         to_number=to_number,
