@@ -409,6 +409,9 @@ ROLLUP_FUNDED_ACCOUNTS_MAX: Final = 16
 """Accounts that a registered rollup's genesis funds; further ones are funded by a bridge."""
 ROLLUP_BINDING_SLOTS_MAX: Final = 604_800
 """A rollup that is bound and has no anchor after this many slots is let go."""
+L1_BINDINGS_PAUSE_SLOTS: Final = 20
+"""Slots between two changes of the set of rollups that derive from the L1: at each, every validator looks at the newest
+L1 blocks anew, and nobody shall keep them from agreeing."""
 ROLLUP_ANCHOR_SLOTS_AHEAD_MAX: Final = 3_600
 """How far ahead an anchor may put the join slot. Its L1 origin is kept meanwhile, and nobody sequences the chain."""
 ROLLUP_ANCHOR_BYTES_MAX: Final = 1_024

@@ -35,7 +35,7 @@ from plait.ledger import registry
 from plait.ledger.context import SubBlockContext
 from plait.ledger.draft import Draft
 from plait.ledger.economy import Economy
-from plait.ledger.l1 import L1State, holds_anchor, powers_of
+from plait.ledger.l1 import L1State, holds_anchor, may_change, powers_of
 from plait.ledger.registry import RollupMoved
 from plait.ledger.rollup_records import NEVER, ORDERINGS, Joining, RollupEntry, RollupStatus, rollup_key
 from plait.limits import ROLLUP_ANCHOR_SLOTS_AHEAD_MAX, ROLLUP_BINDING_SLOTS_MAX
@@ -116,6 +116,8 @@ HANDLERS: Final[Mapping[type[Body], registry.Handler]] = MappingProxyType(
 def _bind(draft: Draft, ctx: SubBlockContext, action: SignedAction, body: BindRollup) -> None:
     if ctx.l1 is None:
         raise _refused("l1_not_used", "this network has no L1 that a rollup could derive from")
+    if not may_change(ctx.l1, ctx.slot):
+        raise _refused("registry_busy", "the rollups that derive from the L1 changed a moment ago; try again later")
     registry.check_new(draft, action.sender, body.rollup_id)
     registry.check_fees(draft, body)
     config = config_of(body)

@@ -18,6 +18,7 @@ Rules
     - The set of rollups that derive from it may change: one is bound (`plait.ledger.joining`), or has left. Every
       change begins a generation. Blocks that are agreed from then on are of that generation, and say what L1 says to
       the new set; digests that were reported before count no more. Generation 0 is that of the network's genesis.
+      Changes are L1_BINDINGS_PAUSE_SLOTS apart; a rollup that left stays in the set so long.
     - What one rollup is told in all agreed blocks together has at most L1_ROLLUP_KEPT_BYTES_MAX bytes; beyond it the
       rollup is kept as oversized in the block, and the block's digest beside it. Only that rollup stops.
     - An agreed block is taken back when another digest is agreed for its number: it and all above leave the chain, and
@@ -44,6 +45,7 @@ from plait.derivation.system_config import SystemConfig
 from plait.errors import ActionRefused
 from plait.ledger.rotation import ProposerSet
 from plait.limits import (
+    L1_BINDINGS_PAUSE_SLOTS,
     L1_BLOCKS_KEPT_MAX,
     L1_REORG_BLOCKS_MAX,
     L1_REPORTERS_LEFT_MAX,
@@ -160,6 +162,8 @@ class L1State(msgspec.Struct, frozen=True, kw_only=True):
     """Digest that is agreed for the next block and whose facts do not follow the head; empty for none."""
     generation: int = 0
     """How often `bindings` changed."""
+    changed_slot: Slot = NO_SLOT
+    """Slot of the last change; 0 before any."""
     vault: VaultRecord = VaultRecord()
     """Only where the terms name a vault."""
 
@@ -210,12 +214,18 @@ def digest_of(facts: L1BlockFacts) -> Hash32:
     return found
 
 
-def with_bindings(state: L1State, bindings: Iterable[OpStackConfig]) -> L1State:
+def may_change(state: L1State, slot: Slot) -> bool:
+    """Whether the set of rollups that derive from the L1 may change again."""
+    return state.generation == 0 or slot >= state.changed_slot + L1_BINDINGS_PAUSE_SLOTS
+
+
+def with_bindings(state: L1State, bindings: Iterable[OpStackConfig], slot: Slot) -> L1State:
     """The state with another set of rollups that derive from the L1; blocks that are agreed stay as they are."""
     return msgspec.structs.replace(
         state,
         bindings=tuple(sorted(bindings, key=lambda config: config.chain_id)),
         generation=state.generation + 1,
+        changed_slot=slot,
         reports=tuple(msgspec.structs.replace(report, digests=()) for report in state.reports),
         due_slot=NO_SLOT,
         unusable=b"",

@@ -166,7 +166,7 @@ class LedgerWork:
 
         Returns:
             How many bytes of the proposal those take that were applied, and why others were not. What found no room, or
-            is a registration beyond the bound, waits.
+            is a registration beyond the bound or a binding too soon after another, waits.
         """
         registrations = 0
         failed: list[ActionFailed] = []
@@ -179,6 +179,8 @@ class LedgerWork:
                 if registrations == REGISTRATIONS_PER_SUB_BLOCK_MAX:
                     continue
                 registrations += 1
+            if isinstance(action.body, BindRollup) and self._l1.is_changing:
+                continue
             try:
                 self._act(action)
             except ActionRefused as error:

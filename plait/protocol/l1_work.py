@@ -100,11 +100,17 @@ class L1Work:
         """The agreed L1 data as the items so far make them."""
         return None if self._state is None else self._judge(self._state)
 
+    @property
+    def is_changing(self) -> bool:
+        """Whether the rollups that derive from the L1 changed so lately that none can be bound."""
+        return self._state is not None and not l1.may_change(self._state, self._slot)
+
     def bind(self, config: OpStackConfig) -> None:
         """Has later L1 blocks say what they say to a rollup; nothing that was reported counts for it."""
         state = self.state
         assert state is not None, "a binding was applied"
-        self._state = l1.with_bindings(state, (*state.bindings, config))
+        others = [one for one in state.bindings if one.chain_id != config.chain_id]
+        self._state = l1.with_bindings(state, (*others, config), self._slot)
         self._due_slot = NO_SLOT
 
     def forget_safe(self, rollup_id: RollupId) -> None:
@@ -134,8 +140,8 @@ class L1Work:
             return None
         state = self._judge(self._state)
         kept = [config for config in state.bindings if is_registered(RollupId(config.chain_id))]
-        if len(kept) < len(state.bindings):
-            state = l1.with_bindings(state, kept)
+        if len(kept) < len(state.bindings) and l1.may_change(state, self._slot):
+            state = l1.with_bindings(state, kept, self._slot)
         oldest = self._oldest_origin()
         before = state
         state = l1.forget_old(state, self._oldest_kept(state, oldest))

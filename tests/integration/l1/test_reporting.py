@@ -19,7 +19,7 @@ from plait.l1.facts import block_facts
 from plait.l1.fees import DEVELOPMENT_SCHEDULE
 from plait.ledger.l1 import L1State, L1Terms, cut, next_digest, reorged_from, with_bindings, with_facts, with_report
 from plait.node.l1_reporter import L1Reporter, watcher_of
-from plait.types import NetworkId, RollupId
+from plait.types import NetworkId, RollupId, Slot
 
 pytestmark = pytest.mark.node_js
 
@@ -241,7 +241,7 @@ async def test_a_rollup_that_is_bound_later_is_told_of_from_then_on(anvil: Anvil
             reporter.step()  # said of the block, without the rollup
         before = agreement.state.head.number
         assert before < with_deposit
-        agreement.state = with_bindings(agreement.state, (*agreement.state.bindings, later.config))
+        agreement.state = with_bindings(agreement.state, (*agreement.state.bindings, later.config), Slot(1))
         assert all(report.digests == () for report in agreement.state.reports)
         head = anvil.mine(20)
         await network.settle(8)
