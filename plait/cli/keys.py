@@ -16,6 +16,7 @@ import msgspec
 
 from plait.cli.output import json_option, out, print_json
 from plait.client.ledger import address_of
+from plait.codec.damage import DAMAGED
 from plait.errors import ConfigurationError
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
 from plait.rpc.encoding import checksummed
@@ -104,7 +105,7 @@ def read_key(directory: Path, name: str) -> bytes:
         private_key = bytes.fromhex(found.private_key.removeprefix("0x"))
         if checksummed(address_of(private_key)) != found.address:
             raise ValueError("another address")
-    except (msgspec.DecodeError, ValueError):
+    except DAMAGED:
         raise ConfigurationError(f"{path} is not a key file.", code="key_malformed", path=str(path)) from None
     return private_key
 

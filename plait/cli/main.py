@@ -25,6 +25,8 @@ _COMMANDS = {
     "delegate": ("plait.cli.stake", "Bond PLAIT to a validator."),
     "undelegate": ("plait.cli.stake", "Begin to unbond PLAIT from a validator."),
     "rewards": ("plait.cli.stake", "Withdraw what a delegation, or the own validator, has earned."),
+    "stake": ("plait.cli.l1_stake", "Bring PLAIT from L1 into the ledger, and out again."),
+    "l1": ("plait.cli.l1", "Show and commit checkpoints of the network on L1."),
     "validator": ("plait.cli.validator", "Join the validators, see how they do, leave them."),
     "evidence": ("plait.cli.evidence", "Find and report validators that signed two proposals for one round."),
     "gov": ("plait.cli.gov", "Propose changes of the network and vote on them."),

@@ -13,6 +13,7 @@ import msgspec
 from plait.cli.output import err, json_option, out, print_json
 from plait.client import RpcError
 from plait.client.light import RpcProvider
+from plait.codec.damage import DAMAGED
 from plait.errors import ConfigurationError, LightConflict, Unavailable
 from plait.light import Account, Client, Evidence, LightBlock, Policy, SubBlock, Trusted
 from plait.light.blocks import format_time
@@ -148,7 +149,7 @@ def _trusted(height: int | None, block_hash: Hash32 | None, file: Path | None) -
             match = _HASH.match(found["hash"])
             if match is None or not isinstance(found["height"], int) or found["height"] < 1:
                 raise ValueError
-        except (msgspec.MsgspecError, KeyError, TypeError, ValueError):
+        except (*DAMAGED, KeyError, TypeError):
             raise ConfigurationError(
                 f"{file} does not hold a trusted block; `plait verify --save` writes such a file.",
                 code="trusted_file_invalid",

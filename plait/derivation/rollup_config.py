@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from plait.codec.damage import DAMAGED, said
 from plait.codec.rlp import Reader, encode_bytes, encode_list, encode_uint
 from plait.derivation.attributes import FORKS, Fork
 from plait.derivation.system_config import SystemConfig, decode_system, encode_system
@@ -159,8 +160,8 @@ def decode_rollup_json(data: bytes) -> OpStackConfig:
         raise _invalid(f"it has {len(data)} bytes; at most {ROLLUP_CONFIG_BYTES_MAX} are read")
     try:
         found = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _invalid(f"it is not JSON: {error}") from error
+    except DAMAGED as error:
+        raise _invalid(f"it is not JSON: {said(error)}") from error
     if not isinstance(found, dict):
         raise _invalid("it is not a JSON object")
     return config_of(found)

@@ -52,9 +52,7 @@ class Candidate:
     def __init__(self, sessions: Mapping[RollupId, Session], remote: frozenset[RollupId] | None = None) -> None:
         self._sessions = dict(sessions)
         self.remote = (
-            frozenset([i for i, session in sessions.items() if getattr(session, "is_remote", False)])
-            if remote is None
-            else remote
+            frozenset([i for i, session in sessions.items() if session.is_remote]) if remote is None else remote
         )
         """Rollups whose state another node holds."""
 

@@ -119,7 +119,7 @@ class BundlePool:
     def add_rollup(self, rollup: RollupReads, parameters: RollupParameters) -> None:
         """Makes a rollup known."""
         self._rollups[parameters.rollup_id] = (rollup, parameters)
-        if getattr(rollup, "is_remote", False):
+        if rollup.is_remote:
             self._remote.add(parameters.rollup_id)
         self.reservations.add_rollup(rollup, parameters)
 

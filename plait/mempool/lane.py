@@ -108,7 +108,7 @@ class Lane:
         self.parameters = parameters
         self.by_arrival = parameters.ordering is OrderingPolicy.ARRIVAL
         self.is_closed = False
-        self.unread: Unread | None = Unread() if getattr(rollup, "is_remote", False) else None
+        self.unread: Unread | None = Unread() if rollup.is_remote else None
         """Transactions that wait for state; None where all of it is at hand."""
         self.accounts: dict[bytes, Account] = {}
         self.by_hash: dict[bytes, Admitted] = {}

@@ -470,12 +470,13 @@ class Pool:
             for hash_ in hashes:
                 lane.unread.done(hash_)
 
-    def state_unread(self, unread: Iterable[UnreadCandidate], now_ms: Milliseconds) -> None:
-        """Keeps transactions back for a while: state that they need could not be read."""
+    def state_unread(self, unread: Iterable[UnreadCandidate], now_ms: Milliseconds, *, tried: bool = True) -> None:
+        """Keeps transactions back for a while: state that they need could not be read, or, when they were not tried,
+        state that others need which stand before them."""
         for item in unread:
             lane = self.lanes.get(item.rollup_id)
             if lane is not None and lane.unread is not None and item.hash in lane.by_hash:
-                lane.unread.failed(item.hash, item.code, item.sentence, now_ms)
+                lane.unread.failed(item.hash, item.code, item.sentence, now_ms, tried=tried)
 
     def state_later(self, rollup_id: RollupId, hashes: Iterable[bytes], now_ms: Milliseconds) -> None:
         """Reads for transactions again in a moment: they could not be run now, for another reason than state."""

@@ -57,10 +57,10 @@ class Unread:
         """It waits no longer."""
         self._items.pop(item, None)
 
-    def failed(self, item: bytes, code: str, sentence: str, now_ms: Milliseconds) -> None:
-        """State was missing."""
-        failures = self._items.get(item, _NEW).failures + 1
-        pause_ms = min(REMOTE_RETRY_MS_FIRST << min(failures - 1, _DOUBLINGS_MAX), REMOTE_RETRY_MS_MAX)
+    def failed(self, item: bytes, code: str, sentence: str, now_ms: Milliseconds, *, tried: bool = True) -> None:
+        """State was missing; for it, or, when it was not tried, for others before it."""
+        failures = self._items.get(item, _NEW).failures + tried
+        pause_ms = min(REMOTE_RETRY_MS_FIRST << min(max(failures - 1, 0), _DOUBLINGS_MAX), REMOTE_RETRY_MS_MAX)
         self._items[item] = Missing(failures, Milliseconds(now_ms + pause_ms), code, sentence)
 
     def later(self, item: bytes, now_ms: Milliseconds) -> None:

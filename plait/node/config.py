@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from plait.codec.damage import DAMAGED, said
 from plait.derivation.anchor import Anchor, decode_anchor
 from plait.derivation.attributes import FORKS, Fork
 from plait.derivation.l1_facts import L1BlockFacts, decode_l1_facts
@@ -609,8 +610,8 @@ def decode_network(data: bytes, name: str) -> NetworkConfig:
     """
     try:
         config = msgspec.json.decode(data, type=NetworkConfig)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{name} is not a network configuration: {error}.", file=name) from error
+    except DAMAGED as error:
+        raise ConfigurationError(f"{name} is not a network configuration: {said(error)}.", file=name) from error
     config.check()
     return config
 
@@ -700,8 +701,8 @@ def _has_interop(document: Mapping[str, Any]) -> bool:
 def _document(data: bytes, name: str) -> dict[str, Any]:
     try:
         document = msgspec.json.decode(data)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{name} is not JSON: {error}.", code="genesis_malformed", file=name) from error
+    except DAMAGED as error:
+        raise ConfigurationError(f"{name} is not JSON: {said(error)}.", code="genesis_malformed", file=name) from error
     config = document.get("config") if isinstance(document, dict) else None
     if not isinstance(config, dict) or not isinstance(config.get("chainId"), int):
         raise ConfigurationError(

@@ -16,6 +16,7 @@ from typing import Final
 
 import msgspec
 
+from plait.codec.damage import DAMAGED, said
 from plait.derivation.anchor import Anchor
 from plait.derivation.l1_facts import encode_l1_facts
 from plait.derivation.rollup_config import BlockId, rollup_json_of
@@ -81,8 +82,8 @@ def read_founding(directory: Path) -> Founding | None:
         return msgspec.json.decode(path.read_bytes(), type=Founding)
     except FileNotFoundError:
         return None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}.", file=str(path)) from error
+    except DAMAGED as error:
+        raise ConfigurationError(f"{path} cannot be read: {said(error)}.", file=str(path)) from error
 
 
 def check_open(directory: Path, chain_id: int) -> Founding | None:

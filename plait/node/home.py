@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from plait.codec.damage import DAMAGED
 from plait.engines.cometbft.home import create_keys, write_genesis
 from plait.errors import ConfigurationError
 from plait.native import ed25519_public_key
@@ -77,7 +78,7 @@ def consensus_seed(home: Path) -> bytes:
         raise ConfigurationError(
             f"{path} is missing; make the node's home with `plait init`.", code="consensus_key_unusable"
         ) from None
-    except (msgspec.MsgspecError, ValueError, KeyError, TypeError):
+    except (*DAMAGED, KeyError, TypeError):
         key = b""
     if len(key) != 64 or ed25519_public_key(key[:32]) != key[32:]:
         raise ConfigurationError(f"{path} is no ed25519 key of CometBFT.", code="consensus_key_unusable")

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from plait.codec.damage import DAMAGED
 from plait.l1.attestations import AttestedValidator, set_hash
 from plait.ledger.economy import Economy
 from plait.limits import L1_CHECKPOINT_SETS_KEPT
@@ -49,7 +50,7 @@ class KnownSets:
             try:
                 kept = msgspec.json.decode(self._path.read_bytes(), type=list[list[AttestedValidator]])
                 self._sets = {set_hash(one): tuple(one) for one in kept[-L1_CHECKPOINT_SETS_KEPT:]}
-            except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+            except (OSError, *DAMAGED):
                 self._sets = {}
 
     def get(self, hash_: Hash32) -> _Set:

@@ -53,7 +53,7 @@ from plait.node.logging import get_logger
 from plait.node.lost_log import require_log, require_no_later_snapshot
 from plait.node.message_book import MessageBook
 from plait.node.metrics import Metrics
-from plait.node.read_ahead import ReadAhead, is_remote, require_one_operator
+from plait.node.read_ahead import ReadAhead, require_one_operator
 from plait.node.relayer import relayer_of
 from plait.node.remotes import IMPORTS, REMOTE, Remotes
 from plait.node.restore import Restored, genesis_of, restore
@@ -146,7 +146,7 @@ class Node:
         """CometBFT's own RPC; None where one process orders."""
         natives = {rollup_id: handle.native for rollup_id, handle in self.rollups.items()}
         require_one_operator(natives, config.engine)
-        self.ahead = self._read_ahead() if any(map(is_remote, natives.values())) else None
+        self.ahead = self._read_ahead() if any(native.is_remote for native in natives.values()) else None
         """Reads state that another node holds before proposals need it; None where all of it is at hand."""
         self.spreader = None if self.comet is None else self._spreader(self.comet)
         """Sends what clients hand in here to the other nodes; its intake takes what they send."""

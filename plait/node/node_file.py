@@ -16,6 +16,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from plait.codec.damage import DAMAGED, said
 from plait.errors import ConfigurationError
 from plait.limits import NETWORK_SNAPSHOT_EVERY_HEIGHTS, SNAPSHOT_EVERY_TRANSACTIONS
 from plait.node.config import (
@@ -149,8 +150,8 @@ def read_settings(home: Path) -> NodeSettings:
         raise ConfigurationError(
             f"{home} is no home of a node; create one with `plait init --home {home}`.", code="home_missing"
         ) from None
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}.", file=str(path)) from error
+    except DAMAGED as error:
+        raise ConfigurationError(f"{path} cannot be read: {said(error)}.", file=str(path)) from error
 
 
 def _toml(value: Any) -> str:

@@ -37,6 +37,7 @@ from typing import Any, Final
 
 import msgspec
 
+from plait.codec.damage import DAMAGED, said
 from plait.errors import ConfigurationError
 from plait.limits import L1_CHECKPOINT_PEERS_MAX, OPSTACK_FILE_BYTES_MAX
 from plait.node.config import (
@@ -133,8 +134,8 @@ def read_opstack(home: Path) -> OpStackSettings:
                 if isinstance(table.get(name), str):
                     table[name] = str(home / table[name])
         settings = msgspec.convert(found, OpStackSettings, dec_hook=_decode_path)
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError, TypeError) as error:
-        raise _invalid(f"{path}: {error}") from None
+    except (*DAMAGED, TypeError) as error:
+        raise _invalid(f"{path}: {said(error)}") from None
     settings.check()
     return settings
 

@@ -83,7 +83,7 @@ class Host(Protocol):
 def require_one_operator(rollups: Mapping[RollupId, Rollup], engine: str) -> None:
     """Raises ConfigurationError (`remote_needs_one_operator`): every validator executes every block, so what it
     executes on must not depend on somebody's node."""
-    remote = [rollup_id for rollup_id, rollup in sorted(rollups.items()) if is_remote(rollup)]
+    remote = [rollup_id for rollup_id, rollup in sorted(rollups.items()) if rollup.is_remote]
     if remote and engine != "solo":
         raise ConfigurationError(
             f"Another node holds the state of rollup {remote[0]}, so only a network of one operator can order it "
@@ -91,11 +91,6 @@ def require_one_operator(rollups: Mapping[RollupId, Rollup], engine: str) -> Non
             code="remote_needs_one_operator",
             rollup_id=remote[0],
         )
-
-
-def is_remote(rollup: Rollup) -> bool:
-    """Whether another node holds the rollup's state."""
-    return bool(getattr(rollup, "is_remote", False))
 
 
 class ReadAhead:
@@ -161,7 +156,7 @@ class ReadAhead:
         wanted = {
             rollup_id: facts.hash
             for rollup_id, rollup in self._rollups().items()
-            if is_remote(rollup) and facts.of(rollup_id).deposits
+            if rollup.is_remote and facts.of(rollup_id).deposits
         }
         self._deposits.pop(facts.number, None)
         if wanted:
@@ -176,7 +171,7 @@ class ReadAhead:
     def _begin(self) -> None:
         now_ms = self._now_ms()
         for rollup_id, rollup in self._rollups().items():
-            if is_remote(rollup):
+            if rollup.is_remote:
                 self._begin_openings(rollup_id, rollup, now_ms)
                 self._begin_queues(rollup_id, rollup, now_ms)
         self._begin_bundles(now_ms)
@@ -194,17 +189,19 @@ class ReadAhead:
 
     def _queues_tried(self, what: tuple[RollupId, list[bytes]], found: Tried | None) -> None:
         rollup_id, hashes = what
-        tried = Tried(hashes, [], []) if found is None else found
+        tried = Tried(hashes, [], [], []) if found is None else found
         pool, now_ms = self._host.pool, self._now_ms()
         pool.state_read(rollup_id, tried.read)
         pool.state_later(rollup_id, tried.later, now_ms)
-        pool.state_unread([one for one in tried.unread if pool.waits_for_state(rollup_id, one.hash)], now_ms)
+        for found_unread, was_tried in ((tried.unread, True), (tried.untried, False)):
+            waiting = [one for one in found_unread if pool.waits_for_state(rollup_id, one.hash)]
+            pool.state_unread(waiting, now_ms, tried=was_tried)
         self._numbers["transactions"] += len(tried.read)
         self._numbers["failures"] += len(tried.unread)
 
     def _begin_bundles(self, now_ms: Milliseconds) -> None:
         rollups = self._rollups()
-        remote = {rollup_id for rollup_id, rollup in rollups.items() if is_remote(rollup)}
+        remote = {rollup_id for rollup_id, rollup in rollups.items() if rollup.is_remote}
         slot = slot_at(self._host.ledger.parameters, now_ms)
         for bundle in self._host.bundles.to_read(now_ms, slot):
             touched = frozenset(remote & bundle.terms.rollup_ids)

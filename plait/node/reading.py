@@ -25,13 +25,11 @@ from plait.native.unread import is_unread
 from plait.ordering.queues import SenderQueue
 from plait.patience import patience
 from plait.protocol.requests import Unread
+from plait.rollups.embedded.genesis import BEACON_ROOTS, BLOCK_HASH_HISTORY
 from plait.types import Hash32, RollupId
 
-BLOCK_HASHES: Final = bytes.fromhex("0000F90827F1C53a10cb7A02335B175320002935")
-"""History contract (EIP-2935); serves HISTORY_RING blocks."""
-BEACON_ROOTS: Final = bytes.fromhex("000F3df6D732807Ef1319fB7bB8522d0Beac02")
-"""Beacon roots contract (EIP-4788); slots by timestamp, then the roots."""
 RING: Final = 8_191
+"""Slots of the history contract by block, and of the beacon roots contract by timestamp, then for the roots."""
 _FULL: Final = frozenset({"block_gas_limit_reached", "block_da_limit_reached", "nonce_too_high"})
 """A transaction that was left out so was not executed: it is read for another time."""
 _FAILURES_MAX: Final = 3
@@ -46,6 +44,8 @@ class Tried(NamedTuple):
     later: list[bytes]
     """They could not be run now."""
     unread: list[Unread]
+    untried: list[Unread]
+    """What was not tried, because an earlier one of its sender could not be read, or the node seems to be away."""
 
 
 def read_queues(rollup: Rollup, rollup_id: RollupId, queues: Sequence[SenderQueue]) -> Tried:
@@ -54,7 +54,7 @@ def read_queues(rollup: Rollup, rollup_id: RollupId, queues: Sequence[SenderQueu
     transactions = [ready.transaction for queue in queues for ready in queue]
     hashes = [transaction.hash for transaction in transactions]
     if rollup.open_block is None:
-        return Tried([], hashes, [])
+        return Tried([], hashes, [], [])
     try:
         with patience(REMOTE_AHEAD_TIMEOUT_S):
             session = rollup.session()
@@ -67,31 +67,33 @@ def read_queues(rollup: Rollup, rollup_id: RollupId, queues: Sequence[SenderQueu
     left_out = [place for place, status in enumerate(outcomes.statuses) if status == _NOT_APPLICABLE]
     later = {place for place in left_out if (outcomes.failure(place) or ("",))[0] in _FULL}
     read = [hash_ for place, hash_ in enumerate(hashes) if place not in later]
-    return Tried(read, [hashes[place] for place in sorted(later)], [])
+    return Tried(read, [hashes[place] for place in sorted(later)], [], [])
 
 
 def _one_by_one(rollup: Rollup, rollup_id: RollupId, queues: Sequence[SenderQueue]) -> Tried:
-    tried = Tried([], [], [])
+    tried = Tried([], [], [], [])
     failures = 0
+    last: NativeError | None = None
     with patience(REMOTE_AHEAD_TIMEOUT_S):
         for queue in queues:
             session = rollup.session()
-            missing: NativeError | None = None
-            for ready in queue:
-                transaction = ready.transaction
-                if missing is None and failures < _FAILURES_MAX:
-                    try:
-                        session.run([transaction])
-                        session.fork().seal()
-                        failures = 0
-                        tried.read.append(transaction.hash)
-                        continue
-                    except NativeError as error:
-                        if not is_unread(error):
-                            raise
-                        failures += 1
-                        missing = last = error
-                tried.unread.append(_unread(rollup_id, transaction, missing or last))
+            missing = last if failures >= _FAILURES_MAX else None
+            for transaction in [ready.transaction for ready in queue]:
+                if missing is not None:
+                    tried.untried.append(_unread(rollup_id, transaction, missing))
+                    continue
+                try:
+                    session.run([transaction])
+                    session.fork().seal()
+                except NativeError as error:
+                    if not is_unread(error):
+                        raise
+                    missing = last = error
+                    failures += 1
+                    tried.unread.append(_unread(rollup_id, transaction, error))
+                else:
+                    failures = 0
+                    tried.read.append(transaction.hash)
     return tried
 
 
@@ -122,7 +124,7 @@ def read_openings(rollup: Rollup, blocks: Iterable[tuple[int, int]]) -> None:
     for number, timestamp_s in blocks:
         hashes.add((number - 1) % RING)
         roots |= {timestamp_s % RING, timestamp_s % RING + RING}
-    keys = [(BLOCK_HASHES, _words(hashes)), (BEACON_ROOTS, _words(roots))]
+    keys = [(bytes.fromhex(BLOCK_HASH_HISTORY), _words(hashes)), (bytes.fromhex(BEACON_ROOTS), _words(roots))]
     with patience(REMOTE_AHEAD_TIMEOUT_S):
         rollup.session().prefetch(keys)
 

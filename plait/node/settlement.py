@@ -21,6 +21,7 @@ from typing import Any, Literal
 import aiohttp
 import msgspec
 
+from plait.codec.damage import DAMAGED
 from plait.derivation.pipeline import Notice
 from plait.derivation.rollup_config import OpStackConfig
 from plait.errors import PlaitError
@@ -282,7 +283,7 @@ class Settlement:
             return None
         try:
             return msgspec.msgpack.decode(path.read_bytes(), type=Anchor)
-        except msgspec.MsgspecError:
+        except DAMAGED:
             _log.warning("settlement_file_damaged", file=str(path))
             return None  # the rollup is read from its genesis again
 

@@ -17,7 +17,6 @@ from plait.rpc.errors import HISTORY_PRUNED, METHOD_NOT_FOUND, SERVER_ERROR, Rpc
 from plait.rpc.filters import Filters
 from plait.rpc.parameters import BlockRef
 from plait.rpc.readers import Readers
-from plait.rpc.remote import is_remote
 from plait.rpc.streams import Streams
 from plait.types import RollupId
 
@@ -37,7 +36,7 @@ class Endpoint:
         watch: bool = True,
     ) -> None:
         self.backend = backend
-        self.is_remote = rollup is not None and is_remote(rollup.native)
+        self.is_remote = rollup is not None and rollup.native.is_remote
         """Whether another node holds the rollup's state, so that no read of it may wait on the event loop."""
         self.readers = readers.remote if self.is_remote else readers
         self._local_readers = readers
@@ -81,7 +80,7 @@ class Endpoint:
     def readers_for(self, rollup_ids: Iterable[RollupId]) -> Readers:
         """The threads for work on these rollups."""
         rollups = self.backend.rollups
-        remote = any(one in rollups and is_remote(rollups[one].native) for one in rollup_ids)
+        remote = any(one in rollups and rollups[one].native.is_remote for one in rollup_ids)
         return self._local_readers.remote if remote else self._local_readers
 
     def head_number(self) -> int:

@@ -13,11 +13,6 @@ from plait.protocol.views import RollupHandle
 from plait.types import RollupId
 
 
-def is_remote(rollup: Rollup) -> bool:
-    """Whether another node holds the rollup's state."""
-    return bool(getattr(rollup, "is_remote", False))
-
-
 def read_senders(rollup: Rollup, decoded: Iterable[Transaction | Refusal]) -> NativeError | None:
     """Reads what the pools look at of these transactions' senders, in a reader thread; what it failed with."""
     transactions = [item for item in decoded if isinstance(item, Transaction)]
@@ -46,6 +41,6 @@ def read_bundle(rollups: Mapping[RollupId, RollupHandle], bundle: DecodedBundle)
     """Reads what the pool looks at of a bundle's senders, in a reader thread. Raises NativeError."""
     for leg, transactions in zip(bundle.terms.legs, bundle.legs, strict=True):
         native = rollups[leg.rollup_id].native
-        failed = read_senders(native, transactions) if is_remote(native) else None
+        failed = read_senders(native, transactions) if native.is_remote else None
         if failed is not None:
             raise failed

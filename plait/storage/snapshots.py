@@ -16,6 +16,7 @@ from pathlib import Path
 
 import msgspec
 
+from plait.codec.damage import DAMAGED, said
 from plait.limits import SNAPSHOTS_KEPT
 from plait.storage.files import TEMPORARY_SUFFIX, Files
 from plait.types import Hash32, Height
@@ -137,8 +138,8 @@ class Snapshots:
         path = self._directory / f"{height:020d}" / MANIFEST
         try:
             manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-        except (OSError, msgspec.DecodeError) as error:
-            return str(error)
+        except (OSError, *DAMAGED) as error:
+            return said(error)
         if manifest.version != VERSION:
             return f"its format is version {manifest.version}, this program reads {VERSION}"
         if manifest.network != self._network.hex():

@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from plait.codec.damage import DAMAGED, said
 from plait.errors import PlaitError, RequestRefused, Unavailable
 from plait.limits import CONTROL_REQUEST_BYTES_MAX
 from plait.testnet.layout import CONTROL_FILE
@@ -68,8 +69,8 @@ async def _answer(line: bytes, commands: Mapping[str, Command]) -> dict[str, Any
         return {"result": await command(**arguments)}
     except PlaitError as error:
         return {"error": {"code": error.code, "message": error.message}}
-    except (msgspec.MsgspecError, KeyError, TypeError, AttributeError) as error:
-        return {"error": {"code": "request_refused", "message": f"This is not a command: {error}."}}
+    except (*DAMAGED, KeyError, TypeError, AttributeError) as error:
+        return {"error": {"code": "request_refused", "message": f"This is not a command: {said(error)}."}}
 
 
 async def ask(
@@ -93,7 +94,7 @@ async def ask(
     try:
         found = msgspec.json.decode((data_dir / CONTROL_FILE).read_bytes())
         reader, writer = await asyncio.open_unix_connection(found["socket"], limit=1 << 24)
-    except (OSError, msgspec.MsgspecError, KeyError):
+    except (OSError, *DAMAGED, KeyError, TypeError):
         raise missing from None
     try:
         writer.write(msgspec.json.encode({"command": command, "arguments": arguments or {}}) + b"\n")

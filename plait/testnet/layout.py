@@ -22,6 +22,7 @@ from typing import IO, Final, TypeVar
 
 import msgspec
 
+from plait.codec.damage import DAMAGED, said
 from plait.errors import ConfigurationError
 from plait.limits import TESTNET_NODES_MAX
 
@@ -128,8 +129,8 @@ def kept(path: Path, kind: type[_L]) -> _L | None:
         return msgspec.json.decode(path.read_bytes(), type=kind)
     except FileNotFoundError:
         return None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}. Start anew with --reset.") from error
+    except DAMAGED as error:
+        raise ConfigurationError(f"{path} cannot be read: {said(error)}. Start anew with --reset.") from error
 
 
 def free_ports(count: int) -> list[int]:

@@ -22,6 +22,7 @@ from typing import Any
 
 import msgspec
 
+from plait.codec.damage import DAMAGED, said
 from plait.engines.cometbft.binary import find_cometbft
 from plait.errors import ConfigurationError, InvariantBroken
 from plait.limits import (
@@ -370,8 +371,8 @@ def require_home(home: Path) -> None:
 def _read(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise _unusable(path, f"cannot be read ({error})") from error
+    except (OSError, *DAMAGED) as error:
+        raise _unusable(path, f"cannot be read ({said(error)})") from error
     if not isinstance(document, dict):
         raise _unusable(path, "is not a JSON object")
     return document

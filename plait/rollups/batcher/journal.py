@@ -19,6 +19,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from plait.codec.damage import DAMAGED, said
 from plait.errors import InvariantBroken
 from plait.rollups.batcher.l1_transactions import Content, Fees
 from plait.rollups.batcher.sidecars import Sidecar
@@ -50,7 +51,7 @@ class Posting(msgspec.Struct, frozen=True, kw_only=True):
     made_at_ms: int
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True):
+class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One transaction of a posting. `offers` are the fees under which it was signed so far, the newest last."""
 
     nonce: int
@@ -70,7 +71,7 @@ class Cursor(msgspec.Struct, frozen=True):
     hash: Hash32
 
 
-class Settled(msgspec.Struct, frozen=True, kw_only=True):
+class Settled(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What remains of transactions that were forgotten because L1 made them final."""
 
     next_nonce: int = 0
@@ -181,10 +182,10 @@ class Journal:
 def _read(path: Path, kind: type[_Kind]) -> _Kind:
     try:
         return msgspec.msgpack.decode(path.read_bytes(), type=kind)
-    except msgspec.MsgspecError as error:
+    except DAMAGED as error:
         raise InvariantBroken(
-            f"{path} is damaged ({error}). Stop the batcher, wait until L1 took or forgot what it sent, and remove "
-            "its directory: it then finds on L1 how far it was.",
+            f"{path} is damaged ({said(error)}). Stop the batcher, wait until L1 took or forgot what it sent, and "
+            "remove its directory: it then finds on L1 how far it was.",
             code="batcher_journal_damaged",
             file=str(path),
         ) from error

@@ -16,9 +16,11 @@ from typing import Final
 
 import msgspec
 
+from plait.codec.damage import DAMAGED, said
 from plait.derivation.anchor import Anchor
 from plait.derivation.rollup_config import OpStackConfig
-from plait.errors import CodecError, ConfigurationError
+from plait.errors import CodecError, ConfigurationError, L1Refused
+from plait.http_client import address_of_url
 from plait.l1.headers import header_of
 from plait.native import NativeError, Rollup, Store, keccak256
 from plait.rollups.embedded.genesis import GenesisSpecification, chain_configuration, extra_data
@@ -52,8 +54,11 @@ class RemoteSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
             ConfigurationError: `engine_jwt_unusable`.
             RemoteStateRefused: the URL cannot be used.
         """
-        secret = read_secret(Path(self.jwt_file)) if self.jwt_file else None
-        return RpcStateReader(self.url, secret=secret, journal=journal, newest=True)
+        return RpcStateReader(self.url, secret=self.secret(), journal=journal, newest=True)
+
+    def secret(self) -> bytes | None:
+        """Of the secret file. Raises ConfigurationError (`engine_jwt_unusable`)."""
+        return read_secret(Path(self.jwt_file)) if self.jwt_file else None
 
 
 def rules_json(config: OpStackConfig) -> bytes:
@@ -83,10 +88,23 @@ def require_state(config: OpStackConfig, source: RemoteSource) -> None:
     """Returns when state at the newest block can be read, and is what that block says. Blocks; not in the event loop.
 
     Raises:
-        RemoteStateRefused: `remote_unavailable`, `remote_method_missing`, `remote_state_pruned`, `engine_jwt_refused`.
-        ConfigurationError: `remote_proof_wrong`, `remote_unavailable`, `engine_jwt_unusable`.
+        ConfigurationError: `remote_unavailable`, `remote_method_missing`, `remote_state_pruned`, `remote_proof_wrong`,
+            `engine_jwt_refused`, `engine_jwt_unusable`, `engine_chain_mismatch`.
     """
-    reader = source.reader()
+    shown = address_of_url(source.url)
+    try:
+        _try_state(config, source)
+    except (RemoteStateRefused, L1Refused, NativeError) as error:
+        words = str(error).removesuffix(".")
+        raise ConfigurationError(
+            f"The chain's state cannot be read from the node at {shown}: {words}. Start it, correct its address, or "
+            "name another RPC of this chain with --state.",
+            code="remote_unavailable" if isinstance(error, L1Refused) else error.code,
+        ) from error
+
+
+def _try_state(config: OpStackConfig, source: RemoteSource) -> None:
+    reader = RpcStateReader(source.url, secret=source.secret())
     try:
         answers = reader.calls([("eth_chainId", []), ("eth_getBlockByNumber", ["latest", False])])
         if answers[0] != hex(config.chain_id):
@@ -97,28 +115,14 @@ def require_state(config: OpStackConfig, source: RemoteSource) -> None:
             )
         header = header_of(answers[1])
         # said by the node itself, so that its words are heard where the core would only say that reading failed
-        reader.calls([("eth_getProof", ["0x" + one.hex(), [], "0x" + f"{header.number:x}"]) for one in _TRIED])
+        reader.calls([("eth_getProof", ["0x" + one.hex(), [], hex(header.number)]) for one in _TRIED])
         reader.calls([("eth_getCode", ["0x" + _L1_BLOCK.hex(), "latest"])])
         rollup = Rollup.remote(
-            rules_json(config),
-            Store.in_memory(),
-            header.encode(),
-            RpcStateReader(source.url, secret=_secret_of(source)),
-            genesis_hash=config.genesis_l2.hash,
+            rules_json(config), Store.in_memory(), header.encode(), reader, genesis_hash=config.genesis_l2.hash
         )
         rollup.session().accounts(list(_TRIED))
-    except NativeError as error:
-        raise ConfigurationError(
-            f"State cannot be read from the node at {reader.url}: {error}. Name another RPC of this chain "
-            "with --state.",
-            code=error.code,
-        ) from error
     finally:
         reader.close()
-
-
-def _secret_of(source: RemoteSource) -> bytes | None:
-    return read_secret(Path(source.jwt_file)) if source.jwt_file else None
 
 
 # ---------------------------------------------------------------- files
@@ -161,10 +165,10 @@ def read_source(directory: Path) -> RemoteSource:
     path = directory / REMOTE_FILE
     try:
         return msgspec.json.decode(path.read_bytes(), type=RemoteSource)
-    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (OSError, *DAMAGED) as error:
         raise ConfigurationError(
-            f"{path} cannot be read ({error}); write the url and the jwt_file of the chain's engine into it, or add "
-            "the chain again.",
+            f"{path} cannot be read ({said(error)}); write the url and the jwt_file of the chain's engine into it, or "
+            "add the chain again.",
             code="import_missing",
         ) from error
 
@@ -203,7 +207,7 @@ def remote_imported(
             known_codes=held.codes,
             known_headers=held.headers,
         )
-        while piece:
+        while piece and hasattr(rollup, "put_ancestors"):
             rollup.put_ancestors([(block.header, block.transactions, block.receipts) for block in piece])
             piece = next(pieces, [])
         return rollup

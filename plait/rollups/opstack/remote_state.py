@@ -175,11 +175,11 @@ def remote_rollup(
     call: Call = ("eth_getBlockByNumber", ["latest", False])
     if block_hash is not None:
         call = ("eth_getBlockByHash", [_hex(block_hash), False])
-    (found,) = reader.calls([call])
+    found, first = reader.calls([call, ("eth_getBlockByNumber", ["0x0", False])])
     header = header_of(found)
     if block_hash is not None and header.hash != block_hash:
         raise RemoteStateRefused("the node answers another block than the one asked for")
-    return Rollup.remote(genesis_json, store, header.encode(), reader)
+    return Rollup.remote(genesis_json, store, header.encode(), reader, genesis_hash=header_of(first).hash)
 
 
 def read_ahead(session: Session, reader: RpcStateReader, transactions: Iterable[Transaction], at: Hash32) -> None:

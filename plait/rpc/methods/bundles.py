@@ -23,7 +23,7 @@ from plait.rpc.interop import refuse_never_valid
 from plait.rpc.levels import lowest_level, sealed_level
 from plait.rpc.methods.blocks import nullable
 from plait.rpc.parameters import DATA, HASH, OBJECT_SCHEMA
-from plait.rpc.remote import is_remote, read_accounts, read_bundle
+from plait.rpc.remote import read_accounts, read_bundle
 from plait.rpc.table import Param, method
 from plait.types import Bundle, Hash32, RollupId, Slot
 
@@ -169,7 +169,7 @@ async def reserve(endpoint: Endpoint, request: ReserveRequest, signature: bytes)
     backend = endpoint.backend
     wanted = sorted({RollupId(rollup_id) for rollup_id in request.rollups})
     signer = signer_of(reservation_text(wanted, Slot(request.slot)), signature)
-    remote = [one for one in wanted if one in backend.rollups and is_remote(backend.rollups[one].native)]
+    remote = [one for one in wanted if one in backend.rollups and backend.rollups[one].native.is_remote]
     if signer is not None and remote:
         await endpoint.readers_for(remote).run(_read_signer, [backend.rollups[one].native for one in remote], signer)
     made = backend.bundles.reserve(

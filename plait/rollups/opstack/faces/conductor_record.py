@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from plait.codec.damage import DAMAGED
 from plait.derivation.execution_payload import PayloadEnvelope, decode_envelope_ssz, encode_envelope_ssz
 from plait.derivation.l1_info import decode_l1_attributes
 from plait.errors import InvariantBroken, RequestRefused
@@ -111,7 +112,7 @@ class ConductorRecord:
                 return None
             try:
                 self._held[rollup_id] = msgspec.msgpack.decode(data, type=_Recorded)
-            except msgspec.MsgspecError as error:
+            except DAMAGED as error:
                 raise InvariantBroken(
                     f"{self._path(rollup_id)} is damaged; move it away only after checking which block op-node "
                     "published last.",

@@ -25,6 +25,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from plait.codec.damage import DAMAGED, said
 from plait.errors import ConfigurationError
 
 ConductorMode = Literal["decided", "follow"]
@@ -113,8 +114,8 @@ def read_faces(path: Path) -> FacesSettings:
                 if isinstance(face.get(name), str):
                     face[name] = str(path.parent / face[name])
         settings = msgspec.convert(found, FacesSettings, strict=True, dec_hook=_decode_path)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.ValidationError, AttributeError) as error:
-        raise _invalid(f"{path}: {error}") from None
+    except (OSError, *DAMAGED, AttributeError, TypeError) as error:
+        raise _invalid(f"{path}: {said(error)}") from None
     settings.check()
     return settings
 
