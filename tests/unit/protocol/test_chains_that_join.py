@@ -287,3 +287,22 @@ def test_what_does_not_fit_is_refused_with_its_code() -> None:
     ):
         world.pass_second([world.anchor(world.second + notice, anchor)])
         assert [failed.code for failed in world.failed] == [code]
+
+
+@pytest.mark.parametrize(("notice", "joins"), [(100, True), (230, False)])
+def test_the_anchors_origin_is_kept_until_the_join_while_the_l1_need_not_wait(
+    notice: int, joins: bool, tmp_path: Path
+) -> None:
+    """An L1 block a second: the origin is a reorganisation's reach old, or older than any that the ledger keeps."""
+    world = JoiningWorld(validators=0, interval_s=1)
+    bound(world)
+    world.pass_seconds(4)
+    join_slot = anchored(world, tmp_path / "copy", notice=notice)
+    while world.second < join_slot + 40:
+        world.pass_second()
+        assert world.l1.head.number - world.state.head.number <= 1, "agreement waits for nobody"
+    assert (CHAIN in world.nodes[0].rollups) == joins
+    if joins:
+        native = world.nodes[0].rollups[CHAIN]
+        world.chain.follow(native, native.head.number)
+        assert native.head.number > world.second - 3
