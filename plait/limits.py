@@ -694,6 +694,8 @@ REMOTE_TIMEOUT_S: Final = 5.0
 """For one request to the node that holds a remote rollup's state: proofs of a hundred accounts take well below 1 s."""
 REMOTE_CONNECTIONS_MAX: Final = 4
 """To that node: reads of clients must not make a slot wait."""
+REMOTE_REASON_S: Final = 60
+"""For so long after a read that failed the health page names it; what waits asks again more often."""
 REMOTE_JOURNAL_BYTES_MAX: Final = 512 * 1024 * 1024
 """Of what was read that a start loads into memory: 100,000 accounts or more between two snapshots."""
 REMOTE_JOURNAL_SNAPSHOT_BYTES: Final = 64 * 1024 * 1024

@@ -6,6 +6,7 @@ holds no policy. Import from here, never from `_core`, so that there is one plac
 
 from plait.native._core import (
     PENDING,
+    SHARED_UNDO_BLOCKS,
     Attributes,
     CallResult,
     FrozenRollup,
@@ -38,6 +39,7 @@ from plait.native._core import (
 
 __all__ = [
     "PENDING",
+    "SHARED_UNDO_BLOCKS",
     "Attributes",
     "CallResult",
     "FrozenRollup",

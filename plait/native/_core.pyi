@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import Literal, Protocol, final
 
 PENDING: int  # -1
+SHARED_UNDO_BLOCKS: int  # blocks whose undo records `FrozenRollup.write_blocks` hands on
 
 class NativeError(Exception):
     """A refused call."""
@@ -226,6 +227,7 @@ class Session:
         """An independent copy. Costs what was changed since the last fork or commit, not what the session holds."""
     @property
     def open_block(self) -> OpenBlock | None: ...
+    is_remote: bool  # whether what it does not know is read elsewhere
     @property
     def unwound_to(self) -> int | None:
         """The block this session of `Rollup.session_at` goes on from; None for others, and once it was committed."""
@@ -327,7 +329,7 @@ class Rollup:
     `undo_blocks`: so many sealed blocks keep in the store what takes their changes of the state back (about 50 bytes for each
     account or slot that a block changed), so that `session_at` reaches as many blocks back, whatever the states in memory, also
     after a restart. Zero keeps none; then it reaches as far as the states in memory, which is the head alone after a restart. The
-    records of the last 128 blocks go with `FrozenRollup.write_blocks`, checked by whoever takes over.
+    records of the last SHARED_UNDO_BLOCKS blocks go with `FrozenRollup.write_blocks`, checked by whoever takes over.
     """
 
     @staticmethod
@@ -342,7 +344,9 @@ class Rollup:
         """Goes on where `write_snapshot` was called. Codes: snapshot_io, snapshot_format, snapshot_truncated, snapshot_corrupt,
         snapshot_root_mismatch, snapshot_code_missing, snapshot_foreign (of another rollup), and those of from_genesis."""
     def write_snapshot(self, path: str) -> None:
-        """Decided state: last sealed block's state, recent hashes, the open block's attributes and transactions.
+        """Decided state: last sealed block's state, recent hashes, the open block's attributes and transactions. Of a remote rollup
+        what is known of the state: all that any step or read before this call used, for `remote_from_snapshot`. What a reader answers
+        after this call has begun may be missing: keep it elsewhere until the next snapshot.
 
         Atomic (temporary file, fsync, rename), checksummed; may run in a thread while the rollup goes on.
         """
@@ -369,16 +373,59 @@ class Rollup:
         Codes: snapshot_blocks_wrong, snapshot_state_wrong, snapshot_open_block_wrong, and those of from_snapshot.
         """
     @staticmethod
-    def remote(genesis_json: bytes, store: Store, anchor: bytes, reader: RemoteReader) -> Rollup:
+    def remote(
+        genesis_json: bytes,
+        store: Store,
+        anchor: bytes,
+        reader: RemoteReader,
+        *,
+        genesis_hash: bytes,
+        undo_blocks: int = 0,
+        known_nodes: Sequence[bytes] = (),
+        known_codes: Sequence[bytes] = (),
+        known_headers: Sequence[bytes] = (),
+    ) -> Rollup:
         """A rollup whose head is a block of which the header's RLP is at hand and the state is where `reader` reads.
 
-        `genesis_json` gives the rules; its allocation is not looked at. Sessions work as on any rollup and seal the same blocks.
-        What a step misses is read in rounds, each for all that the round before missed; answers are taken by their hash from the
-        anchor's state root down. A step that fails leaves its session as it was. Further codes of every method of a session:
-        remote_unavailable (no answer, or more than 256 rounds), remote_proof_wrong, remote_sibling_unknown (sealing needs a node
-        beside a deletion that the reader does not give by hash, deeper than is searched for). Reads of accounts, storage, calls and
-        files of the rollup itself: remote_unsupported. Code here: remote_anchor_malformed, and those of from_genesis.
+        `genesis_json` gives the rules; its allocation is not looked at, and `genesis_hash` is the chain's own. Sessions work as on
+        any rollup and seal the same blocks, and so do all reads of the rollup itself. What a step or a read misses is read in rounds,
+        each for all that the round before missed; answers are taken by their hash from the anchor's state root down and shown in the
+        tries of all states, so that nothing is asked for twice. A step that fails leaves its session as it was. The calling thread
+        waits, without the interpreter's lock.
+
+        `known_*`: trie nodes, codes and headers of the anchor's ancestors that were read before, in any order; what belongs nowhere
+        is dropped. No result depends on what is known. Logs of the anchor and of the blocks below it are None for `log`.
+
+        Further codes of sessions and reads: remote_unavailable (no answer, or more than 256 rounds), remote_proof_wrong,
+        remote_sibling_unknown (sealing needs a node beside a deletion that the reader does not give by hash, deeper than is searched
+        for). Code here: remote_anchor_malformed, and those of from_genesis.
         """
+    @staticmethod
+    def remote_from_snapshot(
+        genesis_json: bytes,
+        store: Store,
+        path: str,
+        reader: RemoteReader,
+        *,
+        genesis_hash: bytes,
+        undo_blocks: int = 0,
+        known_nodes: Sequence[bytes] = (),
+        known_codes: Sequence[bytes] = (),
+        known_headers: Sequence[bytes] = (),
+    ) -> Rollup:
+        """Goes on where `write_snapshot` of a remote rollup was called, and asks nobody for what the file or `known_*` holds.
+
+        Executing the open block again may miss something; the calling thread then waits for `reader`. Codes: those of from_snapshot
+        (snapshot_format also for a file of the other kind) and of reading.
+        """
+    def put_ancestors(self, blocks: Sequence[tuple[bytes, Sequence[bytes], Sequence[bytes]]]) -> None:
+        """Puts blocks of a remote rollup into the store: (header RLP, raw transactions, consensus receipts), each the parent of the
+        one before; the first is the anchor, or the parent of a block that was put before.
+
+        All are checked first, against the anchor's hash. Codes: snapshot_blocks_wrong (nothing was stored), remote_unsupported (the
+        rollup holds its state). Without the anchor's own block its content reads as None.
+        """
+    is_remote: bool  # whether the state is read elsewhere
     def become_like(self, other: Rollup) -> None:
         """Takes over the decided state of another object of the same rollup and store. Code: snapshot_foreign.
 

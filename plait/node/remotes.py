@@ -81,6 +81,11 @@ class Remotes:
         ends = ancestors_of(self._imported(rollup_id)).ends()
         return 1 if ends is None else max(1, ends[0].number)
 
+    def replaying(self, now: bool) -> None:
+        """Whether decided blocks are being executed again."""
+        for remote in self._open.values():
+            remote.reader.replaying = now
+
     # ------------------------------------------------------------ snapshots
     def wants_snapshot(self) -> bool:
         """Whether so much was read that a snapshot is due."""

@@ -212,7 +212,9 @@ def _restore_into(inputs: _Inputs, store: Store, snapshots: Snapshots | None) ->
             remotes=inputs.remotes,
         )
     snapshot_height = application.info().height
+    inputs.remotes.replaying(True)
     transactions = replay(application, inputs.log, inputs.progress, inputs.waiting)
+    inputs.remotes.replaying(False)
     return Restored(
         application=application,
         store=store,

@@ -11,7 +11,8 @@ of the height.
   starts at 0.
 - A pause leaves a debt of blocks. One sub-block pays at most CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX of them per rollup, and
   about CATCH_UP_BLOCKS_IN_ALL_MAX in all; its slot is the slot of its time, or the last one within reach when that is
-  earlier.
+  earlier, but never one before the last. Rollups that went back (`plait.protocol.unwinding`) can have a longer debt
+  than that slot leaves: they take no items while they are behind it.
 - A sub-block that has not reached the slot of its time, or whose sub-index is SUB_BLOCKS_PER_SLOT_MAX or above,
   carries no items. (It is not refused: an agreement engine may have fixed the time of a height, and refusing every
   proposal of that height would stop the network.)
@@ -52,6 +53,11 @@ def block_timestamp_s(parameters: NetworkParameters, rollup: RollupParameters, n
     return Seconds(slot_start_ms(parameters, rollup.first_slot(number)) // 1_000)
 
 
+def blocks_per_sub_block(rollups: int) -> int:
+    """Blocks that each of so many rollups may fill in one sub-block."""
+    return min(CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX, CATCH_UP_BLOCKS_IN_ALL_MAX // max(1, rollups))
+
+
 def slot_within_reach(blocks: Iterable[tuple[RollupParameters, BlockNumber]]) -> Slot | None:
     """Last slot that one sub-block can reach without filling more blocks of a rollup than the bound allows.
 
@@ -64,7 +70,7 @@ def slot_within_reach(blocks: Iterable[tuple[RollupParameters, BlockNumber]]) ->
     newest = list(blocks)
     if not newest:
         return None
-    most = min(CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX, CATCH_UP_BLOCKS_IN_ALL_MAX // len(newest))
+    most = blocks_per_sub_block(len(newest))
     return min(rollup.last_slot(BlockNumber(number + most)) for rollup, number in newest)
 
 

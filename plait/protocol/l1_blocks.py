@@ -1,12 +1,12 @@
 """Blocks of rollups that derive from the agreed L1: origins, deposits, system configuration, and when they wait.
 
-    opened = bound_blocks(ledger, record, config, slot, time_ms)
+    opened = bound_blocks(ledger, record, config, slot, time_ms, blocks_max)
         attributes   of the blocks that the rollup opens on the way to the slot
         record       with its epochs and, where L1 changed the system configuration, its parameters
         closed       whether it takes no transactions in this sub-block
         stuck        whether it will not go on whatever L1 blocks are agreed; agreement does not wait for such a rollup
 
-A rollup opens at most CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX blocks per sub-block, and no further one once their deposits
+A rollup opens a bounded number of blocks per sub-block, and no further one once their deposits
 ask for more than L1_DEPOSITS_GAS_MAX: nobody can refuse deposits, so this bounds what a height costs. It waits, and is
 behind the grid, when the next block's time is long past (`L1Terms.hold_s`) and the L1 blocks of that time are not
 agreed yet: so a network that comes back after a pause fills what it missed with the origins that derivation gives those
@@ -53,7 +53,12 @@ class BoundBlocks(NamedTuple):
 
 
 def bound_blocks(
-    ledger: LedgerState, record: RollupRecord, config: OpStackConfig, slot: Slot, time_ms: Milliseconds
+    ledger: LedgerState,
+    record: RollupRecord,
+    config: OpStackConfig,
+    slot: Slot,
+    time_ms: Milliseconds,
+    blocks_max: int = CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX,
 ) -> BoundBlocks:
     """The blocks that a rollup opens on the way to a slot.
 
@@ -63,6 +68,7 @@ def bound_blocks(
         config: how it derives.
         slot: of the sub-block.
         time_ms: agreed time of the sub-block.
+        blocks_max: that it may open.
     """
     target = record.parameters.block_at(slot)
     newest = record.newest_number
@@ -74,7 +80,7 @@ def bound_blocks(
     attributes: list[Attributes] = []
     stuck = False
     gas_left = L1_DEPOSITS_GAS_MAX
-    for number in range(newest + 1, min(target, newest + CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX) + 1):
+    for number in range(newest + 1, min(target, newest + blocks_max) + 1):
         timestamp_s = block_timestamp_s(ledger.parameters, record.parameters, BlockNumber(number))
         following = l1.block(origin.block.number + 1)
         late = time_ms - timestamp_s * 1_000 > l1.terms.hold_s * 1_000

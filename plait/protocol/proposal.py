@@ -285,9 +285,10 @@ def _read_sealed(reader: Reader) -> tuple[RollupSeals, ...]:
         entry.end()
         blocks: list[tuple[BlockNumber, Hash32]] = []
         while listed.more:
-            if len(blocks) == CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX:
+            # those that it filled, and the last one of a rollup that leaves
+            if len(blocks) == CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX + 1:
                 raise CodecError(
-                    f"more than {CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX} sealed blocks of rollup {rollup_id}",
+                    f"more than {CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX + 1} sealed blocks of rollup {rollup_id}",
                     code="codec_too_many",
                     rollup_id=rollup_id,
                 )

@@ -13,7 +13,7 @@ from plait.ledger import joining, registry
 from plait.ledger.rollup_records import RollupEntry, rollup_key
 from plait.ledger.state import LedgerState, RollupRecord, anchored_record
 from plait.native import Attributes, Rollup, Store
-from plait.protocol.grid import block_timestamp_s
+from plait.protocol.grid import block_timestamp_s, blocks_per_sub_block
 from plait.protocol.l1_blocks import bound_blocks, open_attributes
 from plait.types import BlockNumber, Hash32, Milliseconds, RollupId, Slot
 
@@ -88,7 +88,7 @@ class Opened(NamedTuple):
     records: tuple[RollupRecord, ...]
     """Those of the registry, with what opening changed in them."""
     closed: frozenset[RollupId]
-    """Rollups that take no transactions (`plait.protocol.l1_blocks`)."""
+    """Rollups that take no transactions: those that are behind the slot, and by `plait.protocol.l1_blocks`."""
     stuck: frozenset[RollupId]
     """Those of them for which the agreement about the L1 does not wait."""
 
@@ -109,15 +109,19 @@ def blocks_opened(
     records: list[RollupRecord] = []
     closed: set[RollupId] = set()
     stuck: set[RollupId] = set()
+    bound = sum(bool(record.epochs) for record in ledger.rollups)
+    most_bound, most = blocks_per_sub_block(bound), blocks_per_sub_block(len(ledger.rollups) - bound)
     for record in found.records:
         rollup_id = record.rollup_id
         config = None if ledger.l1 is None else ledger.l1.binding(rollup_id)
         if config is None or ledger.l1 is None:
-            attributes = blocks_due(ledger, record, slot, source)
+            attributes, behind = blocks_due(ledger, record, slot, source, most)
             records.append(record)
+            if behind:
+                closed.add(rollup_id)
         else:
             target = min(slot, _last_slot(ledger, record, slot))
-            found_blocks = bound_blocks(ledger, record, config, target, time_ms)
+            found_blocks = bound_blocks(ledger, record, config, target, time_ms, most_bound)
             attributes = found_blocks.attributes
             records.append(found_blocks.record)
             if found_blocks.closed:
@@ -137,17 +141,21 @@ def _last_slot(ledger: LedgerState, record: RollupRecord, slot: Slot) -> Slot:
     return record.parameters.last_slot(registry.last_block(entry))
 
 
-def blocks_due(ledger: LedgerState, record: RollupRecord, slot: Slot, source: AttributesSource) -> list[Attributes]:
+def blocks_due(
+    ledger: LedgerState, record: RollupRecord, slot: Slot, source: AttributesSource, blocks_max: int
+) -> tuple[list[Attributes], bool]:
     """Attributes of the blocks that a rollup opens on the way to a slot, ascending; a leaving one opens none after its
-    last."""
+    last. And whether it stays behind the slot."""
     entry = ledger.economy.rollups.get(rollup_key(record.rollup_id))
     target = record.parameters.block_at(slot)
     if entry is not None and entry.leaves:
         target = min(target, registry.last_block(entry))
-    return [
+    last = min(target, record.newest_number + blocks_max)
+    attributes = [
         attributes_of(ledger, record, BlockNumber(number), source)
-        for number in range(record.newest_number + 1, target + 1)
+        for number in range(record.newest_number + 1, last + 1)
     ]
+    return attributes, last < target
 
 
 def attributes_of(

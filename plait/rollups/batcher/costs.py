@@ -1,36 +1,16 @@
-"""What posting cost, by rollup. Pure.
+"""What posting cost, by rollup. Pure. Totals are kept by the journal.
 
 A posting's cost is shared by bytes: each rollup pays for its channel's part of the posting's data. Wei are whole: what
 division leaves over goes to the rollup with the most bytes (the first of them), so that shares add up to the cost.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from plait.rollups.batcher.journal import Range
+from plait.rollups.batcher.journal import Costs, Range
 from plait.rollups.batcher.l1_access import L1Receipt
 from plait.types import RollupId, Wei
-
-
-class Costs(msgspec.Struct, kw_only=True):
-    """Totals since the batcher started, of one rollup."""
-
-    postings: int = 0
-    blocks: int = 0
-    bytes: int = 0
-    gas: int = 0
-    blob_gas: int = 0
-    wei: int = 0
-
-    def add(self, share: "Share", blocks: int) -> None:
-        """Counts its share of one posting."""
-        self.postings += 1
-        self.blocks += blocks
-        self.bytes += share.bytes
-        self.gas += share.gas
-        self.blob_gas += share.blob_gas
-        self.wei += share.wei
 
 
 class Share(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,6 +38,37 @@ def shares(ranges: Sequence[Range], receipts: Sequence[L1Receipt]) -> list[Share
         Share(rollup_id=part.rollup_id, bytes=part.bytes, gas=gas[at], blob_gas=blob_gas[at], wei=Wei(wei[at]))
         for at, part in enumerate(ranges)
     ]
+
+
+def costs_of(ranges: Sequence[Range], receipts: Sequence[L1Receipt]) -> dict[int, Costs]:
+    """What a posting cost each of its rollups.
+
+    Args:
+        ranges: of the posting, one per rollup.
+        receipts: of those of its transactions that L1 took.
+    """
+    if not receipts:
+        return {}
+    return {
+        part.rollup_id: Costs(
+            postings=1,
+            blocks=part.last - part.first + 1,
+            bytes=share.bytes,
+            gas=share.gas,
+            blob_gas=share.blob_gas,
+            wei=share.wei,
+        )
+        for part, share in zip(ranges, shares(ranges, receipts), strict=True)
+    }
+
+
+def added(totals: Mapping[int, Costs], *more: Mapping[int, Costs]) -> dict[int, Costs]:
+    """Totals with what else was spent."""
+    found = dict(totals)
+    for one in more:
+        for rollup_id, costs in one.items():
+            found[rollup_id] = found.get(rollup_id, Costs()).plus(costs)
+    return found
 
 
 def _split(total: int, weights: Sequence[int]) -> list[int]:

@@ -2,12 +2,14 @@
 
 Layout of a directory, one per batcher account
     <nonce>.tx     one transaction of a posting: its content, its fees, the posting's ranges (msgpack)
-    cursors        how far every rollup is posted for good, and the nonce after the last transaction forgotten (msgpack)
+    cursors        how far every rollup is posted for good and what that cost, and the nonce after the last transaction
+                   forgotten (msgpack)
 
 Invariants
     - A posting's transactions have consecutive nonces; all of them are written before the first is sent. A posting
       whose files are not all there was never sent, and its files are removed at open.
-    - `cursors` is written before the transactions that it covers are removed.
+    - `cursors` is written before the transactions that it covers are removed. It counts what they cost in the same
+      write, so that a posting is counted once whatever happens in between.
     - A file is replaced whole (write, sync, rename), so it is always readable.
 Without a directory everything is in memory, for nodes that keep nothing. Raises InvariantBroken for a damaged file: to
 go on without it could post something else under a nonce that is in use.
@@ -71,11 +73,28 @@ class Cursor(msgspec.Struct, frozen=True):
     hash: Hash32
 
 
+class Costs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What postings cost one rollup, as far as L1 holds them."""
+
+    postings: int = 0
+    blocks: int = 0
+    bytes: int = 0
+    gas: int = 0
+    blob_gas: int = 0
+    wei: int = 0
+
+    def plus(self, other: "Costs") -> "Costs":
+        """Both together."""
+        return Costs(**{name: getattr(self, name) + getattr(other, name) for name in self.__struct_fields__})
+
+
 class Settled(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What remains of transactions that were forgotten because L1 made them final."""
 
     next_nonce: int = 0
     cursors: dict[int, Cursor] = {}
+    costs: dict[int, Costs] = {}
+    """Of all that was forgotten, by rollup."""
 
 
 class Journal:
@@ -97,7 +116,7 @@ class Journal:
         for entry in added:
             assert entry.nonce not in self.entries, "a nonce keeps its content"
             self._write(entry)
-        self.entries |= {entry.nonce: entry for entry in added}
+        self.entries = self.entries | {entry.nonce: entry for entry in added}
 
     def offered(self, nonce: int, hash_: Hash32, fees: Fees) -> Entry:
         """Notes that the transaction was signed with other fees, before it is sent so. Raises OSError."""
@@ -107,14 +126,17 @@ class Journal:
         self.entries[nonce] = entry
         return entry
 
-    def settle(self, posting: Posting) -> None:
-        """Forgets a posting that L1 made final. Raises OSError."""
+    def settle(self, posting: Posting, costs: Mapping[int, Costs] | None = None) -> None:
+        """Forgets a posting that L1 made final, and counts what it cost its rollups. Raises OSError."""
         last_nonce = posting.first_nonce + posting.transactions - 1
         cursors = dict(self.settled.cursors)
         parts = () if self.entries[posting.first_nonce].void else posting.ranges
         for part in parts:
             cursors[part.rollup_id] = Cursor(part.last, part.last_hash)
-        self._settle(Settled(next_nonce=max(self.settled.next_nonce, last_nonce + 1), cursors=cursors))
+        spent = dict(self.settled.costs)
+        for rollup_id, cost in (costs or {}).items():
+            spent[rollup_id] = spent.get(rollup_id, Costs()).plus(cost)
+        self._settle(Settled(next_nonce=max(self.settled.next_nonce, last_nonce + 1), cursors=cursors, costs=spent))
         self._remove(range(posting.first_nonce, last_nonce + 1))
 
     def void_from(self, nonce: int) -> None:
@@ -126,8 +148,8 @@ class Journal:
                 self.entries[one] = entry
 
     def rewind(self, cursors: Mapping[int, Cursor], next_nonce: int) -> None:
-        """Forgets everything: L1 does not know what the journal says is final. Raises OSError."""
-        self._settle(Settled(next_nonce=next_nonce, cursors=dict(cursors)))
+        """Forgets everything but what was paid: L1 does not know what the journal says is final. Raises OSError."""
+        self._settle(Settled(next_nonce=next_nonce, cursors=dict(cursors), costs=self.settled.costs))
         self._remove(tuple(self.entries))
 
     def postings(self) -> list[Posting]:
@@ -169,8 +191,10 @@ class Journal:
             self._files.write_whole(self._path(entry.nonce), msgspec.msgpack.encode(entry))
 
     def _remove(self, nonces: Iterable[int]) -> None:
-        for nonce in sorted(nonces, reverse=True):
-            self.entries.pop(nonce, None)
+        gone = set(nonces)
+        # another one, not less in the same: other threads walk through what they were given
+        self.entries = {nonce: entry for nonce, entry in self.entries.items() if nonce not in gone}
+        for nonce in sorted(gone, reverse=True):
             if self._directory is not None and self._path(nonce).exists():
                 self._files.remove(self._path(nonce))
 
@@ -191,4 +215,4 @@ def _read(path: Path, kind: type[_Kind]) -> _Kind:
         ) from error
 
 
-__all__ = ["Cursor", "Entry", "Journal", "Posting", "Range", "Settled"]
+__all__ = ["Costs", "Cursor", "Entry", "Journal", "Posting", "Range", "Settled"]

@@ -23,7 +23,8 @@ import msgspec
 from plait.derivation.rollup_config import BlockId
 from plait.errors import InvariantBroken
 from plait.limits import BATCHER_IN_FLIGHT_MAX, BATCHER_OFFERS_MAX
-from plait.rollups.batcher.journal import Entry, Journal, Posting, Range
+from plait.rollups.batcher.costs import added, costs_of
+from plait.rollups.batcher.journal import Costs, Entry, Journal, Posting, Range
 from plait.rollups.batcher.l1_access import L1Access, L1Prices, L1Receipt
 from plait.rollups.batcher.l1_transactions import Content, Fees, address_of_key, calldata_gas, sign
 from plait.rollups.batcher.sidecars import Sidecar, SidecarVersion, make_sidecar
@@ -358,11 +359,17 @@ class L1Sender:
         for posting in self._journal.postings():
             if not self._is_final(posting, number):
                 break
-            await asyncio.to_thread(self._journal.settle, posting)
+            await asyncio.to_thread(self._journal.settle, posting, costs_of(posting.ranges, self._taken(posting)))
             for nonce in range(posting.first_nonce, posting.first_nonce + posting.transactions):
                 self._progress.pop(nonce, None)
             done.append(Finalized(posting=posting))
         return done
+
+    def costs(self) -> dict[int, Costs]:
+        """What all postings cost, by rollup, as far as L1 is known to hold them; may be asked at any moment."""
+        postings, settled = self._journal.postings(), self._journal.settled  # in this order: none counts twice
+        waiting = [posting for posting in postings if posting.first_nonce >= settled.next_nonce]
+        return added(settled.costs, *(costs_of(posting.ranges, self._taken(posting)) for posting in waiting))
 
     def _is_final(self, posting: Posting, number: int) -> bool:
         for nonce in range(posting.first_nonce, posting.first_nonce + posting.transactions):
@@ -375,9 +382,13 @@ class L1Sender:
         return True
 
     def _receipts(self, posting: Posting) -> tuple[L1Receipt, ...] | None:
+        receipts = self._taken(posting)
+        return receipts if len(receipts) == posting.transactions else None
+
+    def _taken(self, posting: Posting) -> tuple[L1Receipt, ...]:
+        """Receipts of those transactions of a posting that L1 is known to hold."""
         nonces = range(posting.first_nonce, posting.first_nonce + posting.transactions)
-        receipts = [receipt for nonce in nonces if (receipt := self._known(nonce).receipt) is not None]
-        return tuple(receipts) if len(receipts) == posting.transactions else None
+        return tuple(receipt for nonce in nonces if (receipt := self._known(nonce).receipt) is not None)
 
     def _known(self, nonce: int) -> _Progress:
         progress = self._progress.get(nonce)

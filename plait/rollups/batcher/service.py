@@ -23,8 +23,7 @@ from plait.limits import BATCHER_BACKLOG_BLOCKS_PER_STEP_MAX, BATCHER_REJECTIONS
 from plait.native import keccak256
 from plait.rollups.batcher.assembly import Format, contents, make_part, ranges_of
 from plait.rollups.batcher.blocks import batch_block
-from plait.rollups.batcher.costs import Costs, shares
-from plait.rollups.batcher.journal import Cursor, Journal, Posting, Range
+from plait.rollups.batcher.journal import Costs, Cursor, Journal, Posting, Range
 from plait.rollups.batcher.l1_access import L1Access
 from plait.rollups.batcher.l1_sender import (
     Finalized,
@@ -164,9 +163,7 @@ class Batcher:
         self._wake = asyncio.Event()
         self._flush = False
         self._ratio = RATIO_FIRST
-        self._counted: set[int] = set()
         self._rejected: dict[Hash32, int] = {}
-        self.costs: dict[RollupId, Costs] = {}
         self.state = "starting"
         """`posting`, or a stable code of what is wrong."""
         self.reason = ""
@@ -209,6 +206,11 @@ class Batcher:
         """What a new block may hold of user transactions while L1 is behind; None for no limit."""
         return da_budget(self.backlog_bytes(), self.terms.throttle)
 
+    def costs(self) -> dict[int, Costs]:
+        """What posting has cost every rollup since the journal began, as far as L1 holds it: what is final from the
+        journal, the rest from the receipts that are known now."""
+        return self.sender.costs()
+
     def statistics(self) -> dict[str, int | float]:
         """Numbers for metrics."""
         return {
@@ -221,11 +223,12 @@ class Batcher:
             "resends": self.sender.resends,
             "compression_ratio": round(self._ratio, 4),
             "healthy": int(self.state in ("posting", "starting")),
-            "cost_wei": sum(costs.wei for costs in self.costs.values()),
+            "cost_wei": sum(costs.wei for costs in self.costs().values()),
         }
 
     def status(self) -> dict[str, Any]:
         """For people: state, postings in flight, cursor and costs per rollup."""
+        costs = self.costs()
         return {
             "state": self.state,
             "reason": self.reason,
@@ -237,7 +240,7 @@ class Batcher:
                     "authorized": self.is_authorized(rollup),
                     "postedTo": None if (cursor := self.cursor(rollup)) is None else cursor.number,
                     "waitingBlocks": len(self._tails[rollup_id].blocks) if rollup_id in self._tails else 0,
-                    "costs": msgspec.to_builtins(self.costs.get(rollup_id, Costs())),
+                    "costs": msgspec.to_builtins(costs.get(rollup_id, Costs())),
                 }
                 for rollup_id, rollup in sorted(self._rollups().items())
             },
@@ -283,16 +286,11 @@ class Batcher:
     async def _on_event(self, event: SenderEvent) -> None:
         match event:
             case Included(posting=posting, receipts=receipts):
-                if posting.first_nonce not in self._counted:
-                    self._counted.add(posting.first_nonce)
-                    for share, part in zip(shares(posting.ranges, receipts), posting.ranges, strict=True):
-                        costs = self.costs.setdefault(part.rollup_id, Costs())
-                        costs.add(share, part.last - part.first + 1)
                 self._logger.info(
                     "batch_posted", l1_block=receipts[-1].block.number, nonce=posting.first_nonce, **_said(posting)
                 )
-            case Finalized(posting=posting):
-                self._counted.discard(posting.first_nonce)
+            case Finalized():
+                pass
             case Voided(nonce=nonce, code=code):
                 self.voided += 1
                 self._logger.warning("batch_void", nonce=nonce, code=code)

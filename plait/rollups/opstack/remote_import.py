@@ -207,7 +207,7 @@ def remote_imported(
             known_codes=held.codes,
             known_headers=held.headers,
         )
-        while piece and hasattr(rollup, "put_ancestors"):
+        while piece:
             rollup.put_ancestors([(block.header, block.transactions, block.receipts) for block in piece])
             piece = next(pieces, [])
         return rollup

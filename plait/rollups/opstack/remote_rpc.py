@@ -41,6 +41,10 @@ class RemoteStateRefused(InvalidInput):
     default_code = "remote_unavailable"
 
 
+class NoTimeLeft(RemoteStateRefused):
+    """The calling thread may not wait, or not any longer; says nothing about the node."""
+
+
 class StateRpc:
     """The RPC of one node.
 
@@ -121,7 +125,7 @@ class StateRpc:
         allowed_s = time_left_s(self._timeout_s)
         end = time.monotonic() + allowed_s
         if allowed_s <= 0 or not self._free.acquire(timeout=allowed_s):
-            raise RemoteStateRefused("there is no time left to ask the node for state")
+            raise NoTimeLeft("there is no time left to ask the node for state")
         try:
             for attempt in (1, 2):
                 kept = bool(self._idle)
@@ -203,4 +207,4 @@ def _require_thread() -> None:
     )
 
 
-__all__ = ["Call", "RemoteStateRefused", "StateRpc"]
+__all__ = ["Call", "NoTimeLeft", "RemoteStateRefused", "StateRpc"]

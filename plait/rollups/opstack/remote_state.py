@@ -17,15 +17,17 @@ Specification
 Level 5. Source: EIP-1186; execution-apis (eth_getProof, eth_createAccessList).
 """
 
+import contextlib
+import time
 from collections.abc import Iterable
 from typing import Any
 
 from plait.errors import L1Refused, Unavailable
 from plait.l1.headers import header_of
-from plait.limits import REMOTE_PROOF_SLOTS_MAX, REMOTE_TIMEOUT_S
+from plait.limits import REMOTE_PROOF_SLOTS_MAX, REMOTE_REASON_S, REMOTE_TIMEOUT_S
 from plait.native import Rollup, Session, Store, Transaction
 from plait.rollups.opstack.remote_journal import ReadJournal
-from plait.rollups.opstack.remote_rpc import Call, RemoteStateRefused, StateRpc
+from plait.rollups.opstack.remote_rpc import Call, NoTimeLeft, RemoteStateRefused, StateRpc
 from plait.types import Hash32
 
 _Keys = list[tuple[bytes, list[bytes]]]
@@ -56,8 +58,16 @@ class RpcStateReader:
         self.journal = journal
         self._newest = newest
         self._gives_nodes = True
-        self.reason = ""
-        """Why the last read failed; empty when it did not."""
+        self.replaying = False
+        """Whether decided blocks are executed again: what they need and the journal lost may have changed since, so the
+        state that everything begins at is asked for first; an archive has it."""
+        self._failed: tuple[str, float] | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why the last read failed; empty when it did not, or long ago: what still waits has asked since."""
+        failed = self._failed
+        return "" if failed is None or time.monotonic() - failed[1] > REMOTE_REASON_S else failed[0]
 
     @property
     def requests(self) -> int:
@@ -97,17 +107,21 @@ class RpcStateReader:
             found = self._ask(number, block_hash, accounts, codes, nodes, headers)
             if self.journal is not None:
                 self.journal.append(*found)
+        except NoTimeLeft:
+            raise
         except (RemoteStateRefused, Unavailable) as error:
-            self.reason = error.message
+            self._failed = error.message, time.monotonic()
             raise
         except L1Refused as error:
-            self.reason = f"the node's answer to eth_getBlockByNumber is not of its form: {error.message}"
-            raise RemoteStateRefused(self.reason) from None
+            raise self._fail(f"the node's answer to eth_getBlockByNumber is not of its form: {error.message}") from None
         except OSError as error:
-            self.reason = f"what was read cannot be kept: {error.strerror or error}"
-            raise RemoteStateRefused(self.reason) from error
-        self.reason = ""
+            raise self._fail(f"what was read cannot be kept: {error.strerror or error}") from error
+        self._failed = None
         return found
+
+    def _fail(self, reason: str) -> RemoteStateRefused:
+        self._failed = reason, time.monotonic()
+        return RemoteStateRefused(reason)
 
     def _ask(  # noqa: PLR0917
         self,
@@ -118,8 +132,22 @@ class RpcStateReader:
         nodes: list[bytes],
         headers: tuple[int, int] | None,
     ) -> tuple[list[bytes], list[bytes], list[bytes]]:
+        if self._newest and self.replaying:
+            with contextlib.suppress(RemoteStateRefused):
+                return self._ask_at({"blockHash": _hex(block_hash)}, number, accounts, codes, nodes, headers)
         at: Any = "latest" if self._newest else {"blockHash": _hex(block_hash)}
-        head_calls: list[Call] = [("eth_blockNumber", [])] if self._newest else []
+        return self._ask_at(at, number, accounts, codes, nodes, headers)
+
+    def _ask_at(  # noqa: PLR0917
+        self,
+        at: Any,
+        number: int,
+        accounts: list[tuple[bytes, list[bytes]]],
+        codes: list[tuple[bytes, bytes]],
+        nodes: list[bytes],
+        headers: tuple[int, int] | None,
+    ) -> tuple[list[bytes], list[bytes], list[bytes]]:
+        head_calls: list[Call] = [("eth_blockNumber", [])] if at == "latest" else []
         proofs: list[Call] = [
             ("eth_getProof", [_hex(account), slots, at]) for account, slots in _portions(accounts)
         ]  # fmt: skip

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from batcher_inbox import posted_channels
-from batcher_world import Anvil, Chain, facts_at, make_batcher
+from batcher_world import BATCHER, Anvil, Chain, facts_at, make_batcher
 
 from plait.derivation.batches import SingularBatch, decode_singular
 from plait.derivation.channel_reading import read_batches
@@ -13,7 +15,7 @@ from plait.l1.client import L1Client
 from plait.rollups.batcher.assembly import Format
 from plait.rollups.batcher.blocks import batch_block
 from plait.rollups.batcher.client_access import ClientAccess
-from plait.rollups.batcher.service import BatcherTerms
+from plait.rollups.batcher.service import Batcher, BatcherTerms
 
 pytestmark = pytest.mark.node_js
 
@@ -56,7 +58,7 @@ async def test_singular_batches_decode_to_the_blocks(
     receipt = anvil.call("eth_getTransactionReceipt", anvil.block_transactions(anvil.number())[0]["hash"])
     paid = int(receipt["gasUsed"], 16) * int(receipt["effectiveGasPrice"], 16)
     paid += int(receipt.get("blobGasUsed") or "0x0", 16) * int(receipt.get("blobGasPrice") or "0x0", 16)
-    assert sum(costs.wei for costs in batcher.costs.values()) == paid, "the shares add up to what was paid"
+    assert sum(costs.wei for costs in batcher.costs().values()) == paid, "the shares add up to what was paid"
 
 
 @pytest.mark.parametrize("carrier", ["calldata", "blob"])
@@ -78,3 +80,43 @@ async def test_span_batches_in_many_frames_decode_to_the_blocks(anvil: Anvil, cl
         assert [(one.epoch_number, one.timestamp, one.transactions) for one in span.blocks] == [
             (one.epoch_number, one.timestamp, one.transactions) for one in blocks
         ]
+
+
+async def test_costs_survive_restarts_and_count_every_transaction_once(
+    anvil: Anvil, client: L1Client, tmp_path: Path
+) -> None:
+    """Three postings, a restart after each and one when all are final: what is counted is what L1 took in."""
+    chains = await two_chains(anvil, client, 2, 1)
+
+    def paid() -> int:
+        blocks = [anvil.block_transactions(number) for number in range(1, anvil.number() + 1)]
+        ours = [one["hash"] for block in blocks for one in block if one["from"] == "0x" + BATCHER.address.hex()]
+        receipts = [anvil.call("eth_getTransactionReceipt", one) for one in ours]
+        return sum(int(one["gasUsed"], 16) * int(one["effectiveGasPrice"], 16) for one in receipts)
+
+    def restarted() -> Batcher:
+        return make_batcher(ClientAccess(client), chains, BatcherTerms(), directory=tmp_path / "journal")
+
+    def counted(batcher: Batcher) -> int:
+        return sum(costs.wei for costs in batcher.costs().values())
+
+    for _ in range(3):
+        batcher = restarted()
+        batcher.flush()
+        await batcher.step()
+        anvil.mine()
+        await batcher.step()
+        assert counted(batcher) == paid() > 0
+        batcher = restarted()
+        await batcher.step()
+        assert counted(batcher) == paid(), "receipts that are not final are read again"
+        for chain in chains:
+            await chain.grow(client, 2)
+    anvil.mine(40)
+    await batcher.step()
+    assert not batcher._journal.entries, "all of it is final"
+    again = restarted()
+    assert counted(again) == paid(), "before it asked L1"
+    assert {one: costs.postings for one, costs in again.costs().items()} == {901: 3, 902: 3}
+    assert again.statistics()["cost_wei"] == paid()
+    assert again.status()["rollups"]["901"]["costs"]["blocks"] == 6

@@ -15,6 +15,7 @@ from web3.logs import DISCARD
 
 from plait.l1.attestations import L1Contract, slash_digest
 from plait.l1.contract_proofs import account_proof, as_abi, exit_account
+from plait.limits import L1_VAULT_DEPOSITS_MAX
 from plait.types import Address
 
 pytestmark = pytest.mark.node_js
@@ -102,6 +103,31 @@ def test_deposits_are_numbered_for_the_ledger(l1: L1, world: World) -> None:
         assert raw(event["args"]["account"]) == account(7)
         assert event["args"]["amount"] == amount
     assert world.held() == 1_004 * PLAIT
+
+
+def test_a_block_takes_as_many_deposits_as_the_ledger_can_hold(l1: L1, world: World) -> None:
+    """Agreed data of an L1 block hold DEPOSITS_PER_BLOCK_MAX deposits; one more is refused, the next block takes it."""
+    assert world.functions.DEPOSITS_PER_BLOCK_MAX().call() == L1_VAULT_DEPOSITS_MAX
+    call = world.deposit(PLAIT)
+    l1.send(world.token.functions.approve(world.vault.address, 10**30), sender=STAKER)
+    before = world.held()
+    terms = call.build_transaction({"from": l1.accounts[STAKER], "gas": 150_000, "gasPrice": 10**10, "value": 0})
+    nonce = l1.web3.eth.get_transaction_count(l1.accounts[STAKER])
+    l1.rpc("evm_setAutomine", False)
+    try:
+        sent = [
+            l1.rpc("eth_sendTransaction", {"from": terms["from"], "to": terms["to"], "data": terms["data"],
+                                           "gas": hex(150_000), "gasPrice": hex(10**11), "nonce": hex(nonce + at)})
+            for at in range(L1_VAULT_DEPOSITS_MAX + 1)
+        ]  # fmt: skip
+        l1.rpc("evm_mine")
+    finally:
+        l1.rpc("evm_setAutomine", True)
+    receipts = [l1.web3.eth.get_transaction_receipt(one) for one in sent]
+    assert len({receipt["blockNumber"] for receipt in receipts}) == 1
+    assert [receipt["status"] for receipt in receipts] == [1] * L1_VAULT_DEPOSITS_MAX + [0]
+    assert world.held() == before + L1_VAULT_DEPOSITS_MAX * PLAIT
+    l1.send(call, sender=STAKER)
 
 
 def test_dust_and_nobodys_deposits_are_refused(l1: L1, world: World) -> None:

@@ -63,8 +63,11 @@ class TearingFiles(Files):
 
 
 class Quiet:
+    def __init__(self, said: set[str]) -> None:
+        self.said = said
+
     def info(self, event: str, **fields: Any) -> None:
-        """Says nothing."""
+        self.said.add(event)
 
     warning = info
 
@@ -79,6 +82,7 @@ class Run:
         self.rollups = [SimulatedRollup(901, self.address), SimulatedRollup(902, self.address)]
         self.directory, self.files, self.now_s = directory, TearingFiles(), 1_000.0
         self.actions = [*ACTIONS, "foreign"] if foreign else ACTIONS
+        self.said: set[str] = set()
         self.batcher = self.fresh()
 
     def fresh(self) -> Batcher:
@@ -96,7 +100,7 @@ class Run:
         self.files.left = None
         return Batcher(
             lambda: posted, self.l1, Journal(self.directory, self.files), KEY, l1_chain_id=900, terms=terms,
-            now_s=lambda: self.now_s, logger=Quiet(),
+            now_s=lambda: self.now_s, logger=Quiet(self.said),
         )  # fmt: skip
 
     async def step(self) -> None:
@@ -152,6 +156,13 @@ class Run:
             high = min(one.head.number for one in self.rollups)
             rollup.unwind(self.chance.randrange(low, max(low, high) + 1))
 
+    async def l1_costs(self) -> tuple[int, int]:
+        """(wei, gas) of everything of the batcher's that L1 holds."""
+        hashes = [one.hash for block in self.l1.blocks for one in block.transactions if one.data]
+        found = [await self.l1.receipt(one) for one in hashes]
+        assert None not in found
+        return sum(one.cost_wei for one in found if one), sum(one.gas_used for one in found if one)
+
     async def finish(self) -> None:
         """Calm weather: everything has to arrive."""
         self.l1.unavailable, self.l1.base_fee, self.files.left = 0.0, 1_000, None
@@ -161,6 +172,12 @@ class Run:
             await self.step()
             self.l1.mine(1, room=8)
         await self.step()
+
+
+async def spent(run: Run) -> tuple[int, int]:
+    """(wei, gas) of all rollups, as the batcher counts."""
+    costs = run.batcher.costs().values()
+    return sum(one.wei for one in costs), sum(one.gas for one in costs)
 
 
 def level(rollups: list[SimulatedRollup]) -> None:
@@ -181,6 +198,11 @@ async def test_every_block_is_posted_once_and_in_order(seed: int, tmp_path: Path
     reading = read_inbox(run.l1, run.rollups)
     assert reading.reached == [one.head.number for one in run.rollups], f"seed {seed}"
     assert not list((tmp_path / "journal").glob("*.tx")), f"seed {seed}: what is final is forgotten"
+    assert await spent(run) == await run.l1_costs(), (
+        f"seed {seed}: what L1 holds is counted once, whatever came"
+    )
+    run.batcher = run.fresh()
+    assert await spent(run) == await run.l1_costs(), f"seed {seed}: a restart forgets no costs"
 
 
 @pytest.mark.parametrize("seed", range(100, 110))
@@ -191,6 +213,10 @@ async def test_another_program_with_the_key_costs_a_second_posting_and_no_block(
     level(run.rollups)
     await run.finish()
     assert read_inbox(run.l1, run.rollups).reached == [one.head.number for one in run.rollups], f"seed {seed}"
+    counted, paid = await spent(run), await run.l1_costs()
+    assert counted <= paid, f"seed {seed}: nothing is counted twice"
+    if "l1_history_lost" not in run.said:
+        assert counted == paid, f"seed {seed}: what was void and is on L1 costs all the same"
 
 
 @pytest.mark.parametrize("seed", range(200, 206))
@@ -225,4 +251,4 @@ async def test_rollups_that_name_another_batcher_are_not_posted_and_the_state_sa
     await run.batcher.step()
     assert len(run.l1.pool) == 1, "the one that names it is posted"
     assert [part.rollup_id for part in run.batcher._journal.postings()[0].ranges] == [other]
-    assert one not in run.batcher.costs
+    assert one not in run.batcher.costs()

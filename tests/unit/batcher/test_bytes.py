@@ -17,7 +17,7 @@ from plait.derivation.frames import decode as decode_frames
 from plait.errors import CodecError, InvariantBroken
 from plait.rollups.batcher.assembly import Part, carry
 from plait.rollups.batcher.blocks import BatchBlock, batch_block
-from plait.rollups.batcher.journal import Entry, Journal, Posting, Range
+from plait.rollups.batcher.journal import Costs, Entry, Journal, Posting, Range
 from plait.rollups.batcher.l1_transactions import Content, Fees, address_of_key, calldata_gas, decode_signed, sign
 from plait.rollups.batcher.sidecars import Sidecar, versioned_hash
 from plait.types import Address, BlockNumber, Gas, Hash32, RollupId, Seconds, Wei
@@ -138,11 +138,15 @@ def test_a_journal_remembers_and_forgets_whole_postings(tmp_path: Path) -> None:
     assert again.entries == journal.entries
     assert list(again.entries) == [4, 5, 6]
     assert [one.last for one in again.ranges(RollupId(901))] == [5, 9]
-    again.settle(again.postings()[0])
+    again.settle(again.postings()[0], {901: Costs(postings=1, wei=5)})
     last = Journal(tmp_path)
+    assert last.settled.costs == {901: Costs(postings=1, wei=5)}
     assert list(last.entries) == [6]
     assert last.settled.cursors[901].number == 5
     assert last.next_nonce() == 7
+    last.settle(last.postings()[0], {901: Costs(postings=1, wei=7, blocks=4), 902: Costs(wei=1)})
+    last.rewind({}, 3)
+    assert Journal(tmp_path).settled.costs == {901: Costs(postings=2, wei=12, blocks=4), 902: Costs(wei=1)}
 
 
 def test_a_posting_that_was_not_written_whole_was_never_sent_and_is_forgotten(tmp_path: Path) -> None:

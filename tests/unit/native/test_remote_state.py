@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from eth_utils import keccak
@@ -91,7 +92,7 @@ def chain(blocks: int) -> Rollup:
 def remote(rollup: Rollup, reader: LocalReader) -> Rollup:
     header = rollup.raw_header(rollup.head.number)
     assert header is not None
-    return Rollup.remote(held(), Store.in_memory(), header, reader)
+    return Rollup.remote(held(), Store.in_memory(), header, reader, genesis_hash=rollup.genesis_hash)
 
 
 def keep(nonce: int, slot: int, value: int) -> Transaction:
@@ -224,17 +225,58 @@ def test_a_reader_that_does_not_answer_fails_the_step_alone() -> None:
     assert session.open_block is None
 
 
-def test_what_cannot_be_served_says_so(tmp_path: object) -> None:
+def test_reads_of_the_rollup_itself_are_those_of_the_node_that_holds_the_state() -> None:
+    local = chain(3)
+    distant = remote(local, LocalReader(local))
+    for rollup in (local, distant):
+        session = rollup.session()
+        session.open(attributes(4))
+        assert (
+            session.run([keep(0, 3, 0), keep(1, SLOTS + 1, 8), transfer(BOB, 3, bytes(19) + b"\x77", 5)]).included == 3
+        )
+        rollup.commit(session)
+    strangers = [keccak(number.to_bytes(4, "big"))[:20] for number in range(0, STRANGERS + 50, 7)]
+    words = [slot.to_bytes(32, "big") for slot in (1, 3, SLOTS - 1, SLOTS, SLOTS + 1, 2**256 - 1)]
+    request = json.dumps({
+        "from": "0x" + address(ALICE).hex(), "to": "0x" + KEEPER.hex(), "input": "0x" + (words[0] + words[1]).hex(),
+    }).encode()  # fmt: skip
+    override = json.dumps({"0x" + "ab" * 20: {"code": "0x60015f5260205ff3"}, "0x" + KEEPER.hex(): {"nonce": "0x5"}})
+    overridden = json.dumps({"to": "0x" + "ab" * 20}).encode()
+    raws = [keep(2, 9, 9)]
+    tracer = b'{"tracer": "prestateTracer"}'
+    (executed,) = [keep(1, SLOTS + 1, 8).hash]
+    reads: list[Callable[[Rollup, int], object]] = [
+        lambda rollup, at: rollup.accounts([*strangers, address(ALICE), KEEPER, bytes(19) + b"\x77"], at),
+        lambda rollup, at: [rollup.code(account, at) for account in (KEEPER, HASHES, strangers[0], bytes(20))],
+        lambda rollup, at: [rollup.storage(KEEPER, word, at) for word in words],
+        lambda rollup, at: rollup.storage(b"\x05" * 20, words[0], at),
+        lambda rollup, at: [rollup.proof_json(account, words, at) for account in (KEEPER, strangers[1], b"\x05" * 20)],
+        lambda rollup, at: (found := rollup.call(request, at, None, None, 0)) and (found.success, found.gas_used),
+        lambda rollup, at: rollup.call(overridden, at, override.encode(), None, 0).output,
+        lambda rollup, at: rollup.estimate_gas(request, at, None, 0),
+        lambda rollup, at: rollup.access_list_json(request, at, 10_000_000),
+        lambda rollup, at: rollup.trace_call_json(request, at, tracer, 10_000_000),
+        lambda rollup, at: rollup.l1_cost_parameters(at),
+        lambda rollup, at: rollup.additional_costs(raws, at),
+        lambda rollup, at: rollup.trace_transaction_json(executed, tracer),
+    ]
+    for number, read in enumerate(reads):
+        for at in (-1, 3):
+            # Of a rollup that knows nothing as of one that knows all.
+            assert read(distant, at) == read(local, at), f"read {number} at {at}"
+            if at == 3 and number + 1 < len(reads):  # the last one's transaction is in the open block
+                assert read(remote(local, LocalReader(local)), at) == read(local, at), f"read {number}, nothing known"
+    calls = distant.statistics()["round_trips"]
+    for read in reads:
+        read(distant, -1)
+    assert distant.statistics()["round_trips"] == calls, "what was read once is known"
+    assert distant.is_remote and distant.session().is_remote and not local.is_remote
+
+
+def test_what_cannot_be_served_says_so(tmp_path: Path) -> None:
     local = chain(1)
     distant = remote(local, LocalReader(local))
-    for call in (
-        lambda: distant.accounts([address(ALICE)], 1),
-        lambda: distant.storage(KEEPER, bytes(32), -1),
-        lambda: distant.call(b"{}", 1, None, None, 0),
-        lambda: distant.proof_json(KEEPER, [], 1),
-        lambda: distant.write_snapshot(f"{tmp_path}/snapshot"),
-        lambda: distant.freeze().write_state(f"{tmp_path}/state"),
-    ):
-        assert code_of(call) == "remote_unsupported"
-    broken = lambda: Rollup.remote(held(), Store.in_memory(), b"\xc0", LocalReader(local))  # noqa: E731
+    assert code_of(lambda: distant.freeze().write_state(f"{tmp_path}/state")) == "remote_unsupported"
+    assert code_of(lambda: distant.accounts([address(ALICE)], 0)) == "state_unavailable"
+    broken = lambda: Rollup.remote(held(), Store.in_memory(), b"\xc0", LocalReader(local), genesis_hash=bytes(32))  # noqa: E731
     assert code_of(broken) == "remote_anchor_malformed"

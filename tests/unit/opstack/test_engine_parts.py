@@ -277,17 +277,18 @@ class Scripted:
 async def test_a_take_that_fails_leaves_a_sequencer_or_says_that_there_is_none(
     starts: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def copied(*_: object, **__: object) -> None: ...
+    async def copied(until: BlockNumber | None) -> Hash32:
+        assert until is None, "the engine is lost before its number is known"
+        return Hash32(bytes(32))
 
     async def lost(*_: object) -> BlockNumber:
         raise EngineUnreachable("the engine is gone")
 
-    monkeypatch.setattr(handover, "copy_chain", copied)
     monkeypatch.setattr(handover, "_number_of", lost)
     node: Any = Scripted(starts)
     unused: Any = None
     with pytest.raises(Unavailable) as caught:
-        await handover.take(node, unused, unused, unused)
+        await handover.take_with(node, unused, copied, unused)
     assert caught.value.code == ("engine_unreachable" if starts else "handover_stopped")
     assert node.sequencing is starts
     assert starts or "0x" + "07" * 32 in caught.value.message

@@ -38,6 +38,16 @@ def grown(world: L1World, slots: int, every: int) -> None:
         world.step()
 
 
+def paused(world: L1World, slots: int, every: int) -> None:
+    """A pause of so many slots, in which the L1 had a block after each `every`; then the network catches up."""
+    for _ in range(slots // every):
+        world.l1.grow()
+    world.step(slots * 1_000)
+    while world.state.head != world.l1.head or newest(world, A) < world.nodes[0].ledger.slot:
+        world.report()
+        world.step(10)
+
+
 def newest(world: L1World, rollup_id: RollupId) -> int:
     """Number of a rollup's newest block."""
     return next(one.newest_number for one in world.nodes[0].ledger.rollups if one.rollup_id == rollup_id)
@@ -74,24 +84,27 @@ def test_a_long_block_beside_short_ones_is_taken_back_whole_where_they_can_go_so
 def test_a_second_deeper_unwinding_stops_no_node(tmp_path: Path) -> None:
     """A rollup that went back and waits has a low head; what every node still holds is counted from the head that it
     had before, restarted nodes included."""
-    world = L1World(rollups=1, embedded=1, validators=4, interval_s=6, hold_s=5)
-    grown(world, 200, 6)
+    every = 60
+    world = L1World(rollups=1, embedded=1, validators=4, interval_s=every, hold_s=2 * every)
+    paused(world, UNWIND_BLOCKS_MAX + 9 * every, every)
+    grown(world, every, every)
     world.restart(1, tmp_path)
-    world.l1.reorganise(18, grow=1)
+    back = (UNWIND_BLOCKS_MAX - 200) // every
+    world.l1.reorganise(back, grow=1)
     world.report(facts=False)
     world.step(100)
     high = world.head(A)[0]
     assert world.step(100).unwound
-    assert world.head(A)[0] < high - 90
+    assert world.head(A)[0] < high - (back - 2) * every
     world.restart(2, tmp_path)
     state = world.state
     assert state.floor(A, world.nodes[0].ledger.rollups[0].head_number) == high - UNWIND_BLOCKS_MAX
     assert decode_ledger(encode_ledger(world.nodes[0].ledger)) == world.nodes[0].ledger
-    world.l1.reorganise(len(world.l1.blocks) - 3, grow=1)
+    world.l1.reorganise(back + 7, grow=1)
     world.report(facts=False)
     world.step(100)
     world.step(100)
-    for _ in range(4):
+    for _ in range(8):
         world.report()
         world.step()
     assert newest(world, B) == world.nodes[0].ledger.slot, "the others go on"
@@ -101,8 +114,9 @@ def test_a_second_deeper_unwinding_stops_no_node(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("blocks", "goes"), [(UNWIND_BLOCKS_MAX, True), (UNWIND_BLOCKS_MAX + 1, False)])
 def test_every_node_goes_back_as_far_as_the_bound_and_not_further(tmp_path: Path, blocks: int, goes: bool) -> None:
     """At exactly the bound, a restarted node too."""
-    world = L1World(rollups=1, validators=4, interval_s=6)
-    grown(world, 174, 6)
+    every = 60
+    world = L1World(rollups=1, validators=4, interval_s=every, hold_s=2 * every)
+    paused(world, UNWIND_BLOCKS_MAX + 9 * every, every)
     head = world.head(A)[0]
     world.restart(3, tmp_path)
     record = world.nodes[0].ledger.rollups[0]

@@ -76,7 +76,7 @@ def test_a_proposal_above_the_bound_in_items(situation: Situation) -> None:
 def test_more_rollups_or_sealed_blocks_than_a_sub_block_can_have(situation: Situation) -> None:
     block = (BlockNumber(1), OTHER)
     many_rollups = tuple((RollupId(1 + i), (block,)) for i in range(ROLLUPS_MAX + 1))
-    many_blocks = ((FEE, (block,) * (CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX + 1)),)
+    many_blocks = ((FEE, (block,) * (CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX + 2)),)
     for sealed in (many_rollups, many_blocks):
         assert situation.refusal(with_header(situation.honest, sealed=sealed)).code == "codec_too_many"
     blocks = [(RollupId(1 + i), [bytes(8)]) for i in range(ROLLUPS_MAX + 1)]

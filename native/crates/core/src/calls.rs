@@ -27,9 +27,10 @@ use crate::error::{CoreError, Result};
 use crate::execute::{block_env, cfg_env, revert_sentence};
 use crate::gauge::{self, TOO_LARGE};
 use crate::halts::{self, Witness, INIT_CODE_BYTES_MAX};
+use crate::moment::Moment;
 use crate::overlay::Overlay;
 use crate::overrides::{BlockOverrides, PrecompileMoves, StateOverrides};
-use crate::rollup::{Decided, Rollup, PENDING};
+use crate::rollup::{Rollup, PENDING};
 
 /// Gas of a call when neither the request nor the caller bounds it.
 const GAS_UNBOUNDED: u64 = u64::MAX / 2;
@@ -91,8 +92,9 @@ fn invalid<T>(message: impl Into<String>) -> Result<T> {
 ///
 /// # Errors
 /// `state_unavailable`.
-pub fn environment(rollup: &Rollup, decided: &Decided, at: i64) -> Result<(Overlay, BlockEnv)> {
-    let state = decided.state_at(at)?.clone();
+pub fn environment(moment: &Moment<'_>, at: i64) -> Result<(Overlay, BlockEnv)> {
+    let overlay = moment.overlay(at, true)?;
+    let decided = &moment.decided;
     let block = match (&decided.view.open, at) {
         (Some((open, _)), PENDING) => block_env(open),
         (None, PENDING) => header_env(&decided.view.head.header),
@@ -103,8 +105,8 @@ pub fn environment(rollup: &Rollup, decided: &Decided, at: i64) -> Result<(Overl
             header_env(&sealed.header)
         }
     };
-    debug_assert_eq!(rollup.chain.chain_id, decided.view.chain.chain_id);
-    Ok((Overlay::new(state, decided.view.codes.for_call(), decided.view.hashes.clone()), block))
+    debug_assert_eq!(moment.rollup.chain.chain_id, decided.view.chain.chain_id);
+    Ok((overlay, block))
 }
 
 fn header_env(header: &Header) -> BlockEnv {
@@ -137,26 +139,19 @@ impl Call {
     ///
     /// # Errors
     /// `call_malformed`, `override_refused`, `invalid_params`, `state_unavailable`.
-    pub fn prepare(
-        rollup: &Rollup,
-        decided: &Decided,
-        request: &[u8],
-        at: i64,
-        overrides: Overrides,
-        gas_cap: u64,
-    ) -> Result<Self> {
+    pub fn prepare(moment: &Moment<'_>, request: &[u8], at: i64, overrides: Overrides, gas_cap: u64) -> Result<Self> {
         let request: TransactionRequest =
             read("the call object", request).map_err(|problem| CoreError::new("call_malformed", problem))?;
-        let (mut overlay, mut block) = environment(rollup, decided, at)?;
+        let (mut overlay, mut block) = environment(moment, at)?;
         overrides.block.apply(&mut block)?;
         let precompile_moves = overrides.state.apply(&mut overlay)?;
         let gas_asked = request.gas.unwrap_or(0);
-        let transaction = transaction_env(rollup.chain.chain_id, request, gas_cap)?;
+        let transaction = transaction_env(moment.rollup.chain.chain_id, request, gas_cap)?;
         let free = transaction.base.gas_price == 0;
         if free {
             block.basefee = 0;
         }
-        let env = EvmEnv { cfg_env: call_cfg(&rollup.chain, free), block_env: block };
+        let env = EvmEnv { cfg_env: call_cfg(&moment.rollup.chain, free), block_env: block };
         Ok(Self { overlay, env, transaction, gas_asked, precompile_moves })
     }
 }
@@ -400,8 +395,10 @@ pub fn call(
     gas_cap: u64,
 ) -> Result<CallResult> {
     let overrides = Overrides::parse(overrides, block_overrides)?;
-    let mut call = Call::prepare(rollup, &rollup.decided(), request, at, overrides, gas_cap)?;
-    let gas = call.transaction.0.base.gas_limit;
-    let result = call.run(gas)?.result;
-    call_result(&mut call, gas, &result)
+    rollup.read(|moment| {
+        let mut call = Call::prepare(moment, request, at, overrides.clone(), gas_cap)?;
+        let gas = call.transaction.0.base.gas_limit;
+        let result = call.run(gas)?.result;
+        call_result(&mut call, gas, &result)
+    })
 }

@@ -49,6 +49,7 @@ impl Codes {
     /// Whether the code is known.
     pub fn has(&self, hash: B256) -> bool {
         self.store.get(hash).is_some()
+            || self.overrides.read().unwrap_or_else(|poison| poison.into_inner()).contains_key(&hash)
     }
 
     /// The code ready to run; empty when unknown.

@@ -32,7 +32,10 @@ const ACCESS_LIST_ROUNDS_MAX: usize = 16;
 /// `state_unavailable`.
 pub fn estimate_gas(rollup: &Rollup, request: &[u8], at: i64, overrides: Option<&[u8]>, gas_cap: u64) -> Result<u64> {
     let overrides = Overrides::parse(overrides, None)?;
-    let mut call = Call::prepare(rollup, &rollup.decided(), request, at, overrides, gas_cap)?;
+    rollup.read(|moment| estimate(Call::prepare(moment, request, at, overrides.clone(), gas_cap)?, gas_cap))
+}
+
+fn estimate(mut call: Call, gas_cap: u64) -> Result<u64> {
     let mut high = if call.gas_asked >= TRANSFER_GAS { call.gas_asked } else { call.env.block_env.gas_limit };
     high = high.min(affordable_gas(&mut call)?.unwrap_or(high));
     if gas_cap != 0 {
@@ -117,7 +120,10 @@ fn is_transfer(call: &mut Call) -> bool {
 /// # Errors
 /// Those of a call.
 pub fn access_list_json(rollup: &Rollup, request: &[u8], at: i64, gas_cap: u64) -> Result<Vec<u8>> {
-    let mut call = Call::prepare(rollup, &rollup.decided(), request, at, Overrides::default(), gas_cap)?;
+    rollup.read(|moment| accesses(Call::prepare(moment, request, at, Overrides::default(), gas_cap)?))
+}
+
+fn accesses(mut call: Call) -> Result<Vec<u8>> {
     let gas = call.transaction.0.base.gas_limit;
     let mut round = 0;
     let (list, result) = loop {

@@ -6,7 +6,6 @@
 use alloy_consensus::{Header, Transaction as _};
 use alloy_primitives::{address, Address, U256};
 use op_revm::{L1BlockInfo, OpSpecId};
-use plait_state::StateTrie;
 
 use crate::block::Included;
 use crate::chain::Chain;
@@ -46,21 +45,24 @@ fn word(bytes: &[u8; 32], from: usize, to: usize) -> u64 {
 }
 
 impl L1Costs {
-    /// Reads L1Block's slots 1, 3, 7 and 8.
-    pub fn from_state(state: &StateTrie) -> Self {
-        let storage = state.storage_trie(L1_BLOCK);
-        let slot = |number: u64| storage.get(U256::from(number));
-        let scalars = slot(3).to_be_bytes::<32>();
-        let operator = slot(8).to_be_bytes::<32>();
-        Self {
-            l1_base_fee: slot(1),
+    /// Reads L1Block's slots 1, 3, 7 and 8 at a block selector.
+    ///
+    /// # Errors
+    /// `state_unavailable`, and those of reading remote state.
+    pub fn at(rollup: &Rollup, at: i64) -> Result<Self> {
+        let slots = [1, 3, 7, 8].map(U256::from);
+        let found = rollup.read(|moment| moment.slots(L1_BLOCK, &slots, at))?;
+        let scalars = found[1].to_be_bytes::<32>();
+        let operator = found[3].to_be_bytes::<32>();
+        Ok(Self {
+            l1_base_fee: found[0],
             base_fee_scalar: word(&scalars, 16, 20),
-            l1_blob_base_fee: slot(7),
+            l1_blob_base_fee: found[2],
             blob_base_fee_scalar: word(&scalars, 20, 24),
             operator_fee_scalar: word(&operator, 20, 24),
             operator_fee_constant: word(&operator, 24, 32),
             da_footprint_scalar: word(&operator, 18, 20),
-        }
+        })
     }
 
     /// Reads the calldata of an L1-attributes deposit (Ecotone layout and later).

@@ -2,7 +2,7 @@
 //!
 //! Two kinds of files. The *state* file is the state crate's snapshot of the last sealed block's state, with a short header. A
 //! *blocks* file holds blocks in falling order, each as length (4, little-endian) and payload: header RLP, transactions, receipts,
-//! byte strings with LEB128 lengths; then, of the last 128 blocks of a rollup that keeps them, the undo record, so that whoever took
+//! byte strings with LEB128 lengths; then, of the last 2,048 blocks of a rollup that keeps them, the undo record, so that whoever took
 //! over can unwind as far as everybody else. Equal rollups give equal files on every node.
 //!
 //! Whoever takes over knows the agreed hash of the head, and nothing else is believed: every header is the preimage of the hash that
@@ -36,8 +36,8 @@ use crate::undo;
 
 /// Version of the state file's header; the header of a node's own snapshots has another one.
 const SHARED_FORMAT: u64 = 2;
-/// Blocks below the head, the head included, whose undo records are handed on.
-const SHARED_UNDO_BLOCKS: u64 = 128;
+/// Blocks below the head, the head included, whose undo records are handed on: as many as an unwinding can reach back.
+pub const SHARED_UNDO_BLOCKS: u64 = 2_048;
 /// A longer block is refused before anything of it is read.
 const BLOCK_BYTES_MAX: usize = 256 << 20;
 /// Blocks verified at once: so many, or until they have so many bytes.
@@ -61,7 +61,7 @@ pub struct Given<'a> {
     pub open: Option<(Attributes, Vec<Bytes>)>,
 }
 
-fn wrong(message: impl Into<String>) -> CoreError {
+pub(crate) fn wrong(message: impl Into<String>) -> CoreError {
     CoreError::new("snapshot_blocks_wrong", message)
 }
 
@@ -76,7 +76,7 @@ impl Rollup {
     /// # Errors
     /// `snapshot_io`.
     pub fn write_state(&self, decided: &Decided, path: &Path) -> Result<u64> {
-        self.refuse_remote()?;
+        Self::refuse_remote(decided)?;
         let mut header = Vec::new();
         put_number(&mut header, SHARED_FORMAT);
         put_number(&mut header, self.chain.chain_id);
@@ -161,7 +161,7 @@ impl Rollup {
         let (chain, genesis) = build_genesis(genesis_json, &codes)?;
         let (state, header) = snapshot::load(given.state, codes.store())?;
         check_header(&header, chain.chain_id, genesis.hash)?;
-        let mut import = Import::new(&store, chain.chain_id, &given);
+        let mut import = Import::new(&store, chain.chain_id, &given, (&state, &codes));
         for path in given.blocks {
             import.file(path)?;
         }
@@ -171,13 +171,7 @@ impl Rollup {
         if (header.number, hash) != (given.head_number, given.head_hash) {
             return Err(wrong(format!("the head is block {} {hash}, not the agreed one", header.number)));
         }
-        let state_root = state.root();
-        if header.state_root != state_root {
-            let message =
-                format!("the state hashes to {state_root}, block {} has {}", header.number, header.state_root);
-            return Err(CoreError::new("snapshot_state_wrong", message));
-        }
-        import.undo(&state, &codes)?;
+        check_state(&header, state.root())?;
         if header.withdrawals_root != Some(withdrawals_root(&chain, &state)) {
             return Err(CoreError::new("snapshot_state_wrong", "the head's withdrawals root is not the state's"));
         }
@@ -243,12 +237,16 @@ struct Import<'a> {
     batch_bytes: usize,
     head: Option<(Header, B256, Arc<Chunk>)>,
     hashes: BTreeMap<u64, B256>,
-    /// Number, hash, state root and undo record of the highest blocks, falling.
-    recent: Vec<(u64, B256, B256, Vec<u8>)>,
+    codes: &'a Codes,
+    /// The state after the lowest block so far; None where the undo records have ended.
+    state: Option<StateTrie>,
+    /// Number, hash and undo record of that block.
+    lowest_record: Option<(u64, B256, Vec<u8>)>,
+    records: u64,
 }
 
 impl<'a> Import<'a> {
-    fn new(store: &'a Store, chain_id: u64, given: &Given<'_>) -> Self {
+    fn new(store: &'a Store, chain_id: u64, given: &Given<'_>, (state, codes): (&StateTrie, &'a Codes)) -> Self {
         Self {
             store,
             chain_id,
@@ -259,7 +257,10 @@ impl<'a> Import<'a> {
             batch_bytes: 0,
             head: None,
             hashes: BTreeMap::new(),
-            recent: Vec::new(),
+            codes,
+            state: Some(state.clone()),
+            lowest_record: None,
+            records: 0,
         }
     }
 
@@ -319,9 +320,7 @@ impl<'a> Import<'a> {
         let chain_id = self.chain_id;
         let contents = batch.par_iter().map(|block| content(block, chain_id)).collect::<Result<Vec<_>>>()?;
         for (block, (body, undo)) in batch.into_iter().zip(contents) {
-            if self.recent.len() as u64 <= SHARED_UNDO_BLOCKS {
-                self.recent.push((block.number, block.hash, block.header.state_root, undo));
-            }
+            self.unwind(&block.header, block.hash, undo)?;
             let encoded = Encoded::new(block.number, block.hash, block.header_bytes, &body);
             self.store.write_block(chain_id, encoded.record())?;
             if self.head.is_none() {
@@ -342,23 +341,35 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    /// Stores the undo records that lead from the head's state to the state roots of the blocks below.
-    fn undo(&self, state: &StateTrie, codes: &Codes) -> Result<()> {
-        let mut state = state.clone();
-        for pair in self.recent.windows(2) {
-            let [(number, hash, _, record), (_, _, root, _)] = pair else { return Ok(()) };
-            if record.is_empty() {
-                return Ok(());
+    /// Takes the next lower block: the record of the one above must lead to its state, and is stored then.
+    fn unwind(&mut self, header: &Header, hash: B256, record: Vec<u8>) -> Result<()> {
+        let Some(mut state) = self.state.take() else { return Ok(()) };
+        match self.lowest_record.take() {
+            None => check_state(header, state.root())?,
+            Some((number, above, record)) => {
+                let refused = || wrong(format!("the undo record of block {number} does not lead to the state below"));
+                state = undo::apply(&state, &record, self.codes).map_err(|_| refused())?;
+                if state.root() != header.state_root {
+                    return Err(refused());
+                }
+                self.store.write_undo(self.chain_id, number, above, &record)?;
             }
-            let refused = || wrong(format!("the undo record of block {number} does not lead to the state below"));
-            state = undo::apply(&state, record, codes).map_err(|_| refused())?;
-            if state.root() != *root {
-                return Err(refused());
-            }
-            self.store.write_undo(self.chain_id, *number, *hash, record)?;
+        }
+        if !record.is_empty() && self.records < SHARED_UNDO_BLOCKS {
+            self.records += 1;
+            self.state = Some(state);
+            self.lowest_record = Some((header.number, hash, record));
         }
         Ok(())
     }
+}
+
+fn check_state(header: &Header, found: B256) -> Result<()> {
+    if header.state_root == found {
+        return Ok(());
+    }
+    let message = format!("the state hashes to {found}, block {} has {}", header.number, header.state_root);
+    Err(CoreError::new("snapshot_state_wrong", message))
 }
 
 /// Transactions with receipts, found to be what the header commits to, and the undo record, not looked at.
@@ -391,7 +402,7 @@ fn content(block: &Fetched, chain_id: u64) -> Result<(Chunk, Vec<u8>)> {
     Ok((body, undo))
 }
 
-fn decode(raw: &[u8], chain_id: u64, number: u64) -> Result<Arc<Transaction>> {
+pub(crate) fn decode(raw: &[u8], chain_id: u64, number: u64) -> Result<Arc<Transaction>> {
     let decoded = if raw.first() == Some(&0x7e) {
         decode_deposit(raw)
     } else {

@@ -17,6 +17,7 @@
 //!
 //! Invariant of the whole: everything is a pure function of genesis, attributes and transactions; no clock, randomness or float.
 
+pub mod ancestors;
 pub mod block;
 pub mod calls;
 pub mod chain;
@@ -33,6 +34,7 @@ pub mod history;
 pub mod json;
 pub mod logs;
 pub mod merkle;
+pub mod moment;
 pub mod overlay;
 pub mod overrides;
 pub mod reads;

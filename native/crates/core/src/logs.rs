@@ -105,7 +105,7 @@ impl Session {
         if let Some(block) = self.open_block().filter(|block| block.number == number) {
             return Ok(in_open_block(block, index));
         }
-        if number > self.head().header.number {
+        if number > self.head().header.number || self.remote().is_some_and(|remote| number <= remote.anchor.number) {
             return Ok(None);
         }
         let own = self.sealed.first().and_then(|first| number.checked_sub(first.header.number));
@@ -135,7 +135,9 @@ impl Rollup {
         if let Some((open, _)) = decided.view.open.as_ref().filter(|(open, _)| open.number == number) {
             return Ok(in_open_block(open, index));
         }
-        if number > decided.view.head.header.number {
+        // A remote rollup begins with its anchor, whichever of the blocks below were put into the store.
+        let begins = decided.view.remote.as_ref().is_some_and(|remote| number <= remote.anchor.number);
+        if number > decided.view.head.header.number || begins {
             return Ok(None);
         }
         let recent = decided.recent(number);

@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use alloy_primitives::{keccak256, map::AddressMap, map::B256Map, map::HashMap, Address, B256, KECCAK256_EMPTY, U256};
+use alloy_primitives::{keccak256, map::AddressMap, map::HashMap, Address, B256, KECCAK256_EMPTY, U256};
 use plait_state::{AccountChange, AccountFate, AccountInfo, Key, StateChanges, StateTrie, StorageTrie};
 use revm::{bytecode::Bytecode, state::Account as EvmAccount, Database, DatabaseCommit, DatabaseRef};
 
@@ -51,8 +51,6 @@ pub struct Overlay {
     undo: Vec<Undo>,
     /// Where the base's unknown part is, and where it is noted what of it was missed.
     unknown: Option<(Arc<Remote>, Sink)>,
-    /// Addresses of the accounts that were looked at on remote state, by their hash.
-    addresses: B256Map<Address>,
 }
 
 /// Changes set aside by a freeze, to be taken up again when a checkpoint from before it is restored.
@@ -70,21 +68,29 @@ fn noted(sink: &Sink) -> MutexGuard<'_, Misses> {
     sink.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn load(base: &StateTrie, address: Address, unknown: Unknown<'_>, addresses: &mut B256Map<Address>) -> CachedAccount {
-    let cached = CachedAccount::load(base, address, unknown);
-    if unknown.is_some() {
-        addresses.insert(cached.key, address);
+/// A slot that no overlay has changed.
+fn base_slot(storage: &StorageTrie, (address, slot): (Address, U256), key: B256, unknown: Unknown<'_>) -> U256 {
+    match unknown {
+        None => storage.get(key),
+        Some((_, sink)) => known(storage.find(key), || noted(sink).slot(address, slot)).unwrap_or_default(),
     }
-    cached
+}
+
+/// An account that no overlay has changed.
+fn base_account(base: &StateTrie, address: Address, key: B256, unknown: Unknown<'_>) -> Option<AccountInfo> {
+    match unknown {
+        None => base.account(key),
+        Some((remote, sink)) => {
+            remote.looked_at(key, address);
+            known(base.find_account(key), || noted(sink).account(address))
+        }
+    }
 }
 
 impl CachedAccount {
     fn load(base: &StateTrie, address: Address, unknown: Unknown<'_>) -> Self {
         let key = keccak256(address);
-        let info = match unknown {
-            None => base.account(key),
-            Some((_, sink)) => known(base.find_account(key), || noted(sink).account(address)),
-        };
+        let info = base_account(base, address, key, unknown);
         Self { key, info, dirty: false, storage: None, slots: HashMap::default() }
     }
 
@@ -93,11 +99,7 @@ impl CachedAccount {
         slots.entry(slot).or_insert_with(|| {
             let key = Key::from(slot).hashed();
             let storage = storage.get_or_insert_with(|| base.storage_trie(*account));
-            let value = match unknown {
-                None => storage.get(key),
-                Some((_, sink)) => known(storage.find(key), || noted(sink).slot(address, slot)).unwrap_or_default(),
-            };
-            CachedSlot { key, value, dirty: false }
+            CachedSlot { key, value: base_slot(storage, (address, slot), key, unknown), dirty: false }
         })
     }
 }
@@ -105,20 +107,12 @@ impl CachedAccount {
 impl Overlay {
     /// An overlay without changes.
     pub fn new(base: StateTrie, codes: Codes, hashes: RecentHashes) -> Self {
-        Self {
-            base,
-            codes,
-            hashes,
-            accounts: AddressMap::default(),
-            undo: Vec::new(),
-            unknown: None,
-            addresses: B256Map::default(),
-        }
+        Self { base, codes, hashes, accounts: AddressMap::default(), undo: Vec::new(), unknown: None }
     }
 
-    /// Reads what is not known of the base there.
-    pub(crate) fn attach(&mut self, remote: Option<Arc<Remote>>) {
-        self.unknown = remote.map(|remote| (remote, Sink::default()));
+    /// What is not known of the base is there; misses are noted in the sink.
+    pub(crate) fn attach(&mut self, remote: Option<Arc<Remote>>, sink: Sink) {
+        self.unknown = remote.map(|remote| (remote, sink));
     }
 
     /// Where unknown state is read.
@@ -145,9 +139,7 @@ impl Overlay {
         if let Some((_, sink)) = self.unknown.as_ref().filter(|_| hash != KECCAK256_EMPTY && !self.codes.has(hash)) {
             let mut owners =
                 self.accounts.iter().filter(|(_, cached)| cached.info.is_some_and(|info| info.code_hash == hash));
-            if let Some((owner, _)) = owners.next() {
-                noted(sink).code(*owner, hash);
-            }
+            noted(sink).code(owners.next().map(|(owner, _)| *owner).unwrap_or_default(), hash);
             return Bytecode::default();
         }
         self.codes.analysed(hash)
@@ -160,14 +152,7 @@ impl Overlay {
     pub(crate) fn settled(&mut self, state: &StateTrie) -> crate::error::Result<StateTrie> {
         self.account(MESSAGE_PASSER);
         let Some((remote, sink)) = &self.unknown else { return Ok(state.clone()) };
-        let waiting = state.waiting(&|hash| remote.node(hash));
-        for node in &waiting {
-            noted(sink).sibling(*node, node.account.and_then(|account| self.addresses.get(&account).copied()));
-        }
-        match waiting.first() {
-            None => Ok(state.settled()),
-            Some(node) => Err(CoreError::new("remote_unavailable", format!("the node {} is not known", node.hash))),
-        }
+        settled(state, remote, sink)
     }
 
     /// The codes this overlay adds to.
@@ -252,8 +237,8 @@ impl Overlay {
 
     /// Starts over from another base, as after sealing.
     pub fn reset(&mut self, base: StateTrie, hashes: RecentHashes) {
-        let (unknown, addresses) = (self.unknown.take(), std::mem::take(&mut self.addresses));
-        *self = Self { unknown, addresses, ..Self::new(base, self.codes.clone(), hashes) };
+        let unknown = self.unknown.take();
+        *self = Self { unknown, ..Self::new(base, self.codes.clone(), hashes) };
     }
 
     /// The account as this overlay sees it.
@@ -267,13 +252,13 @@ impl Overlay {
     }
 
     fn cached(&mut self, address: Address) -> &mut CachedAccount {
-        let Self { base, accounts, unknown, addresses, .. } = self;
-        accounts.entry(address).or_insert_with(|| load(base, address, unknown.as_ref(), addresses))
+        let Self { base, accounts, unknown, .. } = self;
+        accounts.entry(address).or_insert_with(|| CachedAccount::load(base, address, unknown.as_ref()))
     }
 
     fn cached_slot(&mut self, address: Address, slot: U256) -> &mut CachedSlot {
-        let Self { base, accounts, unknown, addresses, .. } = self;
-        let entry = accounts.entry(address).or_insert_with(|| load(base, address, unknown.as_ref(), addresses));
+        let Self { base, accounts, unknown, .. } = self;
+        let entry = accounts.entry(address).or_insert_with(|| CachedAccount::load(base, address, unknown.as_ref()));
         entry.slot(base, address, slot, unknown.as_ref())
     }
 
@@ -358,6 +343,49 @@ impl Database for Overlay {
     }
 
     fn block_hash(&mut self, number: u64) -> Result<B256, Self::Error> {
+        self.block_hash_ref(number)
+    }
+}
+
+impl DatabaseRef for Overlay {
+    type Error = std::convert::Infallible;
+
+    fn basic_ref(&self, address: Address) -> Result<Option<revm::state::AccountInfo>, Self::Error> {
+        let info = match self.accounts.get(&address) {
+            Some(cached) => cached.info,
+            None => base_account(&self.base, address, keccak256(address), self.unknown.as_ref()),
+        };
+        if let (Some((_, sink)), Some(info)) = (&self.unknown, info) {
+            // Asked for by its hash alone later, when the owner is not at hand.
+            if !self.codes.has(info.code_hash) {
+                noted(sink).code(address, info.code_hash);
+            }
+        }
+        Ok(info.map(evm_account))
+    }
+
+    fn code_by_hash_ref(&self, code_hash: B256) -> Result<Bytecode, Self::Error> {
+        Ok(self.code(code_hash))
+    }
+
+    fn storage_ref(&self, address: Address, slot: U256) -> Result<U256, Self::Error> {
+        let cached = self.accounts.get(&address);
+        Ok(match cached.and_then(|cached| cached.slots.get(&slot)) {
+            Some(known) => known.value,
+            None => {
+                let (place, key) = ((address, slot), Key::from(slot).hashed());
+                match cached.and_then(|cached| cached.storage.as_ref()) {
+                    Some(storage) => base_slot(storage, place, key, self.unknown.as_ref()),
+                    None => {
+                        base_account(&self.base, address, keccak256(address), self.unknown.as_ref());
+                        base_slot(&self.base.storage_trie(address), place, key, self.unknown.as_ref())
+                    }
+                }
+            }
+        })
+    }
+
+    fn block_hash_ref(&self, number: u64) -> Result<B256, Self::Error> {
         if let Some(hash) = self.hashes.get(&number) {
             return Ok(*hash);
         }
@@ -370,42 +398,26 @@ impl Database for Overlay {
     }
 }
 
-impl DatabaseRef for Overlay {
-    type Error = std::convert::Infallible;
-
-    fn basic_ref(&self, address: Address) -> Result<Option<revm::state::AccountInfo>, Self::Error> {
-        let info = match self.accounts.get(&address) {
-            Some(cached) => cached.info,
-            None => self.base.account(address),
-        };
-        Ok(info.map(evm_account))
-    }
-
-    fn code_by_hash_ref(&self, code_hash: B256) -> Result<Bytecode, Self::Error> {
-        Ok(self.codes.analysed(code_hash))
-    }
-
-    fn storage_ref(&self, address: Address, slot: U256) -> Result<U256, Self::Error> {
-        let cached = self.accounts.get(&address);
-        Ok(match cached.and_then(|cached| cached.slots.get(&slot)) {
-            Some(known) => known.value,
-            None => match cached.and_then(|cached| cached.storage.as_ref()) {
-                Some(storage) => storage.get(slot),
-                None => self.base.storage(address, slot),
-            },
-        })
-    }
-
-    fn block_hash_ref(&self, number: u64) -> Result<B256, Self::Error> {
-        Ok(self.hashes.get(&number).copied().unwrap_or_default())
-    }
-}
-
 impl DatabaseCommit for Overlay {
     fn commit(&mut self, changes: AddressMap<EvmAccount>) {
         for (address, account) in changes {
             self.commit_account(address, account);
         }
+    }
+}
+
+/// A state with changes in the form that has a root.
+///
+/// # Errors
+/// `remote_unavailable` where a node is missing that tells the form; it is noted.
+pub(crate) fn settled(state: &StateTrie, remote: &Remote, sink: &Sink) -> crate::error::Result<StateTrie> {
+    let waiting = state.waiting(&|_| None);
+    for node in &waiting {
+        noted(sink).sibling(*node, node.account.and_then(|account| remote.address_of(&account)));
+    }
+    match waiting.first() {
+        None => Ok(state.settled()),
+        Some(node) => Err(CoreError::new("remote_unavailable", format!("the node {} is not known", node.hash))),
     }
 }
 

@@ -452,10 +452,12 @@ pub fn raw_receipts(block: &AnyBlock) -> Vec<Vec<u8>> {
 }
 
 /// `eth_getProof`'s result; slots are written as 32 bytes.
-pub fn proof_json(decided: &Decided, address: Address, slots: &[B256], at: i64) -> Result<Vec<u8>> {
-    let state = decided.state_at(at)?;
+///
+/// # Errors
+/// `state_unavailable`, and those of reading remote state.
+pub fn proof_json(rollup: &Rollup, address: Address, slots: &[B256], at: i64) -> Result<Vec<u8>> {
     let numbers: Vec<U256> = slots.iter().map(|slot| U256::from_be_bytes(slot.0)).collect();
-    let proof = state.account_proof(address, &numbers);
+    let proof = rollup.read(|moment| moment.provable(address, &numbers, at))?.account_proof(address, &numbers);
     let exists = proof.info.is_some();
     let info = proof.info.unwrap_or_default();
     let mut json = Json::default();

@@ -1,4 +1,4 @@
-//! Remote state: sessions on a block whose state another node holds.
+//! Remote state: a rollup whose state at one block, its anchor, another node holds.
 //!
 //! Of the anchor block the header alone is known. Execution that meets something unknown goes on with nothing in its place and notes
 //! what it missed; the attempt is thrown away, everything missed is asked for at once, and the step is executed again, until it
@@ -8,11 +8,13 @@
 //! Sealing may need a node beside the way: the only child left of a branch. It is asked for by hash and, where the node does not
 //! answer that, by the proof of a key that is searched for with the right first nibbles.
 //!
-//! Bounds: rounds of one step, nodes kept beyond what the session's tries hold, keys tried in a search.
+//! What was read is shown in the tries, whose versions share what none of them changed, or dropped: a later step that finds a node
+//! finds it in the state that it starts from. So a snapshot of what is known holds all that the steps after it use without asking.
+//! No result depends on what happened to be known. Bounds: rounds of one step, keys tried in a search.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use alloy_consensus::Header;
 use alloy_primitives::{address, keccak256, map::B256Map, Address, Bytes, B256, U256};
@@ -23,7 +25,9 @@ use rayon::prelude::*;
 use crate::block::Sealed;
 use crate::codes::Codes;
 use crate::error::{CoreError, Result};
-use crate::rollup::{build_genesis, Rollup};
+use crate::genesis::Genesis;
+use crate::overlay::settled;
+use crate::rollup::Rollup;
 use crate::session::Session;
 use crate::transaction::Transaction;
 
@@ -36,9 +40,7 @@ const ALWAYS_READ: [Address; 5] = [
     address!("420000000000000000000000000000000000001b"),
 ];
 /// Attempts of one step. A read can depend on a read; one that depends on 256 others in a row is refused.
-const ROUNDS_MAX: usize = 256;
-/// Bytes of nodes that were read and are kept beside the tries, for other anchors and siblings; older ones go first.
-const POOL_BYTES_MAX: usize = 32 << 20;
+pub(crate) const ROUNDS_MAX: usize = 256;
 /// Nibbles that a searched key shares with a hidden sibling at most: 16^6 hashes are seconds, 16^7 a minute.
 const SEARCH_NIBBLES_MAX: usize = 6;
 /// Keys tried for each key expected to be needed.
@@ -99,26 +101,61 @@ pub struct Misses {
 /// Where an overlay notes what it misses.
 pub type Sink = Arc<Mutex<Misses>>;
 
-/// A remote state: its reader, and what was read.
+/// Nodes by their hash.
+type Pool = B256Map<Bytes>;
+
+/// What is known before anybody is asked; of each any number in any order, what belongs nowhere is left.
+#[derive(Debug, Default)]
+pub struct Known {
+    /// Trie nodes, RLP.
+    pub nodes: Vec<Bytes>,
+    /// Codes.
+    pub codes: Vec<Bytes>,
+    /// Headers of the anchor's ancestors, RLP.
+    pub headers: Vec<Bytes>,
+}
+
+/// A remote state: its reader, and what was read beside nodes and codes.
 #[derive(Debug)]
 pub struct Remote {
     reader: Box<dyn Reader>,
-    anchor: Anchor,
+    /// The block whose state is elsewhere.
+    pub anchor: Anchor,
+    /// Its header.
+    pub header: Header,
     codes: Codes,
-    read: Mutex<Read>,
+    read: Mutex<Ancestors>,
+    /// Addresses of the accounts that were looked at, by their hash.
+    addresses: Mutex<B256Map<Address>>,
+    under_way: Mutex<UnderWay>,
+    finished: Condvar,
 }
 
-#[derive(Debug)]
-struct Read {
-    /// Two generations of nodes; the old one goes when the young one is full.
-    young: B256Map<Bytes>,
-    old: B256Map<Bytes>,
-    young_bytes: usize,
-    /// Hashes of ancestors.
-    ancestors: BTreeMap<u64, B256>,
-    /// Number and expected hash of the next lower ancestor.
-    next: (u64, B256),
+/// Ancestors of the anchor whose hashes were read.
+#[derive(Debug, Clone)]
+pub struct Ancestors {
+    /// Hashes by number.
+    pub hashes: BTreeMap<u64, B256>,
+    /// Number and expected hash of the next lower one.
+    pub next: (u64, B256),
     round_trips: u64,
+}
+
+/// Reads that have begun and are not shown yet, by their numbers.
+#[derive(Debug, Default)]
+struct UnderWay {
+    numbers: BTreeSet<u64>,
+    next: u64,
+}
+
+/// A read under way, until it is dropped.
+struct Turn<'a>(&'a Remote, u64);
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        locked(&self.0.under_way).numbers.remove(&self.1);
+        self.0.finished.notify_all();
+    }
 }
 
 impl Misses {
@@ -147,7 +184,8 @@ impl Misses {
         self.siblings.push((waiting, address));
     }
 
-    fn is_empty(&self) -> bool {
+    /// Whether nothing was missed.
+    pub(crate) fn is_empty(&self) -> bool {
         self.accounts.is_empty()
             && self.slots.is_empty()
             && self.codes.is_empty()
@@ -156,26 +194,62 @@ impl Misses {
     }
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Read {
-    fn get(&self, hash: &B256) -> Option<Bytes> {
-        self.young.get(hash).or_else(|| self.old.get(hash)).cloned()
+impl Ancestors {
+    /// None of them, below this block.
+    pub fn below(header: &Header) -> Self {
+        Self { hashes: BTreeMap::new(), next: (header.number.saturating_sub(1), header.parent_hash), round_trips: 0 }
     }
 
-    fn put(&mut self, node: Bytes) {
-        self.young_bytes += node.len() + 64;
-        self.young.insert(keccak256(&node), node);
-        if self.young_bytes > POOL_BYTES_MAX / 2 {
-            self.old = std::mem::take(&mut self.young);
-            self.young_bytes = 0;
+    /// Those that were read, and the next one.
+    pub(crate) fn read(next: (u64, B256), hashes: BTreeMap<u64, B256>) -> Self {
+        Self { hashes, next, round_trips: 0 }
+    }
+
+    /// Takes the header that the block above names, or one that was taken before; false for any other.
+    fn take(&mut self, rlp: &[u8]) -> bool {
+        let hash = keccak256(rlp);
+        let Ok(header) = Header::decode(&mut &rlp[..]) else { return false };
+        if hash == self.next.1 && header.number == self.next.0 {
+            self.hashes.insert(header.number, hash);
+            self.next = (header.number.saturating_sub(1), header.parent_hash);
+            return true;
         }
+        self.hashes.get(&header.number) == Some(&hash)
     }
 }
 
 impl Remote {
+    /// Where the state of this block is read.
+    pub(crate) fn new(reader: Box<dyn Reader>, header: Header, hash: B256, codes: Codes, ancestors: Ancestors) -> Self {
+        let anchor = Anchor { number: header.number, hash };
+        Self {
+            reader,
+            anchor,
+            header,
+            codes,
+            read: Mutex::new(ancestors),
+            addresses: Mutex::default(),
+            under_way: Mutex::default(),
+            finished: Condvar::new(),
+        }
+    }
+
+    /// Takes over what is known of the state before anybody is asked.
+    pub(crate) fn learn(&self, state: &StateTrie, known: Known) {
+        for code in known.codes {
+            self.codes.store().insert(code);
+        }
+        let pool: Pool = known.nodes.into_par_iter().map(|node| (keccak256(&node), node)).collect();
+        state.reveal_all(&|hash| pool.get(hash).cloned(), &|_| false);
+        let by_hash: B256Map<Bytes> = known.headers.into_iter().map(|header| (keccak256(&header), header)).collect();
+        let mut read = locked(&self.read);
+        while by_hash.get(&read.next.1.clone()).is_some_and(|header| read.take(header)) {}
+    }
+
     /// Round trips so far.
     pub fn round_trips(&self) -> u64 {
         locked(&self.read).round_trips
@@ -183,62 +257,102 @@ impl Remote {
 
     /// Hash of an ancestor of the anchor, as far as it was read.
     pub fn ancestor(&self, number: u64) -> Option<B256> {
-        locked(&self.read).ancestors.get(&number).copied()
+        locked(&self.read).hashes.get(&number).copied()
     }
 
-    /// A node that was read, by its hash.
-    pub fn node(&self, hash: &B256) -> Option<Bytes> {
-        locked(&self.read).get(hash)
+    /// The ancestors that were read.
+    pub(crate) fn ancestors(&self) -> Ancestors {
+        locked(&self.read).clone()
     }
 
-    fn ask(&self, ask: &Ask) -> Result<()> {
+    /// Remembers whose storage hangs at a hashed address.
+    pub(crate) fn looked_at(&self, key: B256, address: Address) {
+        locked(&self.addresses).insert(key, address);
+    }
+
+    /// The address behind a hashed one that was looked at.
+    pub(crate) fn address_of(&self, key: &B256) -> Option<Address> {
+        locked(&self.addresses).get(key).copied()
+    }
+
+    /// Waits until all that is being read now is shown. Reads that begin later are not waited for.
+    pub(crate) fn settle(&self) {
+        let mut under_way = locked(&self.under_way);
+        let end = under_way.next;
+        while under_way.numbers.first().is_some_and(|first| *first < end) {
+            under_way = self.finished.wait(under_way).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// A state with changes in the form that has a root, reading what is needed for that.
+    pub(crate) fn settle_state(&self, state: &StateTrie) -> Result<StateTrie> {
+        for _ in 0..ROUNDS_MAX {
+            let sink = Sink::default();
+            let settled = settled(state, self, &sink);
+            let misses = taken(&sink);
+            if misses.is_empty() {
+                return settled;
+            }
+            self.supply(state, &misses)?;
+        }
+        Err(endless())
+    }
+
+    fn turn(&self) -> Turn<'_> {
+        let mut under_way = locked(&self.under_way);
+        let number = under_way.next;
+        under_way.next += 1;
+        under_way.numbers.insert(number);
+        Turn(self, number)
+    }
+
+    /// Asks; codes and headers are taken over, nodes come back by their hash.
+    fn ask(&self, ask: &Ask) -> Result<Pool> {
         let answer = self.reader.read(&self.anchor, ask)?;
         for code in answer.codes {
             self.codes.store().insert(code);
         }
         let mut read = locked(&self.read);
         read.round_trips += 1;
-        for node in answer.nodes {
-            read.put(node);
-        }
         for header in answer.headers {
-            let (number, hash) = read.next;
-            let decoded = Header::decode(&mut &header[..]).ok().filter(|_| keccak256(&header) == hash);
-            let decoded = decoded.ok_or_else(|| wrong(format!("what was answered as block {number} is another")))?;
-            read.ancestors.insert(number, hash);
-            read.next = (number.saturating_sub(1), decoded.parent_hash);
+            let number = read.next.0;
+            if !read.take(&header) {
+                return Err(wrong(format!("what was answered as block {number} is another")));
+            }
         }
-        Ok(())
+        Ok(answer.nodes.into_iter().map(|node| (keccak256(&node), node)).collect())
     }
 
     /// Shows what was missed in `state`, asking for all that is not at hand at once.
-    fn supply(&self, state: &StateTrie, misses: &Misses) -> Result<()> {
-        let pool = |hash: &B256| self.node(hash);
+    pub(crate) fn supply(&self, state: &StateTrie, misses: &Misses) -> Result<()> {
+        let _turn = self.turn();
         let mut wanted: BTreeMap<Address, Vec<U256>> = BTreeMap::new();
         let slots = misses.slots.iter().map(|(address, slot)| (*address, Some(*slot)));
         for (address, slot) in misses.accounts.iter().map(|address| (*address, None)).chain(slots) {
-            if show(state, address, slot, &pool).is_err() {
+            if show(state, address, slot, &|_| None).is_err() {
                 wanted.entry(address).or_default().extend(slot);
             }
         }
         let codes = misses.codes.iter().filter(|(hash, _)| !self.codes.has(**hash));
+        let hidden = |waiting: &Waiting| !state.reveal_waiting(waiting, &|_| None);
         let mut ask = Ask {
             accounts: wanted.into_iter().collect(),
             codes: codes.map(|(hash, address)| (*address, *hash)).collect(),
             nodes: misses
                 .siblings
                 .iter()
-                .map(|(waiting, _)| waiting.hash)
-                .filter(|hash| pool(hash).is_none())
+                .map(|(waiting, _)| waiting)
+                .filter(|one| hidden(one))
+                .map(|one| one.hash)
                 .collect(),
             headers: misses.lowest_header.and_then(|lowest| {
                 let highest = locked(&self.read).next.0;
                 (lowest <= highest && self.ancestor(lowest).is_none()).then_some((highest, lowest))
             }),
         };
-        if !(ask.accounts.is_empty() && ask.codes.is_empty() && ask.nodes.is_empty() && ask.headers.is_none()) {
-            self.ask(&ask)?;
-        }
+        let asks = !(ask.accounts.is_empty() && ask.codes.is_empty() && ask.nodes.is_empty() && ask.headers.is_none());
+        let answered = if asks { self.ask(&ask)? } else { Pool::default() };
+        let pool = |hash: &B256| answered.get(hash).cloned();
         for (address, slots) in std::mem::take(&mut ask.accounts) {
             for slot in std::iter::once(None).chain(slots.into_iter().map(Some)) {
                 show(state, address, slot, &pool).map_err(|hash| {
@@ -255,14 +369,14 @@ impl Remote {
         if let Some(number) = lowest.filter(|number| self.ancestor(*number).is_none()) {
             return Err(CoreError::new("remote_unavailable", format!("the hash of block {number} was not answered")));
         }
-        self.search_siblings(&misses.siblings)
+        let left = misses.siblings.iter().filter(|(waiting, _)| !state.reveal_waiting(waiting, &pool));
+        self.search_siblings(state, &left.copied().collect::<Vec<_>>())
     }
 
     /// Nodes that were not answered by hash: by the proof of a key that leads to them.
-    fn search_siblings(&self, siblings: &[(Waiting, Option<Address>)]) -> Result<()> {
+    fn search_siblings(&self, state: &StateTrie, siblings: &[(Waiting, Option<Address>)]) -> Result<()> {
         let mut ask = Ask::default();
-        let missing = |waiting: &Waiting| self.node(&waiting.hash).is_none();
-        for (waiting, address) in siblings.iter().filter(|(waiting, _)| missing(waiting)) {
+        for (waiting, address) in siblings {
             match (waiting.account, address) {
                 (None, _) => ask.accounts.push((searched(waiting, |bytes| Address::from_slice(&bytes[12..]))?, vec![])),
                 (Some(_), Some(address)) => {
@@ -278,8 +392,8 @@ impl Remote {
         if ask.accounts.is_empty() {
             return Ok(());
         }
-        self.ask(&ask)?;
-        match siblings.iter().find(|(waiting, _)| missing(waiting)) {
+        let pool = self.ask(&ask)?;
+        match siblings.iter().find(|(waiting, _)| !state.reveal_waiting(waiting, &|hash| pool.get(hash).cloned())) {
             None => Ok(()),
             Some((waiting, _)) => {
                 Err(wrong(format!("the proof of a key beside a deletion lacks the node {}", waiting.hash)))
@@ -344,13 +458,20 @@ impl AsKey for U256 {
 }
 
 impl Rollup {
-    /// A rollup whose head is a block of which the header is known, and the state is where the reader reads.
+    /// A rollup whose head is a block of which the header is known, and the state is where the reader reads. Of the genesis file the
+    /// rules alone are taken.
     ///
     /// # Errors
     /// `genesis_malformed`, `genesis_fork_unsupported`; `remote_anchor_malformed`; store errors.
-    pub fn remote(genesis_json: &[u8], store: Store, anchor_rlp: &[u8], reader: Box<dyn Reader>) -> Result<Self> {
-        let codes = Codes::default();
-        let (chain, genesis) = build_genesis(genesis_json, &codes)?;
+    pub fn remote(
+        genesis_json: &[u8],
+        store: Store,
+        anchor_rlp: &[u8],
+        reader: Box<dyn Reader>,
+        genesis_hash: B256,
+        known: Known,
+    ) -> Result<Self> {
+        let chain = Genesis::parse(genesis_json)?.chain;
         let mut rest = anchor_rlp;
         let malformed = || CoreError::new("remote_anchor_malformed", "the anchor is not the RLP of a block header");
         let header = Header::decode(&mut rest).map_err(|_| malformed())?;
@@ -358,22 +479,13 @@ impl Rollup {
             return Err(malformed());
         }
         let hash = keccak256(anchor_rlp);
-        let anchor = Anchor { number: header.number, hash };
-        let next = (header.number.saturating_sub(1), header.parent_hash);
-        let read = Read {
-            young: B256Map::default(),
-            old: B256Map::default(),
-            young_bytes: 0,
-            ancestors: BTreeMap::new(),
-            next,
-            round_trips: 0,
-        };
-        let remote = Arc::new(Remote { reader, anchor, codes: codes.clone(), read: Mutex::new(read) });
+        let codes = Codes::default();
+        let remote = Remote::new(reader, header.clone(), hash, codes.clone(), Ancestors::below(&header));
         let state = StateTrie::hidden(header.state_root);
-        let head = Arc::new(Sealed { header, hash, state, body: Some(Arc::default()) });
-        let mut rollup = Self::start(chain, genesis.hash, codes, head, BTreeMap::new(), store)?;
-        rollup.set_remote(remote);
-        Ok(rollup)
+        remote.learn(&state, known);
+        let head = Arc::new(Sealed { header, hash, state, body: None });
+        let rollup = Self::start(chain, genesis_hash, codes, head, BTreeMap::new(), store)?;
+        Ok(rollup.with_remote(Arc::new(remote)))
     }
 }
 
@@ -388,14 +500,14 @@ impl Session {
             let mut attempt = self.fork();
             let sink = attempt.watch();
             let result = step(&mut attempt);
-            let misses = std::mem::take(&mut *locked(&sink));
+            let misses = taken(&sink);
             if misses.is_empty() {
                 *self = attempt;
                 return result;
             }
             remote.supply(self.base_state(), &misses)?;
         }
-        Err(CoreError::new("remote_unavailable", format!("a step missed something new {ROUNDS_MAX} times in a row")))
+        Err(endless())
     }
 
     /// Reads ahead, in one round trip: accounts with slots, the accounts that the transactions name, and all of their codes.
@@ -418,8 +530,9 @@ impl Session {
         }
         self.complete(|attempt| {
             for (address, slots) in &all {
-                let code_hash = attempt.account(*address).map(|account| account.code_hash);
-                attempt.code(code_hash.unwrap_or_default());
+                if let Some(account) = attempt.account(*address) {
+                    attempt.code(account.code_hash);
+                }
                 for slot in slots {
                     attempt.slot(*address, *slot);
                 }
@@ -427,6 +540,16 @@ impl Session {
             Ok(())
         })
     }
+}
+
+/// What was noted, which is then forgotten.
+pub(crate) fn taken(sink: &Sink) -> Misses {
+    std::mem::take(&mut *locked(sink))
+}
+
+/// A step that needs more rounds than are allowed.
+pub(crate) fn endless() -> CoreError {
+    CoreError::new("remote_unavailable", format!("a step missed something new {ROUNDS_MAX} times in a row"))
 }
 
 /// What a look-up in a state that may be remote gives; what is hidden counts as absent and is noted.

@@ -57,8 +57,6 @@ pub struct Rollup {
     pub store: Store,
     /// Sealed blocks whose undo record stays in the store; unwinding reaches back so far. Zero keeps none.
     pub undo_blocks: u64,
-    /// Where the state is read, of a rollup whose anchor's state is elsewhere.
-    pub remote: Option<Arc<Remote>>,
     decided: RwLock<Arc<Decided>>,
     committing: Mutex<()>,
     read_blocks: Mutex<VecDeque<(B256, Arc<Chunk>)>>,
@@ -136,7 +134,7 @@ impl Rollup {
             head: head.clone(),
             hashes: Arc::new(hashes),
             open: None,
-            is_remote: false,
+            remote: None,
         };
         let decided = Decided { view, version: 0, epoch: 0, history: VecDeque::from([head]) };
         Ok(Self {
@@ -144,7 +142,6 @@ impl Rollup {
             chain,
             store,
             undo_blocks: 0,
-            remote: None,
             decided: RwLock::new(Arc::new(decided)),
             committing: Mutex::new(()),
             read_blocks: Mutex::default(),
@@ -174,17 +171,15 @@ impl Rollup {
 
     /// A session that continues the decided state.
     pub fn session(&self) -> Session {
-        let decided = self.decided();
-        let mut session = Session::new(&decided);
-        session.attach(self.remote.clone());
-        session
+        Session::new(&self.decided())
     }
 
-    pub(crate) fn set_remote(&mut self, remote: Arc<Remote>) {
-        self.remote = Some(remote);
+    /// The same rollup, its state read where it is not known.
+    pub(crate) fn with_remote(self, remote: Arc<Remote>) -> Self {
         let mut decided = Decided::clone(&self.decided());
-        decided.view.is_remote = true;
+        decided.view.remote = Some(remote);
         *self.decided.write().unwrap_or_else(|poison| poison.into_inner()) = Arc::new(decided);
+        self
     }
 
     /// The session becomes the decided state; its sealed blocks go to the store first.
@@ -330,15 +325,11 @@ impl Decided {
         self.history.get(usize::try_from(number.checked_sub(first)?).ok()?)
     }
 
-    /// The state at a block selector.
+    /// The state at a block selector, of a remote rollup as far as it is known.
     ///
     /// # Errors
     /// `state_unavailable`.
     pub fn state_at(&self, at: i64) -> Result<&StateTrie> {
-        if self.view.is_remote {
-            let message = "the state of this rollup is elsewhere; read accounts, storage and calls through a session";
-            return Err(CoreError::new("remote_unsupported", message));
-        }
         if at == PENDING {
             return Ok(self.view.state());
         }
@@ -362,6 +353,10 @@ impl Rollup {
     pub fn header(&self, decided: &Decided, number: u64) -> Result<Option<(Arc<Header>, B256)>> {
         if let Some(sealed) = decided.recent(number) {
             return Ok(Some((Arc::new(sealed.header.clone()), sealed.hash)));
+        }
+        let anchor = decided.view.remote.as_ref().filter(|remote| remote.anchor.number == number);
+        if let Some(remote) = anchor {
+            return Ok(Some((Arc::new(remote.header.clone()), remote.anchor.hash)));
         }
         let Some(hash) = self.hash_of(decided, number)? else { return Ok(None) };
         let Some(bytes) = self.store.header_of(self.chain.chain_id, number, hash)? else { return Ok(None) };

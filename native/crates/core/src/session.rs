@@ -39,8 +39,8 @@ pub struct View {
     pub hashes: RecentHashes,
     /// The block that grows on the head, with the state inside it.
     pub open: Option<(Arc<OpenBlock>, StateTrie)>,
-    /// Whether the state is known in part only.
-    pub is_remote: bool,
+    /// Where the state is read that is not known.
+    pub remote: Option<Arc<Remote>>,
 }
 
 impl View {
@@ -91,11 +91,13 @@ impl Session {
     }
 
     fn of(view: &View, decided: &Decided) -> Self {
+        let mut overlay = Overlay::new(view.state().clone(), view.codes.clone(), view.hashes.clone());
+        overlay.attach(view.remote.clone(), Sink::default());
         Self {
             chain: view.chain.clone(),
             head: view.head.clone(),
             hashes: view.hashes.clone(),
-            overlay: Overlay::new(view.state().clone(), view.codes.clone(), view.hashes.clone()),
+            overlay,
             block: view.open.as_ref().map(|(block, _)| (**block).clone()),
             checkpoints: Vec::new(),
             stashes: Vec::new(),
@@ -104,11 +106,6 @@ impl Session {
             version: decided.version,
             epoch: decided.epoch,
         }
-    }
-
-    /// Reads what is not known of the state there.
-    pub(crate) fn attach(&mut self, remote: Option<Arc<Remote>>) {
-        self.overlay.attach(remote);
     }
 
     /// Where unknown state is read.
@@ -166,7 +163,7 @@ impl Session {
             head: self.head.clone(),
             hashes: self.hashes.clone(),
             open: self.block.as_ref().map(|block| (Arc::new(block.clone()), state)),
-            is_remote: self.remote().is_some(),
+            remote: self.remote().cloned(),
         }
     }
 

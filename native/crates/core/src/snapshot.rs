@@ -1,9 +1,13 @@
 //! Snapshots of a rollup's decided state: the last sealed block's state in the state crate's file, and in its header what
 //! is needed to go on: head header and content, recent hashes, the open block's attributes and transactions.
 //!
+//! Of a remote rollup the file holds what is known of the state, and in the header its anchor with the ancestors' hashes too.
+//!
 //! The open block is not stored as state but executed again on load, so the file holds nothing that could disagree with it.
 //! Layout of the header, integers LEB128, byte strings length-prefixed: format 1, chain id, genesis hash, head header RLP,
 //! head body and receipts (empty when not at hand), hashes (count, then number and hash), open block flag, attributes, transactions.
+//! Of a remote rollup the format is 3, and behind all that: anchor header RLP, number and hash of the next ancestor to be read,
+//! ancestors (count, then number and hash).
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,17 +16,22 @@ use std::sync::Arc;
 use alloy_consensus::Header;
 use alloy_primitives::{keccak256, Address, Bytes, B256};
 use alloy_rlp::{Decodable, Encodable};
-use plait_state::{snapshot, SnapshotError, Store};
+use plait_state::{snapshot, SnapshotError, StateTrie, Store};
 
 use crate::block::{Attributes, Sealed};
+use crate::chain::Chain;
 use crate::codes::Codes;
 use crate::error::{CoreError, Result};
+use crate::genesis::Genesis;
 use crate::records::{self, put_bytes, put_number, Reader};
+use crate::remote::{self, Ancestors, Known, Remote};
 use crate::rollup::{build_genesis, Decided, Rollup};
 use crate::transaction::{decode_in_block, Transaction};
 
 /// Version of the header's layout.
 const FORMAT: u64 = 1;
+/// The same of a remote rollup; 2 is that of files for others.
+const REMOTE_FORMAT: u64 = 3;
 
 impl From<SnapshotError> for CoreError {
     fn from(error: SnapshotError) -> Self {
@@ -37,10 +46,13 @@ struct Contents {
     receipts: Vec<u8>,
     hashes: BTreeMap<u64, B256>,
     open: Option<(Attributes, Vec<Arc<Transaction>>)>,
+    /// Of a remote rollup: the anchor's header, and the hashes below it.
+    remote: Option<(Bytes, Ancestors)>,
 }
 
 impl Rollup {
-    /// Writes the decided state to `path`: atomic, checksummed; the rollup may go on meanwhile.
+    /// Writes the decided state, of a remote rollup what is known of it, to `path`: atomic, checksummed; the rollup may go on
+    /// meanwhile. What a reader answered before this call is among the known, unless nobody used it.
     ///
     /// # Errors
     /// `snapshot_io`, store errors.
@@ -53,9 +65,16 @@ impl Rollup {
     /// # Errors
     /// `snapshot_io`, store errors.
     pub fn write_snapshot_of(&self, decided: &Decided, path: &Path) -> Result<()> {
-        self.refuse_remote()?;
-        let header = self.encode_contents(decided)?;
-        snapshot::write(path, &decided.view.head.state, decided.view.codes.store(), &header)?;
+        let view = &decided.view;
+        match &view.remote {
+            None => snapshot::write(path, &view.head.state, view.codes.store(), &self.encode_contents(decided)?)?,
+            Some(remote) => {
+                remote.settle();
+                let mut header = self.encode_contents(decided)?;
+                encode_remote(&mut header, remote);
+                snapshot::write_known(path, &view.head.state, view.codes.store(), &header)?
+            }
+        };
         Ok(())
     }
 
@@ -67,10 +86,50 @@ impl Rollup {
         let codes = Codes::default();
         let (chain, genesis) = build_genesis(genesis_json, &codes)?;
         let (state, header) = snapshot::load(path, codes.store())?;
-        let contents = decode_contents(&header, chain.chain_id, genesis.hash)?;
+        let contents = decode_contents(&header, FORMAT, chain.chain_id, genesis.hash)?;
+        Self::resume(Self::start_at(chain, genesis.hash, codes, state, &contents, store)?, contents)
+    }
+
+    /// The same of a remote rollup: what the snapshot knows, and `known`, is asked of nobody.
+    ///
+    /// # Errors
+    /// As [`Self::from_snapshot`], and what executing the open block again may miss: `remote_unavailable`, `remote_proof_wrong`.
+    pub fn remote_from_snapshot(
+        genesis_json: &[u8],
+        store: Store,
+        path: &Path,
+        reader: Box<dyn remote::Reader>,
+        genesis_hash: B256,
+        known: Known,
+    ) -> Result<Self> {
+        let codes = Codes::default();
+        let chain = Genesis::parse(genesis_json)?.chain;
+        let (state, header) = snapshot::load_known(path, codes.store())?;
+        let contents = decode_contents(&header, REMOTE_FORMAT, chain.chain_id, genesis_hash)?;
+        let Some((rlp, ancestors)) = contents.remote.clone() else {
+            return Err(CoreError::internal("a remote rollup's snapshot was read without its anchor"));
+        };
+        let anchor = Header::decode(&mut &rlp[..])
+            .map_err(|_| CoreError::new("snapshot_corrupt", "the snapshot's anchor is malformed"))?;
+        let remote = Remote::new(reader, anchor, keccak256(&rlp), codes.clone(), ancestors);
+        remote.learn(&state, known);
+        let rollup = Self::start_at(chain, genesis_hash, codes, state, &contents, store)?;
+        Self::resume(rollup.with_remote(Arc::new(remote)), contents)
+    }
+
+    /// A rollup at the head of a snapshot, without the open block.
+    fn start_at(
+        chain: Chain,
+        genesis_hash: B256,
+        codes: Codes,
+        state: StateTrie,
+        contents: &Contents,
+        store: Store,
+    ) -> Result<Self> {
+        let header = contents.header.clone();
         let mut rlp = Vec::with_capacity(700);
-        contents.header.encode(&mut rlp);
-        if contents.header.state_root != state.root() {
+        header.encode(&mut rlp);
+        if header.state_root != state.root() {
             return Err(CoreError::new(
                 "snapshot_corrupt",
                 "the snapshot's head names another state root than its state has",
@@ -81,17 +140,23 @@ impl Rollup {
         } else {
             Some(Arc::new(records::decode(&contents.body, &contents.receipts, chain.chain_id)?))
         };
-        let has_content = body.is_some();
-        let head = Arc::new(Sealed { hash: keccak256(&rlp), header: contents.header, state, body });
-        let rollup = Self::start(chain, genesis.hash, codes, head.clone(), contents.hashes, store)?;
+        let head = Arc::new(Sealed { hash: keccak256(&rlp), header, state, body });
+        let rollup = Self::start(chain, genesis_hash, codes, head.clone(), contents.hashes.clone(), store)?;
         rollup.restore_chain(&head)?;
-        if has_content {
+        if head.body.is_some() {
             rollup.write_block(&head)?;
         }
+        Ok(rollup)
+    }
+
+    /// The open block of a snapshot, executed again.
+    fn resume(rollup: Self, contents: Contents) -> Result<Self> {
         if let Some((attributes, transactions)) = contents.open {
             let mut session = rollup.session();
-            session.open(Arc::new(attributes))?;
-            let outcomes = session.run(&transactions, true)?;
+            let attributes = Arc::new(attributes);
+            session.complete(|attempt| attempt.open(attributes.clone()))?;
+            session.prefetch(&[], &transactions)?;
+            let outcomes = session.complete(|attempt| attempt.run(&transactions, true))?;
             if outcomes.included != transactions.len() {
                 return Err(CoreError::new("snapshot_corrupt", "the snapshot's open block does not execute again"));
             }
@@ -101,8 +166,8 @@ impl Rollup {
     }
 
     /// What would write a state that is known in part ends here.
-    pub(crate) fn refuse_remote(&self) -> Result<()> {
-        match &self.remote {
+    pub(crate) fn refuse_remote(decided: &Decided) -> Result<()> {
+        match &decided.view.remote {
             None => Ok(()),
             Some(_) => {
                 Err(CoreError::new("remote_unsupported", "a state that is elsewhere cannot be written to a file"))
@@ -113,7 +178,7 @@ impl Rollup {
     fn encode_contents(&self, decided: &Decided) -> Result<Vec<u8>> {
         let head = &decided.view.head;
         let mut out = Vec::new();
-        put_number(&mut out, FORMAT);
+        put_number(&mut out, if decided.view.remote.is_some() { REMOTE_FORMAT } else { FORMAT });
         put_number(&mut out, self.chain.chain_id);
         out.extend_from_slice(self.genesis_hash.as_slice());
         let mut header = Vec::with_capacity(700);
@@ -145,6 +210,35 @@ impl Rollup {
         }
         Ok(out)
     }
+}
+
+fn encode_remote(out: &mut Vec<u8>, remote: &Remote) {
+    let mut header = Vec::with_capacity(700);
+    remote.header.encode(&mut header);
+    put_bytes(out, &header);
+    let Ancestors { hashes, next, .. } = remote.ancestors();
+    put_number(out, next.0);
+    out.extend_from_slice(next.1.as_slice());
+    put_number(out, hashes.len() as u64);
+    for (number, hash) in &hashes {
+        put_number(out, *number);
+        out.extend_from_slice(hash.as_slice());
+    }
+}
+
+fn decode_remote(reader: &mut Reader<'_>) -> Result<(Bytes, Ancestors)> {
+    let header = Bytes::copy_from_slice(reader.bytes()?);
+    let next = (reader.number()?, B256::from_slice(reader.take(32)?));
+    Ok((header, Ancestors::read(next, hashes(reader)?)))
+}
+
+/// Hashes by number.
+fn hashes(reader: &mut Reader<'_>) -> Result<BTreeMap<u64, B256>> {
+    let mut hashes = BTreeMap::new();
+    for _ in 0..reader.number()? {
+        hashes.insert(reader.number()?, B256::from_slice(reader.take(32)?));
+    }
+    Ok(hashes)
 }
 
 fn encode_attributes(out: &mut Vec<u8>, attributes: &Attributes) {
@@ -182,20 +276,20 @@ fn decode_attributes(reader: &mut Reader<'_>) -> Result<Attributes> {
     })
 }
 
-fn decode_contents(bytes: &[u8], chain_id: u64, genesis_hash: B256) -> Result<Contents> {
-    decode_checked(bytes, chain_id, genesis_hash).map_err(|error| match error.code {
+fn decode_contents(bytes: &[u8], format: u64, chain_id: u64, genesis_hash: B256) -> Result<Contents> {
+    decode_checked(bytes, format, chain_id, genesis_hash).map_err(|error| match error.code {
         "store_corrupt" => CoreError::new("snapshot_corrupt", "the snapshot's header is malformed"),
         _ => error,
     })
 }
 
-fn decode_checked(bytes: &[u8], chain_id: u64, genesis_hash: B256) -> Result<Contents> {
+fn decode_checked(bytes: &[u8], wanted: u64, chain_id: u64, genesis_hash: B256) -> Result<Contents> {
     let mut reader = Reader(bytes);
     let format = reader.number()?;
-    if format != FORMAT {
+    if format != wanted {
         return Err(CoreError::new(
             "snapshot_format",
-            format!("the snapshot's header has format {format}, this core reads {FORMAT}"),
+            format!("the snapshot's header has format {format}, this core reads {wanted}"),
         ));
     }
     let (id, genesis) = (reader.number()?, B256::from_slice(reader.take(32)?));
@@ -210,10 +304,7 @@ fn decode_checked(bytes: &[u8], chain_id: u64, genesis_hash: B256) -> Result<Con
     let malformed = |_| CoreError::new("snapshot_corrupt", "the snapshot's head header is malformed");
     let header = Header::decode(&mut reader.bytes()?).map_err(malformed)?;
     let (body, receipts) = (reader.bytes()?.to_vec(), reader.bytes()?.to_vec());
-    let mut hashes = BTreeMap::new();
-    for _ in 0..reader.number()? {
-        hashes.insert(reader.number()?, B256::from_slice(reader.take(32)?));
-    }
+    let hashes = hashes(&mut reader)?;
     let open = if reader.take(1)?[0] == 0 {
         None
     } else {
@@ -227,5 +318,6 @@ fn decode_checked(bytes: &[u8], chain_id: u64, genesis_hash: B256) -> Result<Con
         }
         Some((attributes, transactions))
     };
-    Ok(Contents { header, body, receipts, hashes, open })
+    let remote = if format == REMOTE_FORMAT { Some(decode_remote(&mut reader)?) } else { None };
+    Ok(Contents { header, body, receipts, hashes, open, remote })
 }

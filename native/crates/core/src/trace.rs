@@ -26,9 +26,10 @@ use crate::execute::{begin_block, evm_env, run_transactions};
 use crate::gauge::{self, Gauge, TOO_LARGE, TRACE_BYTES_MAX};
 use crate::halts::Witness;
 use crate::json::Json;
+use crate::moment::Moment;
 use crate::overlay::Overlay;
 use crate::overrides::{BlockOverrides, StateOverrides};
-use crate::rollup::{AnyBlock, Decided, Rollup, PENDING};
+use crate::rollup::{AnyBlock, Rollup, PENDING};
 
 /// The inspector of every trace: its bound, what happened, and op-geth's words for what failed.
 type Watch = (Gauge, (TracingInspector, Witness));
@@ -169,11 +170,14 @@ fn overrides_of(options: &[u8]) -> Result<Overrides> {
 /// `trace_options_malformed`, `tracer_unsupported` and those of a call.
 pub fn trace_call_json(rollup: &Rollup, request: &[u8], at: i64, options: &[u8], gas_cap: u64) -> Result<Vec<u8>> {
     let tracer = Tracer::parse(options)?;
-    let mut call = Call::prepare(rollup, &rollup.decided(), request, at, overrides_of(options)?, gas_cap)?;
-    let gas = call.transaction.0.base.gas_limit;
-    let mut watch = tracer.watch();
-    let result = call.run_inspected(gas, &mut watch)?;
-    tracer.finish(watch, &result, gas, &call.overlay)
+    let overrides = overrides_of(options)?;
+    rollup.read(|moment| {
+        let mut call = Call::prepare(moment, request, at, overrides.clone(), gas_cap)?;
+        let gas = call.transaction.0.base.gas_limit;
+        let mut watch = tracer.watch();
+        let result = call.run_inspected(gas, &mut watch)?;
+        tracer.finish(watch, &result, gas, &call.overlay)
+    })
 }
 
 /// `debug_traceTransaction`; None when the transaction is unknown.
@@ -182,14 +186,18 @@ pub fn trace_call_json(rollup: &Rollup, request: &[u8], at: i64, options: &[u8],
 /// `trace_options_malformed`, `tracer_unsupported`, `state_unavailable`, store errors.
 pub fn trace_transaction_json(rollup: &Rollup, hash: B256, options: &[u8]) -> Result<Option<Vec<u8>>> {
     let tracer = Tracer::parse(options)?;
-    let decided = rollup.decided();
-    let Some((number, index)) = rollup.location(&decided, hash)? else { return Ok(None) };
+    rollup.read(|moment| trace_transaction(moment, hash, &tracer))
+}
+
+fn trace_transaction(moment: &Moment<'_>, hash: B256, tracer: &Tracer) -> Result<Option<Vec<u8>>> {
+    let (rollup, decided) = (moment.rollup, &moment.decided);
+    let Some((number, index)) = rollup.location(decided, hash)? else { return Ok(None) };
     let is_open = decided.view.open.as_ref().is_some_and(|(open, _)| open.number == number);
     let at = if is_open { PENDING } else { number as i64 };
-    let Some(block) = rollup.block(&decided, at)? else { return Ok(None) };
+    let Some(block) = rollup.block(decided, at)? else { return Ok(None) };
     let items: Vec<&Included> = block.items().take(index + 1).collect();
     let Some((target, before)) = items.split_last() else { return Ok(None) };
-    let (mut overlay, open) = replay(rollup, &decided, &block, before, target)?;
+    let (mut overlay, open) = replay(moment, &block, before, target)?;
     let mut watch = tracer.watch();
     let env = evm_env(&rollup.chain, &open);
     let mut evm = OpEvmFactory::<OpTx>::default().create_evm_with_inspector(&mut overlay, env, &mut watch);
@@ -204,20 +212,19 @@ pub fn trace_transaction_json(rollup: &Rollup, hash: B256, options: &[u8]) -> Re
 
 /// The state just before `target`: the parent's state, the system calls and everything before it executed again.
 fn replay(
-    rollup: &Rollup,
-    decided: &Decided,
+    moment: &Moment<'_>,
     block: &AnyBlock,
     before: &[&Included],
     target: &Included,
 ) -> Result<(Overlay, OpenBlock)> {
+    let (rollup, decided) = (moment.rollup, &moment.decided);
     let header = block.header();
     let parent_number =
         header.number.checked_sub(1).ok_or_else(|| CoreError::internal("genesis has no transactions"))?;
-    let state = decided.state_at(parent_number as i64)?.clone();
+    let mut overlay = moment.overlay(parent_number as i64, false)?;
     let (parent, parent_hash) = rollup
         .header(decided, parent_number)?
         .ok_or_else(|| CoreError::new("store_corrupt", format!("block {parent_number} is missing from the store")))?;
-    let mut overlay = Overlay::new(state, decided.view.codes.clone(), decided.view.hashes.clone());
     let first: Vec<_> = before.iter().copied().chain([target]).filter(|item| item.is_deposit()).collect();
     let last_deposits = if target.is_deposit() { &first[..first.len() - 1] } else { &first[..] };
     let deposits = first.iter().map(|item| item.transaction.raw.clone()).collect();

@@ -44,10 +44,8 @@ impl Rollup {
         }
         let base = self.sealed_at(&decided, number)?;
         let hashes = Arc::new(self.hashes_up_to(&decided, number)?);
-        let (chain, codes, is_remote) = (self.chain.clone(), decided.view.codes.clone(), decided.view.is_remote);
-        let mut session = Session::unwound(&View { chain, codes, head: base, hashes, open: None, is_remote }, &decided);
-        session.attach(self.remote.clone());
-        Ok(session)
+        let View { chain, codes, remote, .. } = decided.view.clone();
+        Ok(Session::unwound(&View { chain, codes, head: base, hashes, open: None, remote }, &decided))
     }
 
     /// The lowest block that [`Self::session_at`] accepts.
@@ -96,11 +94,20 @@ impl Rollup {
         for below in (number..oldest.header.number).rev() {
             let record = self.store.undo(id, below + 1, above)?.ok_or_else(unavailable)?;
             state = undo::apply(&state, &record, &decided.view.codes)?;
-            let bytes = self.store.header_of(id, below, hash)?.ok_or_else(unavailable)?;
-            header = Header::decode(&mut &bytes[..]).map_err(|_| {
-                CoreError::new("store_corrupt", format!("the stored header of block {below} is malformed"))
-            })?;
+            let anchor = decided.view.remote.as_ref().filter(|remote| remote.anchor.hash == hash);
+            header = match anchor {
+                Some(remote) => remote.header.clone(),
+                None => {
+                    let bytes = self.store.header_of(id, below, hash)?.ok_or_else(unavailable)?;
+                    Header::decode(&mut &bytes[..]).map_err(|_| {
+                        CoreError::new("store_corrupt", format!("the stored header of block {below} is malformed"))
+                    })?
+                }
+            };
             (above, hash) = (hash, header.parent_hash);
+        }
+        if let Some(remote) = &decided.view.remote {
+            state = remote.settle_state(&state)?;
         }
         if state.root() != header.state_root {
             let message = format!("the undo records do not lead to the state of block {number}");
@@ -119,7 +126,7 @@ impl Rollup {
         while lowest > wanted {
             match self.store.hash_by_number(self.chain.chain_id, lowest - 1)? {
                 Some(hash) => hashes.insert(lowest - 1, hash),
-                None if lowest > needed && self.remote.is_none() => {
+                None if lowest > needed && decided.view.remote.is_none() => {
                     let message = format!("the store lacks block {}, whose hash block {number} can name", lowest - 1);
                     return Err(CoreError::new("state_unavailable", message));
                 }

@@ -21,6 +21,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[pymodule]
 fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("PENDING", plait_core::rollup::PENDING)?;
+    module.add("SHARED_UNDO_BLOCKS", plait_core::history::SHARED_UNDO_BLOCKS)?;
     module.add("NativeError", module.py().get_type::<convert::NativeError>())?;
     module.add_class::<transactions::Transaction>()?;
     module.add_class::<transactions::Refusal>()?;

@@ -194,7 +194,7 @@ impl Rollup {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let address = convert::address(address)?;
         let slots = slots.iter().map(|slot| word(slot)).collect::<PyResult<Vec<_>>>()?;
-        let json = detached(py, || reads::proof_json(&self.0.decided(), address, &slots, at))?;
+        let json = detached(py, || reads::proof_json(&self.0, address, &slots, at))?;
         Ok(PyBytes::new(py, &json))
     }
     fn execution_payload_json<'py>(
@@ -212,7 +212,7 @@ impl Rollup {
         Ok((PyBytes::new(py, &json), PyBytes::new(py, root.as_slice())))
     }
     fn l1_cost_parameters<'py>(&self, py: Python<'py>, at: i64) -> PyResult<CostParameters<'py>> {
-        let costs = detached(py, || Ok(L1Costs::from_state(self.0.decided().state_at(at)?)))?;
+        let costs = detached(py, || L1Costs::at(&self.0, at))?;
         Ok((
             int(py, costs.l1_base_fee)?,
             costs.base_fee_scalar,
@@ -231,7 +231,7 @@ impl Rollup {
     ) -> PyResult<Bound<'py, PyList>> {
         let transactions: Vec<_> = transactions.iter().map(|transaction| transaction.get().0.clone()).collect();
         let costs = detached(py, || {
-            let costs = L1Costs::from_state(self.0.decided().state_at(at)?);
+            let costs = L1Costs::at(&self.0, at)?;
             let spec = self.0.chain.spec;
             Ok(transactions.iter().map(|item| costs.additional_cost(spec, item)).collect::<Vec<U256>>())
         })?;

@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use alloy_primitives::Bytes;
+use plait_core::ancestors::RawBlock;
 use plait_core::error::CoreError;
 use plait_core::history::Given;
 use plait_core::reads;
+use plait_core::remote::Known;
 use plait_core::rollup as core;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
@@ -84,6 +86,12 @@ impl FrozenRollup {
     }
 }
 
+/// What is known of a remote state before anybody is asked.
+fn known(nodes: &[PyBackedBytes], codes: &[PyBackedBytes], headers: &[PyBackedBytes]) -> Known {
+    let bytes = |all: &[PyBackedBytes]| all.iter().map(|one| Bytes::copy_from_slice(one)).collect();
+    Known { nodes: bytes(nodes), codes: bytes(codes), headers: bytes(headers) }
+}
+
 impl Rollup {
     fn shared(rollup: core::Rollup, undo_blocks: u64) -> Self {
         Self(Arc::new(rollup.keeping(undo_blocks)))
@@ -148,17 +156,66 @@ impl Rollup {
         Ok(Self::shared(rollup, undo_blocks))
     }
     #[staticmethod]
+    #[pyo3(signature = (genesis_json, store, anchor, reader, *, genesis_hash, undo_blocks = 0, known_nodes = Vec::new(),
+                        known_codes = Vec::new(), known_headers = Vec::new()))]
+    #[allow(clippy::too_many_arguments)] // keyword arguments of a record used once
     fn remote(
         py: Python<'_>,
         genesis_json: &[u8],
         store: &Bound<'_, Store>,
         anchor: &[u8],
         reader: Py<PyAny>,
+        genesis_hash: &[u8],
+        undo_blocks: u64,
+        known_nodes: Vec<PyBackedBytes>,
+        known_codes: Vec<PyBackedBytes>,
+        known_headers: Vec<PyBackedBytes>,
     ) -> PyResult<Self> {
-        let store = store.get().0.clone();
+        let (store, genesis_hash) = (store.get().0.clone(), word(genesis_hash)?);
         let reader = Box::new(PythonReader(reader));
-        let rollup = detached(py, || core::Rollup::remote(genesis_json, store, anchor, reader))?;
-        Ok(Self(Arc::new(rollup)))
+        let known = known(&known_nodes, &known_codes, &known_headers);
+        let rollup = detached(py, || core::Rollup::remote(genesis_json, store, anchor, reader, genesis_hash, known))?;
+        Ok(Self::shared(rollup, undo_blocks))
+    }
+    #[staticmethod]
+    #[pyo3(signature = (genesis_json, store, path, reader, *, genesis_hash, undo_blocks = 0, known_nodes = Vec::new(),
+                        known_codes = Vec::new(), known_headers = Vec::new()))]
+    #[allow(clippy::too_many_arguments)] // keyword arguments of a record used once
+    fn remote_from_snapshot(
+        py: Python<'_>,
+        genesis_json: &[u8],
+        store: &Bound<'_, Store>,
+        path: PathBuf,
+        reader: Py<PyAny>,
+        genesis_hash: &[u8],
+        undo_blocks: u64,
+        known_nodes: Vec<PyBackedBytes>,
+        known_codes: Vec<PyBackedBytes>,
+        known_headers: Vec<PyBackedBytes>,
+    ) -> PyResult<Self> {
+        let (store, genesis_hash) = (store.get().0.clone(), word(genesis_hash)?);
+        let reader = Box::new(PythonReader(reader));
+        let known = known(&known_nodes, &known_codes, &known_headers);
+        let load = || core::Rollup::remote_from_snapshot(genesis_json, store, &path, reader, genesis_hash, known);
+        Ok(Self::shared(detached(py, load)?, undo_blocks))
+    }
+    fn put_ancestors(
+        &self,
+        py: Python<'_>,
+        blocks: Vec<(PyBackedBytes, Vec<PyBackedBytes>, Vec<PyBackedBytes>)>,
+    ) -> PyResult<()> {
+        let bytes = |all: &[PyBackedBytes]| all.iter().map(|one| Bytes::copy_from_slice(one)).collect();
+        let raw = |(header, transactions, receipts): &(PyBackedBytes, Vec<_>, Vec<_>)| RawBlock {
+            header: Bytes::copy_from_slice(header),
+            transactions: bytes(transactions),
+            receipts: bytes(receipts),
+        };
+        let blocks: Vec<RawBlock> = blocks.iter().map(raw).collect();
+        detached(py, || self.0.put_ancestors(&blocks))
+    }
+    #[getter]
+    fn is_remote(&self) -> bool {
+        self.0.decided().view.remote.is_some()
     }
     fn become_like(&self, py: Python<'_>, other: &Bound<'_, Self>) -> PyResult<()> {
         let other = other.get().0.clone();
@@ -221,29 +278,18 @@ impl Rollup {
     }
     fn accounts<'py>(&self, py: Python<'py>, addresses: Vec<PyBackedBytes>, at: i64) -> PyResult<Bound<'py, PyList>> {
         let addresses = addresses.iter().map(|bytes| address(bytes)).collect::<PyResult<Vec<_>>>()?;
-        let accounts = detached(py, || {
-            let decided = self.0.decided();
-            let state = decided.state_at(at)?;
-            Ok(addresses.iter().map(|address| state.account(*address)).collect::<Vec<_>>())
-        })?;
+        let accounts = detached(py, || self.0.read(|moment| moment.accounts(&addresses, at)))?;
         account_list(py, &accounts)
     }
     fn code<'py>(&self, py: Python<'py>, address: &[u8], at: i64) -> PyResult<Bound<'py, PyBytes>> {
         let address = crate::convert::address(address)?;
-        let code = detached(py, || {
-            let decided = self.0.decided();
-            let account = decided.state_at(at)?.account(address);
-            Ok(account.map(|account| decided.view.codes.bytes(account.code_hash)).unwrap_or_default())
-        })?;
+        let code = detached(py, || self.0.read(|moment| moment.code(address, at)))?;
         Ok(PyBytes::new(py, &code))
     }
     fn storage<'py>(&self, py: Python<'py>, address: &[u8], slot: &[u8], at: i64) -> PyResult<Bound<'py, PyBytes>> {
         let (address, slot) = (crate::convert::address(address)?, word(slot)?);
-        let value = detached(py, || {
-            let decided = self.0.decided();
-            Ok(decided.state_at(at)?.storage(address, alloy_primitives::U256::from_be_bytes(slot.0)))
-        })?;
-        Ok(PyBytes::new(py, &value.to_be_bytes::<32>()))
+        let values = detached(py, || self.0.read(|moment| moment.slots(address, &[slot.into()], at)))?;
+        Ok(PyBytes::new(py, &values[0].to_be_bytes::<32>()))
     }
     fn statistics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let (states, version, accounts, slots) = detached(py, || {
@@ -256,8 +302,9 @@ impl Rollup {
         dict.set_item("version", version)?;
         dict.set_item("accounts", accounts)?;
         dict.set_item("slots", slots)?;
-        dict.set_item("round_trips", self.0.remote.as_ref().map_or(0, |remote| remote.round_trips()))?;
-        dict.set_item("codes", self.0.decided().view.codes.store().len())?;
+        let view = &self.0.decided().view;
+        dict.set_item("round_trips", view.remote.as_ref().map_or(0, |remote| remote.round_trips()))?;
+        dict.set_item("codes", view.codes.store().len())?;
         Ok(dict)
     }
 }

@@ -62,6 +62,10 @@ impl Session {
         guard.map(|block| OpenBlock::new(py, &block))
     }
     #[getter]
+    fn is_remote(&self, py: Python<'_>) -> bool {
+        py.detach(|| self.lock().remote().is_some())
+    }
+    #[getter]
     fn unwound_to(&self, py: Python<'_>) -> Option<u64> {
         py.detach(|| self.lock().base.as_ref().map(|base| base.header.number))
     }
@@ -213,11 +217,18 @@ fn each_session<Input: Sync, Output: Send>(
         let mut guards: Vec<_> = order.iter().map(|index| tasks[*index].0.lock()).collect();
         let jobs: Vec<_> =
             guards.iter_mut().zip(&order).map(|(guard, index)| (&mut **guard, &tasks[*index].1, *index)).collect();
-        let mut done = jobs
-            .into_par_iter()
-            .with_max_len(1)
-            .map(|(session, input, index)| work(session, input).map(|output| (index, output)))
-            .collect::<Result<Vec<_>, CoreError>>()?;
+        // A session that may wait for somebody gets a thread of its own: it must not hold up what others do on rayon's.
+        let (distant, near): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|(session, ..)| session.remote().is_some());
+        let step = |(session, input, index): (&mut core::Session, &Input, usize)| Ok((index, work(session, input)?));
+        let mut done = std::thread::scope(|scope| {
+            let waiting: Vec<_> = distant.into_iter().map(|job| scope.spawn(|| step(job))).collect();
+            let mut done = near.into_par_iter().with_max_len(1).map(step).collect::<Vec<Result<_, CoreError>>>();
+            for thread in waiting {
+                let panicked = |_| Err(CoreError::internal("a session's step panicked"));
+                done.push(thread.join().unwrap_or_else(panicked));
+            }
+            done.into_iter().collect::<Result<Vec<_>, CoreError>>()
+        })?;
         done.sort_unstable_by_key(|(index, _)| *index);
         Ok(done.into_iter().map(|(_, output)| output).collect())
     })

@@ -6,7 +6,7 @@
 use alloy_primitives::{Bytes, B256, U256};
 
 use crate::state::{AccountValue, StateTrie, StorageTrie};
-use crate::trie::{Found, Hidden, Pool, Trie, Value};
+use crate::trie::{Found, Hidden, Piece, Pool, Trie, Value};
 use crate::{AccountInfo, Key};
 
 /// A node that must be shown before the state has a root: the only child left of a branch.
@@ -20,6 +20,16 @@ pub struct Waiting {
     pub depth: usize,
     /// The node's hash.
     pub hash: B256,
+}
+
+/// What is known of a state.
+pub(crate) enum Known<'a> {
+    /// RLP of a node.
+    Node(&'a [u8]),
+    /// Fields of an account.
+    Account(AccountInfo),
+    /// Hash of a node of which nothing is known but that it is a branch.
+    Branch(B256),
 }
 
 impl StateTrie {
@@ -51,6 +61,41 @@ impl StateTrie {
     /// As [`Self::reveal_account`].
     pub fn reveal_slot(&self, address: impl Into<Key>, slot: impl Into<Key>, pool: Pool<'_>) -> Result<(), B256> {
         self.storage_trie(address).slots.reveal(&slot.into().hashed(), pool)
+    }
+
+    /// Fills in a node that changes wait for, in any state that shares it; false when the pool lacks it.
+    pub fn reveal_waiting(&self, waiting: &Waiting, pool: Pool<'_>) -> bool {
+        let (prefix, depth) = (&waiting.prefix, waiting.depth);
+        match waiting.account {
+            None => self.accounts.reveal_place(prefix, depth, pool),
+            Some(account) => self.storage_trie(account).slots.reveal_place(prefix, depth, pool),
+        }
+    }
+
+    /// Fills in all that the pool has; `is_branch` tells which of the nodes that stay hidden are branches.
+    pub fn reveal_all(&self, pool: Pool<'_>, is_branch: &dyn Fn(&B256) -> bool) {
+        self.accounts.reveal_all(pool, is_branch, &mut |value| {
+            value.storage().slots.reveal_all(pool, is_branch, &mut |_| {});
+        });
+    }
+
+    /// Visits what is known of a state that has its root; of a storage after its account.
+    ///
+    /// # Errors
+    /// What `visit` fails with.
+    pub(crate) fn visit_known<E>(&self, visit: &mut dyn FnMut(Known<'_>) -> Result<(), E>) -> Result<(), E> {
+        self.accounts.visit_known(&mut |piece| match piece {
+            Piece::Node(rlp) => visit(Known::Node(rlp)),
+            Piece::Branch(hash) => visit(Known::Branch(hash)),
+            Piece::Entry(value) => {
+                visit(Known::Account(value.info()))?;
+                value.storage().slots.visit_known(&mut |piece| match piece {
+                    Piece::Node(rlp) => visit(Known::Node(rlp)),
+                    Piece::Branch(hash) => visit(Known::Branch(hash)),
+                    Piece::Entry(_) => Ok(()),
+                })
+            }
+        })
     }
 
     /// The nodes that changes made wait for, filled in from the pool where it has them.
@@ -95,5 +140,5 @@ fn missing<V: Value>(
     pool: &dyn Fn(&B256) -> Option<Bytes>,
 ) -> Option<Waiting> {
     let (prefix, depth, hash) = hidden.place();
-    (!hidden.shown(pool)).then_some(Waiting { account, prefix, depth, hash })
+    (!hidden.has_form(pool)).then_some(Waiting { account, prefix, depth, hash })
 }

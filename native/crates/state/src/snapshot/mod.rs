@@ -17,6 +17,7 @@
 //!
 //! Writing holds one chunk and the list of code hashes in memory. Loading holds a few chunks beside the state it builds.
 
+mod known;
 mod read;
 mod write;
 
@@ -77,4 +78,20 @@ pub fn load(path: &Path, codes: &CodeStore) -> Result<(StateTrie, Bytes), Snapsh
 /// `Io`, `Format`, `Truncated`, `Corrupt`.
 pub fn read_header(path: &Path) -> Result<Bytes, SnapshotError> {
     read::read_header(path)
+}
+
+/// Writes what is known of a state whose rest is elsewhere, likewise; codes that are not known are left out.
+///
+/// # Errors
+/// `Io`.
+pub fn write_known(path: &Path, state: &StateTrie, codes: &CodeStore, header: &[u8]) -> Result<u64, SnapshotError> {
+    known::write(path, state, codes, header)
+}
+
+/// Loads what was known of a state: adds the codes to `codes` and returns the state and the header.
+///
+/// # Errors
+/// `Io`, `Format`, `Truncated`, `Corrupt`. Nodes are taken by their hash, so that none is wrong.
+pub fn load_known(path: &Path, codes: &CodeStore) -> Result<(StateTrie, Bytes), SnapshotError> {
+    known::load(path, codes)
 }

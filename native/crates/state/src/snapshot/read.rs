@@ -18,7 +18,7 @@ use crate::{AccountInfo, CodeStore, SnapshotError, StateTrie, StorageTrie};
 const CHUNKS_PARSED_AT_ONCE: usize = 16;
 
 pub(super) fn read_header(path: &Path) -> Result<Bytes, SnapshotError> {
-    let mut chunks = ChunkReader::open(path)?;
+    let mut chunks = ChunkReader::open(path, MAGIC)?;
     let mut header = Vec::new();
     let mut chunk = chunks.next()?;
     if chunk.kind != KIND_HEADER {
@@ -32,7 +32,7 @@ pub(super) fn read_header(path: &Path) -> Result<Bytes, SnapshotError> {
 }
 
 pub(super) fn load(path: &Path, codes: &CodeStore) -> Result<(StateTrie, Bytes), SnapshotError> {
-    let mut chunks = ChunkReader::open(path)?;
+    let mut chunks = ChunkReader::open(path, MAGIC)?;
     let mut loader = Loader::default();
     loop {
         let whole_crc = chunks.whole_crc.clone().finalize();
@@ -218,30 +218,30 @@ fn parse_account_chunk(chunk: &Chunk) -> Result<ParsedChunk, SnapshotError> {
 }
 
 /// A chunk's payload, taken apart from the front.
-struct Fields<'a> {
+pub(super) struct Fields<'a> {
     chunk: &'a Chunk,
-    rest: &'a [u8],
+    pub(super) rest: &'a [u8],
 }
 
 impl<'a> Fields<'a> {
-    fn new(chunk: &'a Chunk) -> Self {
+    pub(super) fn new(chunk: &'a Chunk) -> Self {
         Self { chunk, rest: &chunk.payload }
     }
 
-    fn take(&mut self, count: usize) -> Result<&'a [u8], SnapshotError> {
+    pub(super) fn take(&mut self, count: usize) -> Result<&'a [u8], SnapshotError> {
         let (taken, rest) =
             self.rest.split_at_checked(count).ok_or_else(|| self.chunk.corrupt("a record is cut off"))?;
         self.rest = rest;
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], SnapshotError> {
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], SnapshotError> {
         let mut array = [0; N];
         array.copy_from_slice(self.take(N)?);
         Ok(array)
     }
 
-    fn u64(&mut self) -> Result<u64, SnapshotError> {
+    pub(super) fn u64(&mut self) -> Result<u64, SnapshotError> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
@@ -281,40 +281,40 @@ impl<'a> Fields<'a> {
     }
 }
 
-struct Chunk {
+pub(super) struct Chunk {
     offset: u64,
-    kind: u8,
-    payload: Vec<u8>,
+    pub(super) kind: u8,
+    pub(super) payload: Vec<u8>,
 }
 
 impl Chunk {
-    fn corrupt(&self, what: &'static str) -> SnapshotError {
+    pub(super) fn corrupt(&self, what: &'static str) -> SnapshotError {
         SnapshotError::Corrupt { offset: self.offset, what }
     }
 }
 
-struct ChunkReader {
+pub(super) struct ChunkReader {
     file: BufReader<File>,
     offset: u64,
-    whole_crc: crc32fast::Hasher,
+    pub(super) whole_crc: crc32fast::Hasher,
 }
 
 impl ChunkReader {
-    fn open(path: &Path) -> Result<Self, SnapshotError> {
+    pub(super) fn open(path: &Path, magic: [u8; 8]) -> Result<Self, SnapshotError> {
         let mut reader = Self {
             file: BufReader::with_capacity(1 << 18, File::open(path)?),
             offset: 0,
             whole_crc: crc32fast::Hasher::new(),
         };
-        let mut found = [0; MAGIC.len()];
+        let mut found = [0; 8];
         reader.read(&mut found)?;
-        match found == MAGIC {
+        match found == magic {
             true => Ok(reader),
             false => Err(SnapshotError::Format { found }),
         }
     }
 
-    fn next(&mut self) -> Result<Chunk, SnapshotError> {
+    pub(super) fn next(&mut self) -> Result<Chunk, SnapshotError> {
         let offset = self.offset;
         let mut head = [0; CHUNK_HEAD_BYTES];
         self.read(&mut head)?;
@@ -341,7 +341,7 @@ impl ChunkReader {
         Ok(())
     }
 
-    fn expect_end(&mut self) -> Result<(), SnapshotError> {
+    pub(super) fn expect_end(&mut self) -> Result<(), SnapshotError> {
         match self.file.read(&mut [0; 1])? {
             0 => Ok(()),
             _ => Err(SnapshotError::Corrupt { offset: self.offset, what: "bytes after the end" }),

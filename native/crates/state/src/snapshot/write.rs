@@ -12,11 +12,15 @@ use super::{
 };
 use crate::{AccountInfo, CodeStore, SnapshotError, StateTrie};
 
-pub(super) fn write(path: &Path, state: &StateTrie, codes: &CodeStore, header: &[u8]) -> Result<u64, SnapshotError> {
+/// Writes a file beside `path` and puts it in its place, synced.
+pub(super) fn atomic(
+    path: &Path,
+    write_file: impl FnOnce(&Path) -> Result<u64, SnapshotError>,
+) -> Result<u64, SnapshotError> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);
-    let written = write_file(&partial, state, codes, header).and_then(|bytes| {
+    let written = write_file(&partial).and_then(|bytes| {
         fs::rename(&partial, path)?;
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(folder)?.sync_all()?;
@@ -29,42 +33,15 @@ pub(super) fn write(path: &Path, state: &StateTrie, codes: &CodeStore, header: &
     written
 }
 
-fn write_file(path: &Path, state: &StateTrie, codes: &CodeStore, header: &[u8]) -> Result<u64, SnapshotError> {
-    let root = state.root();
-    let mut chunks = ChunkWriter::new(BufWriter::with_capacity(1 << 18, File::create(path)?));
-    chunks.raw(&MAGIC)?;
-    for piece in header.chunks(CHUNK_BYTES) {
-        chunks.payload.extend_from_slice(piece);
-        chunks.flush(KIND_HEADER)?;
-    }
-    if header.is_empty() {
-        chunks.flush(KIND_HEADER)?;
-    }
-    let code_hashes = write_accounts(&mut chunks, state)?;
-    for &code_hash in &code_hashes {
-        let code = codes.get(code_hash).ok_or(SnapshotError::CodeMissing { code_hash })?;
-        if code.len() + 4 > CHUNK_BYTES_MAX {
-            return Err(std::io::Error::other("a code is longer than a snapshot's chunk").into());
-        }
-        chunks.payload.extend_from_slice(&(code.len() as u32).to_le_bytes());
-        chunks.payload.extend_from_slice(&code);
-        if chunks.payload.len() >= CHUNK_BYTES {
-            chunks.flush(KIND_CODES)?;
-        }
-    }
-    if !chunks.payload.is_empty() {
-        chunks.flush(KIND_CODES)?;
-    }
-    let whole_crc = chunks.whole_crc.clone().finalize();
-    chunks.payload.extend_from_slice(root.as_slice());
-    for count in [state.account_count(), state.slot_count(), code_hashes.len() as u64] {
-        chunks.payload.extend_from_slice(&count.to_le_bytes());
-    }
-    chunks.payload.extend_from_slice(&whole_crc.to_le_bytes());
-    chunks.flush(KIND_END)?;
-    let file = chunks.file.into_inner().map_err(|error| error.into_error())?;
-    file.sync_all()?;
-    Ok(chunks.bytes)
+pub(super) fn write(path: &Path, state: &StateTrie, codes: &CodeStore, header: &[u8]) -> Result<u64, SnapshotError> {
+    atomic(path, |partial| {
+        let root = state.root();
+        let mut chunks = ChunkWriter::create(partial, MAGIC)?;
+        chunks.header(header)?;
+        let code_hashes = write_accounts(&mut chunks, state)?;
+        chunks.codes(&code_hashes, codes)?;
+        chunks.end(root, [state.account_count(), state.slot_count(), code_hashes.len() as u64])
+    })
 }
 
 /// Writes all accounts; returns the hashes of the codes that they need.
@@ -89,17 +66,74 @@ fn write_accounts(chunks: &mut ChunkWriter, state: &StateTrie) -> Result<BTreeSe
     Ok(code_hashes)
 }
 
-struct ChunkWriter {
+pub(super) struct ChunkWriter {
     file: BufWriter<File>,
-    payload: Vec<u8>,
+    pub(super) payload: Vec<u8>,
     whole_crc: crc32fast::Hasher,
     bytes: u64,
 }
 
 impl ChunkWriter {
-    fn new(file: BufWriter<File>) -> Self {
+    pub(super) fn create(path: &Path, magic: [u8; 8]) -> Result<Self, SnapshotError> {
+        let file = BufWriter::with_capacity(1 << 18, File::create(path)?);
         let payload = Vec::with_capacity(CHUNK_BYTES + 4096);
-        Self { file, payload, whole_crc: crc32fast::Hasher::new(), bytes: 0 }
+        let mut chunks = Self { file, payload, whole_crc: crc32fast::Hasher::new(), bytes: 0 };
+        chunks.raw(&magic)?;
+        Ok(chunks)
+    }
+
+    pub(super) fn header(&mut self, header: &[u8]) -> Result<(), SnapshotError> {
+        for piece in header.chunks(CHUNK_BYTES) {
+            self.payload.extend_from_slice(piece);
+            self.flush(KIND_HEADER)?;
+        }
+        if header.is_empty() {
+            self.flush(KIND_HEADER)?;
+        }
+        Ok(())
+    }
+
+    /// Appends bytes with their length to a chunk, which is closed once it is full.
+    pub(super) fn sized(&mut self, bytes: &[u8], kind: u8) -> Result<(), SnapshotError> {
+        self.payload.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+        self.payload.extend_from_slice(bytes);
+        if self.payload.len() >= CHUNK_BYTES {
+            self.flush(kind)?;
+        }
+        Ok(())
+    }
+
+    /// Closes a chunk that has something in it.
+    pub(super) fn close(&mut self, kind: u8) -> Result<(), SnapshotError> {
+        if self.payload.is_empty() {
+            return Ok(());
+        }
+        self.flush(kind)
+    }
+
+    pub(super) fn codes(&mut self, hashes: &BTreeSet<B256>, codes: &CodeStore) -> Result<(), SnapshotError> {
+        for &code_hash in hashes {
+            let code = codes.get(code_hash).ok_or(SnapshotError::CodeMissing { code_hash })?;
+            if code.len() + 4 > CHUNK_BYTES_MAX {
+                return Err(std::io::Error::other("a code is longer than a snapshot's chunk").into());
+            }
+            self.sized(&code, KIND_CODES)?;
+        }
+        self.close(KIND_CODES)
+    }
+
+    /// Writes the last chunk and syncs the file; returns its bytes.
+    pub(super) fn end(mut self, root: B256, counts: [u64; 3]) -> Result<u64, SnapshotError> {
+        let whole_crc = self.whole_crc.clone().finalize();
+        self.payload.extend_from_slice(root.as_slice());
+        for count in counts {
+            self.payload.extend_from_slice(&count.to_le_bytes());
+        }
+        self.payload.extend_from_slice(&whole_crc.to_le_bytes());
+        self.flush(KIND_END)?;
+        let file = self.file.into_inner().map_err(|error| error.into_error())?;
+        file.sync_all()?;
+        Ok(self.bytes)
     }
 
     fn raw(&mut self, bytes: &[u8]) -> Result<(), SnapshotError> {
@@ -108,7 +142,7 @@ impl ChunkWriter {
         Ok(self.file.write_all(bytes)?)
     }
 
-    fn flush(&mut self, kind: u8) -> Result<(), SnapshotError> {
+    pub(super) fn flush(&mut self, kind: u8) -> Result<(), SnapshotError> {
         let payload = std::mem::take(&mut self.payload);
         let mut head = [kind; CHUNK_HEAD_BYTES];
         head[1..5].copy_from_slice(&(payload.len() as u32).to_le_bytes());

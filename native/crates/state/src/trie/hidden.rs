@@ -4,13 +4,15 @@
 //! hash says what it must be. Bytes are taken only if they hash to what is asked for, so nothing has to be believed.
 //! An update that removes all but a hidden child of a branch cannot tell what the branch becomes (Yellow Paper appendix D has no
 //! branch with one child): the branch stays as it is and *waits* until the child is shown. A trie with such branches has no root.
+//! What hung below a run is known to be a branch, also where an insertion parted the run: nothing waits for it.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::OnceLock;
 
 use alloy_primitives::{Bytes, B256};
 use triomphe::Arc;
 
-use super::hash::NodeRef;
+use super::hash::{reference, with_encoded, NodeRef};
 use super::node::{nibble, shared_nibbles, Leaf, Node, Value, KEY_NIBBLES};
 
 /// A subtree known by hash.
@@ -21,6 +23,8 @@ pub(crate) struct Hidden<V> {
     /// Its first `depth` nibbles lead here.
     pub(super) prefix: B256,
     pub(super) depth: usize,
+    /// Known to be a branch, whatever is in it: it was found below a run.
+    is_branch: AtomicBool,
     pub(super) node: OnceLock<Node<V>>,
 }
 
@@ -41,7 +45,22 @@ pub enum Found<T> {
 impl<V: Value> Hidden<V> {
     pub(super) fn new(hash: B256, prefix: B256, depth: usize) -> Arc<Self> {
         let reference = OnceLock::from(NodeRef::hashed(hash));
-        Arc::new(Self { reference, hash, prefix, depth, node: OnceLock::new() })
+        Arc::new(Self { reference, hash, prefix, depth, is_branch: AtomicBool::new(false), node: OnceLock::new() })
+    }
+
+    /// Whether it is known to be a branch although it is not shown.
+    pub(super) fn is_branch(&self) -> bool {
+        self.is_branch.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing can be said of its form.
+    pub(super) fn is_formless(&self) -> bool {
+        self.node.get().is_none() && !self.is_branch()
+    }
+
+    /// Whether its form is known, if need be from the pool.
+    pub(crate) fn has_form(&self, pool: Pool<'_>) -> bool {
+        self.is_branch() || self.shown(pool)
     }
 
     /// Prefix, its length in nibbles, and hash.
@@ -107,6 +126,94 @@ fn walk<'a, V>(root: &'a Node<V>, key: &B256, show: impl Fn(&Hidden<V>) -> bool)
                 None => return Err(hidden.hash),
             },
         }
+    }
+}
+
+/// Fills in the hidden node that the first `depth` nibbles of `prefix` lead to; false when the pool lacks it or it is not there.
+pub(super) fn reveal_place<V: Value>(root: &Node<V>, prefix: &B256, depth: usize, pool: Pool<'_>) -> bool {
+    let mut node = root;
+    let mut at = 0;
+    loop {
+        match node {
+            Node::Leaf(_) => return false,
+            Node::Extension(extension) => {
+                if shared_nibbles(prefix, &extension.key, at) < extension.length {
+                    return false;
+                }
+                at += extension.length;
+                node = &extension.child;
+            }
+            Node::Branch(branch) => {
+                let mask = branch.header.header.mask;
+                if at >= depth || mask & 1 << nibble(prefix, at) == 0 {
+                    return false;
+                }
+                let bit = 1_u16 << nibble(prefix, at);
+                at += 1;
+                node = &branch.slice[(mask & (bit - 1)).count_ones() as usize];
+            }
+            Node::Hidden(hidden) if at == depth => return hidden.shown(pool),
+            Node::Hidden(hidden) => match hidden.node.get() {
+                Some(shown) => node = shown,
+                None => return false,
+            },
+        }
+    }
+}
+
+/// Fills in all that the pool has, from here down; `is_branch` tells which of the rest are branches, `leaf` sees every entry.
+pub(super) fn reveal_all<V: Value>(
+    node: &Node<V>,
+    pool: Pool<'_>,
+    is_branch: &dyn Fn(&B256) -> bool,
+    leaf: &mut dyn FnMut(&V),
+) {
+    match node {
+        Node::Leaf(found) => leaf(&found.value),
+        Node::Extension(extension) => reveal_all(&extension.child, pool, is_branch, leaf),
+        Node::Branch(branch) => branch.slice.iter().for_each(|child| reveal_all(child, pool, is_branch, leaf)),
+        Node::Hidden(hidden) => {
+            if hidden.shown(pool) {
+                hidden.node.get().into_iter().for_each(|shown| reveal_all(shown, pool, is_branch, leaf));
+            } else if is_branch(&hidden.hash) {
+                hidden.is_branch.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// What is known of a subtree, from its root down.
+pub(crate) enum Piece<'a, V> {
+    /// RLP of a node that has a hash of its own.
+    Node(&'a [u8]),
+    /// An entry.
+    Entry(&'a V),
+    /// Hash of a hidden node that is known to be a branch and does not hang below a run.
+    Branch(B256),
+}
+
+/// Visits what is known; everything must be hashed.
+pub(super) fn visit_known<V: Value, E>(
+    node: &Node<V>,
+    depth: usize,
+    visit: &mut dyn FnMut(Piece<'_, V>) -> Result<(), E>,
+) -> Result<(), E> {
+    if let Node::Hidden(hidden) = node {
+        return hidden.node.get().map_or(Ok(()), |shown| visit_known(shown, depth, visit));
+    }
+    if depth == 0 || !reference(node, depth).is_inline() {
+        with_encoded(node, depth, |bytes| visit(Piece::Node(bytes)))?;
+    }
+    match node {
+        Node::Leaf(leaf) => visit(Piece::Entry(&leaf.value)),
+        Node::Extension(extension) => visit_known(&extension.child, depth + extension.length, visit),
+        Node::Branch(branch) => branch.slice.iter().try_for_each(|child| match child {
+            Node::Hidden(hidden) if hidden.node.get().is_none() && hidden.is_branch() => {
+                visit(Piece::Branch(hidden.hash))
+            }
+            child => visit_known(child, depth + 1, visit),
+        }),
+        Node::Hidden(_) => Ok(()),
     }
 }
 
@@ -237,6 +344,9 @@ fn decode<V: Value>(bytes: &[u8], prefix: &B256, depth: usize) -> Option<Node<V>
                     .map(|value| Node::Leaf(Leaf::new(key, value)));
             }
             let child = child(value, key, depth + length)??;
+            if let Node::Hidden(hidden) = &child {
+                hidden.is_branch.store(true, Ordering::Relaxed);
+            }
             (length > 0).then(|| Node::extension(key, length, child))
         }
         _ if parts.len() == 17 && depth < KEY_NIBBLES => {

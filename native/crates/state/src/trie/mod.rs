@@ -20,7 +20,7 @@ use alloy_primitives::B256;
 pub(crate) use diff::Difference;
 pub(crate) use hash::{encode_integer, encode_list_header, EncodeBuffer};
 pub use hidden::Found;
-pub(crate) use hidden::{string, strings, Hidden, Pool};
+pub(crate) use hidden::{string, strings, Hidden, Piece, Pool};
 pub(crate) use iterate::Leaves;
 pub(crate) use node::Value;
 use node::{Leaf, Node};
@@ -76,6 +76,23 @@ impl<V: Value> Trie<V> {
     /// Fills in the nodes on the way to a key; fails with the first hash that the pool lacks.
     pub(crate) fn reveal(&self, key: &B256, pool: Pool<'_>) -> Result<(), B256> {
         self.root.as_ref().map_or(Ok(()), |root| hidden::reveal(root, key, pool))
+    }
+
+    /// Fills in the hidden node at a place; false when the pool lacks it or it is not there.
+    pub(crate) fn reveal_place(&self, prefix: &B256, depth: usize, pool: Pool<'_>) -> bool {
+        self.root.as_ref().is_some_and(|root| hidden::reveal_place(root, prefix, depth, pool))
+    }
+
+    /// Fills in all that the pool has; `is_branch` tells which of the rest are branches, `leaf` sees every entry.
+    pub(crate) fn reveal_all(&self, pool: Pool<'_>, is_branch: &dyn Fn(&B256) -> bool, leaf: &mut dyn FnMut(&V)) {
+        if let Some(root) = &self.root {
+            hidden::reveal_all(root, pool, is_branch, leaf);
+        }
+    }
+
+    /// Visits what is known, from the root down; the trie must have its root.
+    pub(crate) fn visit_known<E>(&self, visit: &mut dyn FnMut(Piece<'_, V>) -> Result<(), E>) -> Result<(), E> {
+        self.root.as_ref().map_or(Ok(()), |root| hidden::visit_known(root, 0, visit))
     }
 
     /// Visits what was never hashed: hidden nodes for which a branch waits, and leaves.

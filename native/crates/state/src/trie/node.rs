@@ -248,7 +248,8 @@ impl<V> Node<V> {
             }
             Self::Hidden(hidden) => match hidden.node.get() {
                 Some(shown) => shown.clone().lifted(depth, count),
-                None => unreachable!("a hidden node is lifted only once it is shown"),
+                None if hidden.is_branch() => Self::extension(hidden.prefix, count, Self::Hidden(hidden)),
+                None => unreachable!("a hidden node is lifted only once its form is known"),
             },
             Self::Branch(_) => {
                 debug_assert!(depth + count < KEY_NIBBLES);

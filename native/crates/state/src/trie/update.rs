@@ -181,7 +181,7 @@ fn update_children<V: Value, U: Update<V>>(
     Change::Changed(match count {
         0 => None,
         // Whether the only child is a leaf, a run or a branch decides what becomes of this one: it waits until that is known.
-        1 if next.iter().flatten().any(|only| matches!(only, Node::Hidden(hidden) if hidden.node.get().is_none())) => {
+        1 if next.iter().flatten().any(|only| matches!(only, Node::Hidden(hidden) if hidden.is_formless())) => {
             Some(Node::branch(next))
         }
         1 => next.into_iter().flatten().next().map(|only| only.lifted(depth, 1)),
