@@ -515,8 +515,9 @@ CONFLICT_PAUSE_SLOTS_MAX: Final = 960
 """The longest such wait. With what posting takes it stays below UNWIND_BLOCKS_MAX, or the rollup could not go back."""
 CONFLICT_QUIET_SLOTS: Final = 7_200
 """A rollup without conflicts for so long after its wait begins with the shortest wait again."""
-UNWIND_BLOCKS_MAX: Final = 120
-"""Sealed blocks of a rollup that one unwinding takes back; below the states that the native core keeps."""
+UNWIND_BLOCKS_MAX: Final = 2_000
+"""Sealed blocks of a rollup that can be taken back: as many of a second as one L1 origin can have by the sequencer
+drift, and 200 more. At most what snapshots hand on, `plait.native.SHARED_UNDO_BLOCKS`."""
 UNWOUND_TRANSACTIONS_MAX: Final = 10_000
 """Transactions of a rollup that went back which wait again by themselves, the earliest ones; of a long way back there
 can be millions, and a node names and admits them between two heights."""
@@ -634,6 +635,17 @@ BATCHER_IN_FLIGHT_MAX: Final = 16
 16 blob transactions of one account, and 64 others."""
 BATCHER_OFFERS_MAX: Final = 64
 """Times that one transaction is signed, each time with higher fees: +10 % 64 times is a factor of 445."""
+BATCHER_FEE_SET_WEI_MAX: Final = 10**15
+"""Most per gas that an operator may set as a bound: a million gwei, far beyond every fee that was ever paid."""
+BATCHER_BUMP_PERCENT_MAX: Final = 1_000
+BATCHER_PATIENCE_S_MAX: Final = 86_400
+"""Of every pause that an operator may set."""
+BATCHER_POLL_S_MIN: Final = 0.05
+BATCHER_POLL_S_MAX: Final = 60.0
+BATCHER_FINAL_DEPTH_BLOCKS_MAX: Final = 10_000
+BATCHER_WINDOW_MARGIN_BLOCKS_MAX: Final = 1_000
+BATCHER_BACKLOG_SET_BYTES_MAX: Final = 10**12
+"""Of every bound on data; a threshold up here switches the throttle off."""
 BATCHER_WAITING_MAX: Final = 64
 """Transactions in the batcher's journal that are not on L1; beyond it nothing new is posted."""
 SETTLEMENT_POLL_S: Final = 1.0

@@ -23,6 +23,7 @@ from plait.limits import (
     MESSAGE_LOGS_KEPT_S,
     NETWORK_SNAPSHOT_HEAD_BYTES_MAX,
     NETWORK_SNAPSHOT_SPAN_BLOCKS,
+    UNWIND_BLOCKS_MAX,
 )
 from plait.native import FrozenRollup
 from plait.protocol.application import Application
@@ -33,8 +34,8 @@ from plait.storage.manifest import HEAD, RollupParts, blocks_part, open_part, st
 from plait.storage.network_snapshots import NetworkSnapshot, NetworkSnapshots, describe
 from plait.types import BlockNumber, Hash32, Height, NetworkParameters, RollupId
 
-RECENT_BLOCKS = 384
-"""Ancestors whose hashes the native core keeps: the 256 of BLOCKHASH below each of 128 states."""
+RECENT_BLOCKS = UNWIND_BLOCKS_MAX + 256
+"""A rollup can be taken back so far, and BLOCKHASH names 256 ancestors below."""
 
 
 class FrozenState(msgspec.Struct, frozen=True):

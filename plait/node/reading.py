@@ -7,7 +7,7 @@ the state stays as it is; what changes meanwhile is read by the proposal, in the
     read_queues      transactions of one rollup, each sender's in their order
     read_bundle      a bundle on all of its rollups, with its deliveries
     read_openings    what opening the next blocks looks at beside deposits: their places in the rings of block hashes
-                     (EIP-2935) and beacon roots (EIP-4788)
+                     (EIP-2935) and beacon roots (EIP-4788); and what ending a block looks at
     read_deposits    a block that is opened with deposits
 
 Nothing here changes a rollup. Level 6.
@@ -126,7 +126,10 @@ def read_openings(rollup: Rollup, blocks: Iterable[tuple[int, int]]) -> None:
         roots |= {timestamp_s % RING, timestamp_s % RING + RING}
     keys = [(bytes.fromhex(BLOCK_HASH_HISTORY), _words(hashes)), (bytes.fromhex(BEACON_ROOTS), _words(roots))]
     with patience(REMOTE_AHEAD_TIMEOUT_S):
-        rollup.session().prefetch(keys)
+        session = rollup.session()
+        session.prefetch(keys)
+        if session.open_block is not None:
+            session.seal()
 
 
 def _words(slots: Iterable[int]) -> list[bytes]:

@@ -1,6 +1,6 @@
 """Blocks of rollups that derive from the agreed L1: origins, deposits, system configuration, and when they wait.
 
-    opened = bound_blocks(ledger, record, config, slot, time_ms, blocks_max)
+    opened = bound_blocks(ledger, record, config, slot, time_ms, blocks_max=...)
         attributes   of the blocks that the rollup opens on the way to the slot
         record       with its epochs and, where L1 changed the system configuration, its parameters
         closed       whether it takes no transactions in this sub-block
@@ -31,7 +31,7 @@ from plait.derivation.system_config import SystemConfig, apply_update
 from plait.errors import CodecError
 from plait.ledger.l1 import Epoch, L1State
 from plait.ledger.state import LedgerState, RollupRecord
-from plait.limits import CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX, L1_DEPOSITS_GAS_MAX, L1_EPOCHS_KEPT
+from plait.limits import L1_DEPOSITS_GAS_MAX, L1_EPOCHS_KEPT
 from plait.native import Attributes
 from plait.protocol.grid import block_timestamp_s
 from plait.types import BlockNumber, Gas, Hash32, Milliseconds, RollupId, RollupParameters, Seconds, Slot, Wei
@@ -58,7 +58,8 @@ def bound_blocks(
     config: OpStackConfig,
     slot: Slot,
     time_ms: Milliseconds,
-    blocks_max: int = CATCH_UP_BLOCKS_PER_SUB_BLOCK_MAX,
+    *,
+    blocks_max: int,
 ) -> BoundBlocks:
     """The blocks that a rollup opens on the way to a slot.
 

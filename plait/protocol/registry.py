@@ -121,7 +121,7 @@ def blocks_opened(
                 closed.add(rollup_id)
         else:
             target = min(slot, _last_slot(ledger, record, slot))
-            found_blocks = bound_blocks(ledger, record, config, target, time_ms, most_bound)
+            found_blocks = bound_blocks(ledger, record, config, target, time_ms, blocks_max=most_bound)
             attributes = found_blocks.attributes
             records.append(found_blocks.record)
             if found_blocks.closed:

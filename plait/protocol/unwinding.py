@@ -10,15 +10,23 @@ from typing import NamedTuple
 import msgspec
 
 from plait.codec.rlp import Reader
+from plait.errors import InvariantBroken
 from plait.ledger.l1 import Floor, L1State
 from plait.ledger.state import LedgerState, RollupRecord
 from plait.limits import UNWIND_BLOCKS_MAX, UNWOUND_TRANSACTIONS_MAX
-from plait.native import Rollup, Session, keccak256
+from plait.native import SHARED_UNDO_BLOCKS, Rollup, Session, keccak256
 from plait.protocol.effects import Unwound
 from plait.protocol.l1_blocks import can_go, gone_back
 from plait.types import BlockNumber, Hash32, RollupId
 
 DEPOSIT_TYPE = 0x7E
+
+if UNWIND_BLOCKS_MAX > SHARED_UNDO_BLOCKS:
+    # nodes that started from a snapshot could not go back as far as the others
+    raise InvariantBroken(
+        f"UNWIND_BLOCKS_MAX is {UNWIND_BLOCKS_MAX}; snapshots hand on undo records of {SHARED_UNDO_BLOCKS} blocks",
+        code="unwind_bound_wrong",
+    )
 
 
 class GoneBack(NamedTuple):

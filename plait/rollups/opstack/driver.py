@@ -289,7 +289,7 @@ class EngineDriver:
             number = BlockNumber(parent.number + 1)
             if head.number - parent.number > 1:
                 self._become(DriverState.SYNCING)
-            parent = await self._hand_over(number, parent, newest=number == head.number)
+            parent = await self._hand_over_upon(number, parent, newest=number == head.number)
             if number == head.number or number % ENGINE_BACKFILL_BLOCKS == 0:
                 await self._move(parent)
             head = self._blocks.head()
@@ -298,6 +298,20 @@ class EngineDriver:
         if parent.number > start.number or self._told != self._settled():
             await self._tell(parent)
         self._reached(parent)
+
+    async def _hand_over_upon(self, number: BlockNumber, parent: BlockId, *, newest: bool) -> BlockId:
+        """One block, upon one that the engine calls valid. Raises BlockRefused, EngineLags.
+
+        An engine that keeps few states calls a block valid that it knows from before it was stopped, and lacks the state
+        to go on from it: as its head it executes the block again.
+        """
+        try:
+            return await self._hand_over(number, parent, newest=newest)
+        except EngineLags:
+            if parent == self._engine_head or self._blocks.hash_of(parent.number) != parent.hash:
+                raise
+            await self._move(parent)
+            return await self._hand_over(number, parent, newest=newest)
 
     async def _hand_over(self, number: BlockNumber, parent: BlockId, *, newest: bool) -> BlockId:
         """One block. Raises BlockRefused, EngineLags."""

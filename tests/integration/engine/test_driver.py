@@ -15,6 +15,8 @@ from plait.derivation.rollup_config import BlockId
 from plait.native import keccak256
 from plait.rollups.opstack.blocks import NativeBlocks
 from plait.rollups.opstack.driver_state import DriverState, EngineStatus, SettledHeads
+from plait.rollups.opstack.engine_client import EngineClient
+from plait.rollups.opstack.handing import import_block
 from plait.rollups.opstack.payload import header_rlp, read_payload
 from plait.types import BlockNumber, ChainId, Hash32
 
@@ -67,6 +69,28 @@ async def test_an_engine_that_was_killed_stopped_or_lost_its_data_comes_back_to_
         await driver.wait_for(BlockNumber(number), WAIT_S)
         assert engine.head() == (number, chain.rollup.head.hash)
     assert driver.status.reconnects >= 4
+
+
+async def test_an_engine_that_was_stopped_amid_blocks_without_keeping_their_state_executes_them_again(
+    engines: Engines, drivers: Drivers
+) -> None:
+    """op-geth as it is by default: at its end it writes its head's state, not that of blocks it was shown since."""
+    chain = Chain()
+    chain.grow(40)
+    engine = engines.started(chain, "--gcmode", "full")
+    driver = drivers.run(engine.url, engine.secret, chain)
+    await driver.wait_for(BlockNumber(40), WAIT_S)
+    chain.grow(30)
+    async with EngineClient(engine.url, engine.secret) as client:
+        for number in range(41, 61):
+            assert (
+                await import_block(client, NativeBlocks(chain.rollup), BlockNumber(number), "jovian")
+            ).number == number
+    engine.stop()
+    engine.start("--gcmode", "full")
+    driver.notify()
+    await driver.wait_for(BlockNumber(70), WAIT_S)
+    assert engine.head() == (70, chain.rollup.head.hash)
 
 
 async def test_an_engine_that_answers_syncing_gets_the_blocks_that_it_lacks(engines: Engines, drivers: Drivers) -> None:

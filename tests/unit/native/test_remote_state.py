@@ -8,95 +8,19 @@ from pathlib import Path
 import pytest
 from eth_utils import keccak
 
-from plait.native import NativeError, Rollup, Store, Transaction
-from tests.unit.native.builders import (
-    ALICE,
-    BOB,
-    address,
-    attributes,
-    decode,
-    genesis,
-    sign,
-    transfer,
+from plait.native import NativeError, Rollup, Store
+from tests.unit.native.builders import ALICE, BOB, address, attributes, decode, sign, transfer
+from tests.unit.native.remote_builders import (
+    HASHES,
+    KEEPER,
+    SLOTS,
+    STRANGERS,
+    LocalReader,
+    chain,
+    held,
+    keep,
+    remote,
 )
-
-# Stores the second word of its input under the first, unless both are empty: then it answers the hash of block 1.
-KEEPER_CODE = bytes.fromhex("60203560003555")
-KEEPER = bytes.fromhex("c0de" + "00" * 17 + "11")
-# BLOCKHASH of the first word of the input, stored under it.
-HASHES_CODE = bytes.fromhex("600035406000355500")
-HASHES = bytes.fromhex("c0de" + "00" * 17 + "12")
-STRANGERS = 300
-SLOTS = 200
-
-
-def held() -> bytes:
-    """A genesis with some hundred accounts, and a contract with some hundred slots."""
-    slots = {f"0x{number:064x}": f"0x{number + 1:064x}" for number in range(SLOTS)}
-    alloc = json.loads(genesis())["alloc"]
-    alloc[KEEPER.hex()] = {"balance": "0x0", "code": "0x" + KEEPER_CODE.hex(), "storage": slots}
-    alloc[HASHES.hex()] = {"balance": "0x0", "code": "0x" + HASHES_CODE.hex()}
-    for number in range(STRANGERS):
-        alloc[keccak(number.to_bytes(4, "big"))[:20].hex()] = {"balance": hex(number + 1)}
-    return genesis(alloc=alloc)
-
-
-class LocalReader:
-    """Answers from a rollup that holds the state; gives no nodes by hash unless told to."""
-
-    def __init__(self, rollup: Rollup, *, gives_nodes: bool = False) -> None:
-        self.rollup = rollup
-        self.gives_nodes = gives_nodes
-        self.calls = 0
-        self.siblings = 0
-        self.spoil: Callable[[list[bytes]], list[bytes]] = lambda nodes: nodes
-        self.known: dict[bytes, bytes] = {}
-
-    def read(  # noqa: PLR0917 - the native core calls it by position
-        self,
-        number: int,
-        block_hash: bytes,
-        accounts: list[tuple[bytes, list[bytes]]],
-        codes: list[tuple[bytes, bytes]],
-        nodes: list[bytes],
-        headers: tuple[int, int] | None,
-    ) -> tuple[list[bytes], list[bytes], list[bytes]]:
-        self.calls += 1
-        self.siblings += len(nodes)
-        assert keccak(self.rollup.raw_header(number) or b"") == block_hash
-        found: list[bytes] = []
-        for account, slots in accounts:
-            proof = json.loads(self.rollup.proof_json(account, slots, number))
-            found += [bytes.fromhex(node[2:]) for node in proof["accountProof"]]
-            found += [bytes.fromhex(node[2:]) for one in proof["storageProof"] for node in one["proof"]]
-        self.known |= {keccak(node): node for node in found}
-        if self.gives_nodes:
-            found += [self.known[node] for node in nodes if node in self.known]
-        down = [] if headers is None else range(headers[0], headers[1] - 1, -1)
-        raw = [self.rollup.raw_header(lower) or b"" for lower in down]
-        return self.spoil(found), [self.rollup.code(account, number) for account, _ in codes], raw
-
-
-def chain(blocks: int) -> Rollup:
-    """A rollup that holds its state, some blocks above genesis, none open."""
-    rollup = Rollup.from_genesis(held(), Store.in_memory())
-    session = rollup.session()
-    for number in range(1, blocks + 1):
-        session.open(attributes(number))
-        session.run([transfer(BOB, number - 1, address(ALICE), 7)])
-        session.seal()
-    rollup.commit(session)
-    return rollup
-
-
-def remote(rollup: Rollup, reader: LocalReader) -> Rollup:
-    header = rollup.raw_header(rollup.head.number)
-    assert header is not None
-    return Rollup.remote(held(), Store.in_memory(), header, reader, genesis_hash=rollup.genesis_hash)
-
-
-def keep(nonce: int, slot: int, value: int) -> Transaction:
-    return decode(sign(ALICE, nonce, KEEPER, data=slot.to_bytes(32, "big") + value.to_bytes(32, "big"), gas=100_000))[0]
 
 
 def code_of(call: Callable[[], object]) -> str:
@@ -270,7 +194,8 @@ def test_reads_of_the_rollup_itself_are_those_of_the_node_that_holds_the_state()
     for read in reads:
         read(distant, -1)
     assert distant.statistics()["round_trips"] == calls, "what was read once is known"
-    assert distant.is_remote and distant.session().is_remote and not local.is_remote
+    assert [rollup.session().is_remote for rollup in (local, distant)] == [False, True]
+    assert [rollup.is_remote for rollup in (local, distant)] == [False, True]
 
 
 def test_what_cannot_be_served_says_so(tmp_path: Path) -> None:
