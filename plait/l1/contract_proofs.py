@@ -10,7 +10,6 @@ what web3.py takes. Pure; the other half is contracts/src/l1/CheckpointProofs.so
 """
 
 from collections.abc import Sequence
-from hashlib import sha256
 from typing import Any, Final
 
 import msgspec
@@ -19,13 +18,11 @@ from plait.crypto.merkle import inclusion_proof
 from plait.crypto.ordered_trie import ordered_proof
 from plait.ledger.economy import TABLES, economy_leaves
 from plait.ledger.encoding import ledger_leaves
-from plait.ledger.hash_tree import BUCKET_ROWS_MAX
 from plait.ledger.stake_records import ACCOUNTS
 from plait.ledger.state import LedgerState
 from plait.native import keccak256, merkle_root
 from plait.types import Address, Height
 
-_BRANCH: Final = b"branch"
 _ALIAS_OFFSET: Final = 0x1111000000000000000000000000000000001111
 _EXIT: Final = b"plait.stake.exit"
 
@@ -107,25 +104,14 @@ def account_proof(state: LedgerState, account: Address) -> AccountProof:
     accounts = state.economy.accounts
     if accounts.get(account) is None:
         raise KeyError(account)
-    digits = sha256(account).hexdigest()
-    rows = list(zip((key for key, _ in accounts.items()), accounts.leaves(), strict=True))
-    paths: list[tuple[bytes, ...]] = []
-    while len(rows) > BUCKET_ROWS_MAX:
-        depth = len(paths)
-        parts: list[list[tuple[bytes, bytes]]] = [[] for _ in range(16)]
-        for key, row in rows:
-            parts[int(sha256(key).hexdigest()[depth], 16)].append((key, row))
-        digit = int(digits[depth], 16)
-        branch = [_BRANCH, *(_table_hash(part, depth + 1) if part else b"" for part in parts)]
-        paths.append(tuple(inclusion_proof(branch, 1 + digit)))
-        rows = parts[digit]
+    branches, rows = accounts.way_to(account)
     index = [key for key, _ in rows].index(account)
     shape = ledger_shape(state)
     leaves = ledger_leaves(state)
     return AccountProof(
         row=rows[index][1],
         bucket=place_of([row for _, row in rows], index),
-        branch_paths=tuple(reversed(paths)),
+        branch_paths=tuple(tuple(inclusion_proof(one, place)) for one, place in reversed(branches)),
         economy_path=tuple(inclusion_proof(economy_leaves(state.economy), shape.accounts_leaf)),
         ledger_leaves=len(leaves),
         ledger_path=tuple(inclusion_proof(leaves, shape.economy_leaf)),
@@ -167,13 +153,3 @@ def encode_exit(l1_chain_id: int, vault: Address, recipient: Address) -> bytes:
         recipient.rjust(32, b"\0"),
     ]
     return b"".join((*head, len(_EXIT).to_bytes(32, "big"), _EXIT.ljust(32, b"\0")))
-
-
-def _table_hash(rows: Sequence[tuple[bytes, bytes]], depth: int) -> bytes:
-    """Hash of the part of a table whose rows agree in their first `depth` digits (plait/ledger/hash_tree.py)."""
-    if len(rows) <= BUCKET_ROWS_MAX:
-        return merkle_root([row for _, row in rows])
-    parts: list[list[tuple[bytes, bytes]]] = [[] for _ in range(16)]
-    for key, row in rows:
-        parts[int(sha256(key).hexdigest()[depth], 16)].append((key, row))
-    return merkle_root([_BRANCH, *(_table_hash(part, depth + 1) if part else b"" for part in parts)])

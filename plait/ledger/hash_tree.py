@@ -68,6 +68,22 @@ def tree_hash(node: Node | None) -> bytes:
     return merkle_root([]) if node is None else node.hash()
 
 
+def way_to(node: Node | None, key: bytes) -> tuple[list[tuple[list[bytes], int]], tuple[tuple[bytes, bytes], ...]]:
+    """The branches on the way from the root to a key's bucket, and the bucket's (key, encoded row), ascending by key.
+
+    Each branch is its tree's leaves and the place among them of the one that leads on. Costs the path alone.
+    """
+    digits = sha256(key).digest()
+    branches: list[tuple[list[bytes], int]] = []
+    while node is not None and node.children:
+        byte, low = divmod(len(branches), 2)
+        digit = digits[byte] & 15 if low else digits[byte] >> 4
+        leaves = [_BRANCH, *(b"" if child is None else child.hash() for child in node.children)]
+        branches.append((leaves, 1 + digit))
+        node = node.children[digit]
+    return branches, () if node is None else node.rows
+
+
 def _changed(node: Node | None, changes: Sequence[Change], depth: int) -> Node | None:
     if not changes:
         return node

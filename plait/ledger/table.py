@@ -16,7 +16,7 @@ from typing import Final, Generic, TypeVar
 
 from plait.codec.rlp import Reader, encode_bytes, encode_list
 from plait.errors import CodecError
-from plait.ledger.hash_tree import Node, changed, tree_hash
+from plait.ledger.hash_tree import Node, changed, tree_hash, way_to
 from plait.limits import LEDGER_TABLE_ROWS_MAX
 from plait.types import Hash32
 
@@ -108,6 +108,10 @@ class Table(Generic[R]):
         """Encoded entries, ascending by key."""
         for page in self._pages:
             yield from page.leaves
+
+    def way_to(self, key: bytes) -> tuple[list[tuple[list[bytes], int]], tuple[tuple[bytes, bytes], ...]]:
+        """Branches of the tree from the root to a key's bucket, and the bucket (`hash_tree.way_to`)."""
+        return way_to(self._tree, key)
 
     def root(self) -> Hash32:
         """Hash of the tree over the leaves."""

@@ -32,6 +32,7 @@ from plait.limits import (
     ROLLUPS_MAX,
     SNAPSHOT_EVERY_TRANSACTIONS,
 )
+from plait.node.batcher_settings import BatcherSettings
 from plait.node.logging import LogFormat, LogLevel
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS, DEVELOPMENT_RELAYER
 from plait.rollups.embedded.genesis import DEVELOPMENT_BALANCE_WEI, GenesisSpecification, genesis_json
@@ -431,18 +432,6 @@ class EngineConnection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """`build` has the engine build every new block too, before it is handed over, and compares the hashes."""
     verifier_url: str = ""
     """Of an op-node that derives this rollup; its view of the rollup is shown beside ours. Empty: none is asked."""
-
-
-class BatcherSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How batches are posted to L1."""
-
-    key_file: Path
-    """Private key of the batcher's account, 64 hex digits; never on a command line."""
-    data: Literal["calldata", "blob"] = "calldata"
-    batch: Literal["singular", "span"] = "span"
-    compression: Literal["zlib", "brotli"] = "brotli"
-    interval_s: int = 12
-    """A posting begins after this many seconds at the latest."""
 
 
 class AttesterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -26,9 +26,9 @@ from plait.l1.facts import block_facts
 from plait.l1.fees import blob_schedule
 from plait.ledger.parameters import TOKEN
 from plait.native import ed25519_public_key, keccak256
+from plait.node.batcher_settings import BatcherSettings
 from plait.node.config import (
     AccountConfig,
-    BatcherSettings,
     EngineConnection,
     L1Config,
     L1Connection,

@@ -13,6 +13,7 @@
     [batcher]                                      # on the one node that posts
     key_file = "batcher.key"
     data = "blob"
+    fee_cap_max_wei = 100_000_000_000              # and more: docs/opstack/batcher.md
 
     [attester]                                     # on validators' nodes: checkpoints on L1
     registry = "0x..."                             # PlaitRegistry
@@ -40,9 +41,9 @@ import msgspec
 from plait.codec.damage import DAMAGED, said
 from plait.errors import ConfigurationError
 from plait.limits import L1_CHECKPOINT_PEERS_MAX, OPSTACK_FILE_BYTES_MAX
+from plait.node.batcher_settings import BatcherSettings
 from plait.node.config import (
     AttesterSettings,
-    BatcherSettings,
     EngineConnection,
     ForcedInclusionSettings,
     L1Connection,
@@ -76,6 +77,8 @@ class OpStackSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             raise _invalid("two engines are of one rollup")
         if self.batcher is not None and self.l1 is None:
             raise _invalid("a batcher needs an L1 to post to; add [l1]")
+        if self.batcher is not None:
+            self.batcher.check()
         if self.attester is not None:
             self._check_attester(self.attester)
         if self.forced_inclusion is not None:

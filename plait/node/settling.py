@@ -34,13 +34,11 @@ from plait.node.l1_positions import position_of
 from plait.node.l1_reporter import L1Reporter, watcher_of
 from plait.node.logging import get_logger
 from plait.node.settlement import FollowedRollup, Settlement
-from plait.rollups.batcher.assembly import Format
 from plait.rollups.batcher.client_access import ClientAccess
 from plait.rollups.batcher.inbox import InboxReader
 from plait.rollups.batcher.journal import Journal
 from plait.rollups.batcher.l1_transactions import address_of_key
-from plait.rollups.batcher.plan import PlanSettings
-from plait.rollups.batcher.service import Batcher, BatcherTerms, PostedRollup
+from plait.rollups.batcher.service import Batcher, PostedRollup
 from plait.rollups.batcher.sidecars import commitment_of
 from plait.rollups.opstack.blocks import NativeBlocks
 from plait.rollups.opstack.driver import DriverSettings, EngineDriver
@@ -51,9 +49,9 @@ from plait.types import Address, RollupId
 from plait.types.l1 import RollupSafe
 
 if TYPE_CHECKING:
+    from plait.node.batcher_settings import BatcherSettings
     from plait.node.config import (
         AttesterSettings,
-        BatcherSettings,
         EngineConnection,
         ForcedInclusionSettings,
         L1Connection,
@@ -213,10 +211,7 @@ class Settling:
             Journal(journal),
             key,
             l1_chain_id=state.terms.chain_id,
-            terms=BatcherTerms(
-                format=Format(carrier=settings.data, batch=settings.batch, compression=settings.compression),
-                plan=PlanSettings(age_max_s=settings.interval_s),
-            ),
+            terms=settings.terms(),
             now_s=time.time,
             logger=get_logger("batcher"),
             floor=None if self.settlement is None else self.settlement.floor,

@@ -49,8 +49,12 @@ class SenderSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     bump_after_s: int = 30
     resend_after_s: int = 6
+    bump_percent: int = BUMP_PERCENT
+    blob_bump_percent: int = BLOB_BUMP_PERCENT
     fee_cap_max_wei: int = 0
     """It offers no more per gas than this; 0: no bound."""
+    blob_fee_cap_max_wei: int = 0
+    """The same per blob gas."""
     tip_min_wei: int = 1
     sidecar_version: SidecarVersion = 1
     """How proofs of blobs are made: 1 from Osaka on, 0 before."""
@@ -124,6 +128,8 @@ class L1Sender:
         self.address = address_of_key(private_key)
         self.refusal: str | None = None
         """L1's words about the last transaction that it did not take; None when it took everything."""
+        self.capped = False
+        """Whether L1 asks for more than may be offered."""
         self.bumps = 0
         self.resends = 0
 
@@ -234,6 +240,7 @@ class L1Sender:
         return None
 
     async def _send_rest(self, nonce: int) -> None:
+        self.capped = False
         waiting = [entry for one, entry in self._journal.entries.items() if one >= nonce][:BATCHER_IN_FLIGHT_MAX]
         if not waiting:
             self.refusal = None
@@ -250,6 +257,7 @@ class L1Sender:
                     current = await asyncio.to_thread(self._journal.offered, entry.nonce, signed[0], raised)
                     progress.offered_at_s, progress.sent_at_s = now_s, None
                     self.bumps += 1
+            self.capped |= self._is_capped(current, prices)
             if progress.sent_at_s is not None and now_s - progress.sent_at_s < self._settings.resend_after_s:
                 continue
             self.resends += progress.sent_at_s is not None
@@ -281,26 +289,35 @@ class L1Sender:
         return self._bounded(fees)
 
     def _bounded(self, fees: Fees) -> Fees:
-        most = self._settings.fee_cap_max_wei
-        if not most:
-            return fees
-        return Fees(
-            tip=min(fees.tip, Wei(most)),
-            fee_cap=min(fees.fee_cap, Wei(most)),
-            blob_fee_cap=min(fees.blob_fee_cap, Wei(most)),
-        )
+        most, most_blob = self._settings.fee_cap_max_wei, self._settings.blob_fee_cap_max_wei
+        if most:
+            fees = Fees(
+                tip=min(fees.tip, Wei(most)), fee_cap=min(fees.fee_cap, Wei(most)), blob_fee_cap=fees.blob_fee_cap
+            )
+        if most_blob:
+            fees = msgspec.structs.replace(fees, blob_fee_cap=min(fees.blob_fee_cap, Wei(most_blob)))
+        return fees
 
     def _is_stuck(self, entry: Entry, progress: _Progress, prices: L1Prices, now_s: float) -> bool:
+        return self._is_too_cheap(entry, prices) or now_s - progress.offered_at_s >= self._settings.bump_after_s
+
+    def _is_too_cheap(self, entry: Entry, prices: L1Prices) -> bool:
         fees = entry.offers[-1][1]
-        too_cheap = fees.fee_cap < prices.base_fee or (entry.content.blobs and fees.blob_fee_cap < prices.blob_base_fee)
-        return bool(too_cheap) or now_s - progress.offered_at_s >= self._settings.bump_after_s
+        return fees.fee_cap < prices.base_fee or (
+            bool(entry.content.blobs) and fees.blob_fee_cap < prices.blob_base_fee
+        )
+
+    def _is_capped(self, entry: Entry, prices: L1Prices) -> bool:
+        """Whether a transaction offers less than L1 asks, and may not offer more."""
+        beyond = len(entry.offers) < BATCHER_OFFERS_MAX and self._raised(entry, prices) is None
+        return beyond and self._is_too_cheap(entry, prices)
 
     def _raised(self, entry: Entry, prices: L1Prices) -> Fees | None:
         """Fees for which a pool replaces the last offer; None when that is more than may be offered."""
         if len(entry.offers) >= BATCHER_OFFERS_MAX:
             return None
         last = entry.offers[-1][1]
-        percent = BLOB_BUMP_PERCENT if entry.content.blobs else BUMP_PERCENT
+        percent = self._settings.blob_bump_percent if entry.content.blobs else self._settings.bump_percent
         least = Fees(
             tip=_more(last.tip, percent),
             fee_cap=_more(last.fee_cap, percent),

@@ -272,7 +272,8 @@ class Batcher:
         """Follows L1 and the rollups once, and posts when it is time.
 
         Raises:
-            Unavailable: L1 gives no answer, or does not take the batcher's transactions.
+            Unavailable: L1 gives no answer, or does not take the batcher's transactions, or asks for more than they may
+                offer.
             OSError: the journal cannot be written.
         """
         for event in await self.sender.step():
@@ -280,6 +281,12 @@ class Batcher:
         await self._check_derived()
         if await self._post():
             await self.sender.step()
+        if self.sender.capped:
+            raise Unavailable(
+                "L1 asks for more per gas than the batcher may offer; it waits for lower fees. Raise fee_cap_max_wei "
+                "or blob_fee_cap_max_wei where its blocks have to be posted before.",
+                code="batcher_fee_capped",
+            )
         if self.sender.refusal is not None:
             raise _refused(self.sender.refusal)
 

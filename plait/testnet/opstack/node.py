@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from plait.node.config import BatcherSettings, EngineConnection, L1Connection, NodeConfig
+from plait.node.batcher_settings import BatcherSettings
+from plait.node.config import EngineConnection, L1Connection, NodeConfig
 from plait.rollups.opstack.faces.settings import FACES_FILE, FacesSettings, read_faces
 from plait.testnet.opstack.layout import Layout, Ports
 

@@ -29,7 +29,7 @@ KEEP = bytes.fromhex("6020355f355500")
 class StockStack(OpStack):
     """Local programs without Plait's node. The engines keep the states of the newest 128 blocks only."""
 
-    age_s = 800
+    age_s = 420
     """How long before now the L1 begins."""
 
     def _anvil(self) -> Process:

@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 from contracts_l1 import CHAIN_ID, L1
-from test_nodes_checkpoint import registry_of, settings, until
+from test_nodes_checkpoint import command, registry_of, settings, until
 from validators import Registry, raw
 from web3.contract import Contract
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "e2e" / "network"))
 from running_network import require_cometbft
 
+from plait.cli.keys import write_key
 from plait.client import Client
-from plait.client.staking import claim, deposit, withdraw
+from plait.client.staking import claim, withdraw
 from plait.derivation.l1_facts import encode_l1_facts
 from plait.errors import L1Refused
 from plait.l1.client import L1Client
@@ -102,7 +103,10 @@ async def test_stake_comes_in_works_and_goes_out(l1: L1, tmp_path: Path) -> None
 
             account = WALLET.address_text
             before = await balance(account)
-            await deposit(chain, WALLET.private_key, vault, WALLET.address, Amount(300 * TOKEN))
+            write_key(tmp_path / "keys", "wallet", WALLET.private_key)
+            write_key(tmp_path / "keys", "other", OTHER.private_key)
+            where = ["--vault", contract.address, "--l1", l1.url, "--keys-dir", str(tmp_path / "keys"), "--json"]
+            await command("stake", "deposit", "300", "--from", "wallet", *where)
             assert token.functions.balanceOf(contract.address).call() == 300 * TOKEN
             l1.rpc("anvil_mine", hex(L1_REORG_BLOCKS_MAX - 4))
             await asyncio.sleep(8)
@@ -122,14 +126,18 @@ async def test_stake_comes_in_works_and_goes_out(l1: L1, tmp_path: Path) -> None
                 wallet_key=OTHER.private_key,
                 vault=vault,
                 recipient=recipient,
-                amount=Amount(120 * TOKEN),
+                amount=Amount(100 * TOKEN),
                 wait_s=60,
             )
-            assert requested.withdrawal.amount == 120 * TOKEN
+            assert requested.withdrawal.amount == 100 * TOKEN
+            to = ["--to", l1.accounts[7], "--wait", "60", "--url", urls[1]]
+            second = await command("stake", "withdraw", "20", "--from", "wallet", *to, *where)
+            assert int(second["amount"], 16) == 20 * TOKEN
             with pytest.raises(L1Refused):
                 await claim(chain, OTHER.private_key, vault, requested.withdrawal.number)
             l1.warp(UNBONDING_S + 1)
             await claim(chain, OTHER.private_key, vault, requested.withdrawal.number)
+            await command("stake", "claim", str(second["withdrawal"]), "--from", "other", *where)
             assert token.functions.balanceOf(l1.accounts[7]).call() == 120 * TOKEN
             assert token.functions.balanceOf(contract.address).call() == 180 * TOKEN
             await same_on_all(supervisor, [node.name for node in nodes], account)

@@ -9,6 +9,7 @@ import pytest
 from plait.errors import ConfigurationError
 from plait.node.node_file import NodeSettings
 from plait.node.opstack_file import OPSTACK_FILE, read_opstack
+from plait.rollups.batcher.service import BatcherTerms
 
 WHOLE = """
 [l1]
@@ -88,3 +89,58 @@ def test_what_cannot_be_used_is_named_without_the_urls(tmp_path: Path, text: str
         read_opstack(tmp_path)
     assert refused.value.code == "opstack_file_invalid"
     assert "s3cr3t" not in str(refused.value)
+
+
+BATCHER = '[l1]\nrpc_url = "http://l1"\n[batcher]\nkey_file = "k"\n'
+
+
+def test_the_documented_settings_of_the_batcher_are_read(tmp_path: Path) -> None:
+    guide = (Path(__file__).resolve().parents[3] / "docs" / "opstack" / "batcher.md").read_text()
+    write(tmp_path, guide.partition("```toml\n")[2].partition("```")[0])
+    found = read_opstack(tmp_path).batcher
+    assert found is not None
+    assert found.fee_cap_max_wei == found.terms().sender.fee_cap_max_wei == 10**11
+    for name in (*found.__struct_fields__, *found.throttle.__struct_fields__):
+        assert f"`{name}`" in guide, f"{name} is not in the guide"
+
+
+def test_without_settings_the_batcher_has_its_defaults(tmp_path: Path) -> None:
+    write(tmp_path, BATCHER)
+    found = read_opstack(tmp_path).batcher
+    assert found is not None
+    assert found.terms() == BatcherTerms()
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        ("interval_s = 0", "interval_s"),
+        ("interval_s = 86401", "interval_s"),
+        ("window_margin_blocks = 0", "window_margin_blocks"),
+        ("fee_cap_max_wei = -1", "fee_cap_max_wei"),
+        ("fee_cap_max_wei = 1_000_000_000_000_001", "fee_cap_max_wei"),
+        ("blob_fee_cap_max_wei = -1", "blob_fee_cap_max_wei"),
+        ("tip_min_wei = -1", "tip_min_wei"),
+        ("tip_min_wei = 5\nfee_cap_max_wei = 4", "tip_min_wei"),
+        ("bump_after_s = 0", "bump_after_s"),
+        ("bump_percent = 9", "bump_percent"),
+        ("bump_percent = 1001", "bump_percent"),
+        ("blob_bump_percent = 99", "blob_bump_percent"),
+        ("resend_after_s = 0", "resend_after_s"),
+        ("poll_s = 0.01", "poll_s"),
+        ("poll_s = 61", "poll_s"),
+        ("poll_s = nan", "poll_s"),
+        ("final_depth_blocks = 0", "final_depth_blocks"),
+        ("[batcher.throttle]\nbacklog_low_bytes = 0", "backlog_low_bytes"),
+        ("[batcher.throttle]\nbacklog_low_bytes = 5\nbacklog_high_bytes = 5", "backlog_low_bytes"),
+        ("[batcher.throttle]\nblock_low_bytes = 5\nblock_high_bytes = 4", "block_low_bytes"),
+        ("[batcher.throttle]\ntransaction_low_bytes = 5\ntransaction_high_bytes = 4", "transaction_low_bytes"),
+        ("[batcher.throttle]\nunknown = 5", "unknown"),
+    ],
+)
+def test_settings_of_the_batcher_out_of_their_range_are_refused_by_name(tmp_path: Path, line: str, named: str) -> None:
+    write(tmp_path, BATCHER + line + "\n")
+    with pytest.raises(ConfigurationError) as refused:
+        read_opstack(tmp_path)
+    assert refused.value.code == "opstack_file_invalid"
+    assert named in refused.value.message
