@@ -137,7 +137,8 @@ class ReadAhead:
         finally:
             for task in self._tasks:
                 task.cancel()
-            self._executor.shutdown(wait=False, cancel_futures=True)
+            # What a job reads is written to the data directory, so none may outlive the node.
+            await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
 
     # ------------------------------------------------------------ what the engine says
     def left_out(self, unread: Iterable[Unread]) -> None:

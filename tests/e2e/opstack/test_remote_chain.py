@@ -62,7 +62,7 @@ class Run:
         assert line, self._log.read_text()[-3_000:]
         described = json.loads(line)
         self.url = described["url"]
-        self.rollups = [one["url"] for one in described["rollups"]]
+        self.rollups = [one["url"] for one in sorted(described["rollups"], key=lambda one: one["chainId"])]
 
     async def end(self, how: signal.Signals) -> None:
         """Returns when the process is gone."""
