@@ -81,8 +81,8 @@ class FailingNode:
         return found, raw_codes, [self._rollup.raw_header(lower) or b"" for lower in down]
 
 
-def network_with_state(funded: Iterable[Address]) -> Network:
-    """Two rollups; on the first a contract with some hundred slots, and some hundred accounts."""
+def network_with_state(funded: Iterable[Address], remote: RollupId = REMOTE) -> Network:
+    """Two rollups; on one a contract with some hundred slots, and some hundred accounts."""
     plan = Plan(
         nodes=1,
         block_times_slots=(1, 1),
@@ -92,24 +92,27 @@ def network_with_state(funded: Iterable[Address]) -> Network:
         heights=0,
     )
     made = network_of(plan, list(funded))
-    data = msgspec.json.decode(made.genesis[REMOTE])
+    data = msgspec.json.decode(made.genesis[remote])
     slots = {f"0x{number:064x}": f"0x{number + 1:064x}" for number in range(SLOTS)}
     data["alloc"][KEEPER.hex()] = {"balance": "0x0", "code": "0x" + KEEPER_CODE.hex(), "storage": slots}
     for number, address in enumerate(STRANGERS):
         data["alloc"][address.hex()] = {"balance": hex(number + 1)}
-    genesis = made.genesis | {REMOTE: msgspec.json.encode(data)}
-    hash_ = Hash32(Rollup.from_genesis(genesis[REMOTE], Store.in_memory()).genesis_hash)
+    genesis = made.genesis | {remote: msgspec.json.encode(data)}
+    hash_ = Hash32(Rollup.from_genesis(genesis[remote], Store.in_memory()).genesis_hash)
     parameters = [record.parameters for record in made.ledger.rollups]
-    parameters[0] = msgspec.structs.replace(parameters[0], genesis_hash=hash_)
+    place = made.ledger.rollup_ids.index(remote)
+    parameters[place] = msgspec.structs.replace(parameters[place], genesis_hash=hash_)
     ledger = genesis_state(made.ledger.parameters, tuple(parameters), made.ledger.economy)
     return Network(ledger=ledger, source=made.source, genesis=genesis)
 
 
-def remote_rollup(network: Network, *, gives_nodes: bool = True) -> tuple[Rollup, FailingNode]:
-    """The first rollup at its genesis block, and the node that holds its state."""
-    whole = Rollup.from_genesis(network.genesis[REMOTE], Store.in_memory())
+def remote_rollup(
+    network: Network, remote: RollupId = REMOTE, *, gives_nodes: bool = True
+) -> tuple[Rollup, FailingNode]:
+    """A rollup at its genesis block, and the node that holds its state."""
+    genesis = network.genesis[remote]
+    whole = Rollup.from_genesis(genesis, Store.in_memory())
     node = FailingNode(whole, gives_nodes=gives_nodes)
     header = whole.raw_header(0)
     assert header is not None
-    rollup = Rollup.remote(network.genesis[REMOTE], Store.in_memory(), header, node, genesis_hash=whole.genesis_hash)
-    return rollup, node
+    return Rollup.remote(genesis, Store.in_memory(), header, node, genesis_hash=whole.genesis_hash), node

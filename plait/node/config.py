@@ -450,6 +450,8 @@ class AttesterSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown
     """JSON-RPC of the other validators' nodes, from which a node that pays gathers."""
     pay_after_s: int = 0
     """A node that pays waits so long for another one to do it."""
+    fee_cap_max_wei: int = 0
+    """It offers no more per gas than this; 0: no bound."""
     chain_id: int = 0
     """Of the L1; needed where the network itself names none."""
 

@@ -63,6 +63,7 @@ class CheckpointPayer:
         private_key: of the account that pays, used by nothing else.
         directory: where what was signed is kept; None keeps it in memory.
         pay_after_s: waits so long for somebody else to commit.
+        fee_cap_max_wei: offered per gas at most; 0 for no bound.
         clock: Unix time in seconds.
     """
 
@@ -74,6 +75,7 @@ class CheckpointPayer:
         *,
         directory: Path | None = None,
         pay_after_s: int = 0,
+        fee_cap_max_wei: int = 0,
         clock: Callable[[], float] = time.time,
         settings: SenderSettings | None = None,
     ) -> None:
@@ -82,9 +84,8 @@ class CheckpointPayer:
         self._peers = tuple(peers)
         self._journal = Journal(None if directory is None else directory / self.address.hex())
         self._access = ClientAccess(client)
-        self._sender = L1Sender(
-            self._access, self._journal, private_key, settings or SenderSettings(resend_after_s=12), now_s=clock
-        )
+        terms = settings or SenderSettings(resend_after_s=12, fee_cap_max_wei=fee_cap_max_wei)
+        self._sender = L1Sender(self._access, self._journal, private_key, terms, now_s=clock)
         self._pay_after_s = pay_after_s
         self._clock = clock
         self._ready: dict[str, float] = {}

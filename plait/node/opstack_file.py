@@ -92,8 +92,10 @@ class OpStackSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
             raise _invalid("an attester needs an L1 that has the registry; add [l1]")
         if not _ADDRESS.fullmatch(attester.registry):
             raise _invalid("attester.registry is not 0x and 40 hex digits")
-        if attester.interval_heights < 1 or attester.pay_after_s < 0 or attester.chain_id < 0:
-            raise _invalid("attester.interval_heights is 1 or more, pay_after_s and chain_id 0 or more")
+        if attester.interval_heights < 1 or min(attester.pay_after_s, attester.chain_id, attester.fee_cap_max_wei) < 0:
+            raise _invalid(
+                "attester.interval_heights is 1 or more; pay_after_s, chain_id and fee_cap_max_wei are 0 or more"
+            )
         if len(attester.peers) > L1_CHECKPOINT_PEERS_MAX:
             raise _invalid(f"attester.peers names more than {L1_CHECKPOINT_PEERS_MAX} nodes")
         if attester.key_file is None and attester.payer_key_file is None:

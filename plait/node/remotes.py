@@ -136,9 +136,9 @@ class Remotes:
         return found
 
     def close(self) -> None:
-        """Closes connections and files."""
+        """Closes connections and files for good: reads that are under way are refused, and so are later ones."""
         for remote in self._open.values():
-            remote.reader.close()
+            remote.reader.close(ends=True)
 
     # ------------------------------------------------------------ inside
     def _imported(self, rollup_id: RollupId) -> Path:

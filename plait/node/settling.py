@@ -237,6 +237,7 @@ class Settling:
                 read_secret(settings.payer_key_file),
                 directory=directory,
                 pay_after_s=settings.pay_after_s,
+                fee_cap_max_wei=settings.fee_cap_max_wei,
             )
         self.checkpoints = L1Checkpoints(
             client=client,

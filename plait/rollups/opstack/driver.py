@@ -302,8 +302,8 @@ class EngineDriver:
     async def _hand_over_upon(self, number: BlockNumber, parent: BlockId, *, newest: bool) -> BlockId:
         """One block, upon one that the engine calls valid. Raises BlockRefused, EngineLags.
 
-        An engine that keeps few states calls a block valid that it knows from before it was stopped, and lacks the state
-        to go on from it: as its head it executes the block again.
+        An engine that keeps few states calls a block valid that it knows from before it was stopped, and may lack the
+        state to go on from it: as its head it executes the block again.
         """
         try:
             return await self._hand_over(number, parent, newest=newest)

@@ -100,6 +100,7 @@ class ReadJournal:
         """In records that could not be read at opening."""
         self.cut_bytes = 0
         """Torn off the newest segment at opening."""
+        self._ended = False
         self._fd: int | None = None
         heights = self._heights()
         for height in heights:
@@ -143,9 +144,12 @@ class ReadJournal:
 
         Raises:
             JournalFull: `remote_journal_full`.
+            Unavailable: `remote_unavailable`, the journal was ended.
             OSError: the disk.
         """
         with self._turn:
+            if self._ended:
+                raise Unavailable("nothing more is kept: the node stops", code="remote_unavailable")
             fresh: list[tuple[bytes, int, bytes]] = []
             named: set[bytes] = set()
             for kind, payloads in ((NODE, nodes), (CODE, codes), (HEADER, headers)):
@@ -200,9 +204,10 @@ class ReadJournal:
                 self._files.remove(self._path(height))
                 del self._sizes[height]
 
-    def close(self) -> None:
-        """Closes the file; the next append opens it again."""
+    def close(self, *, ends: bool = False) -> None:
+        """Closes the file. The next append opens it again, or is refused when this `ends` the journal."""
         with self._turn:
+            self._ended = self._ended or ends
             if self._fd is not None:
                 os.close(self._fd)
                 self._fd = None

@@ -61,6 +61,7 @@ class RpcStateReader:
         self.replaying = False
         """Whether decided blocks are executed again: what they need and the journal lost may have changed since, so the
         state that everything begins at is asked for first; an archive has it."""
+        self._ended = False
         self._failed: tuple[str, float] | None = None
 
     @property
@@ -79,11 +80,13 @@ class RpcStateReader:
         """What may be shown of the node's address."""
         return self._rpc.url
 
-    def close(self) -> None:
-        """Closes connections and journal; both are opened again when they are needed."""
+    def close(self, *, ends: bool = False) -> None:
+        """Closes connections and journal. Both are opened again when they are needed, unless this `ends` the reader:
+        then reads are refused, also those under way."""
+        self._ended = self._ended or ends
         self._rpc.close()
         if self.journal is not None:
-            self.journal.close()
+            self.journal.close(ends=ends)
 
     def calls(self, calls: list[Call], *, optional: str = "") -> list[Any]:
         """As `StateRpc.calls`."""
@@ -103,6 +106,8 @@ class RpcStateReader:
         Raises:
             RemoteStateRefused: the node does not answer, or not this; what it answered cannot be kept.
         """
+        if self._ended:
+            raise RemoteStateRefused("nothing more is read: the node stops")
         try:
             found = self._ask(number, block_hash, accounts, codes, nodes, headers)
             if self.journal is not None:

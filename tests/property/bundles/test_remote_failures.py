@@ -45,32 +45,36 @@ from sim.situation import queues
 from sim.wallet import Wallet
 
 USERS = [Wallet.of_index(index, "remote failures") for index in range(6)]
-NETWORK = network_with_state([user.address for user in USERS])
+NETWORKS = {one: network_with_state([user.address for user in USERS], one) for one in (REMOTE, LOCAL)}
+"""Which rollup is remote: legs run in the order of their rollups, so it makes a difference."""
+NETWORK = NETWORKS[REMOTE]
 Moods = tuple[list[Mood], Mood]
 moods = st.tuples(st.lists(st.sampled_from(MOODS), max_size=12), st.sampled_from(MOODS))
 
 
 class Pair:
-    """A proposer that reads the first rollup's state, and a judge that holds it."""
+    """A proposer that reads one rollup's state, and a judge that holds it."""
 
-    def __init__(self, *, gives_nodes: bool) -> None:
-        remote, self.node = remote_rollup(NETWORK, gives_nodes=gives_nodes)
-        local = {LOCAL: _from_genesis(LOCAL)}
-        self.proposer = Application(NETWORK.ledger, {REMOTE: remote, **local}, NETWORK.source)
-        self.judge = NETWORK.application()
-        self.time_ms = Milliseconds(NETWORK.ledger.time_ms)
+    def __init__(self, remote_id: RollupId = REMOTE, *, gives_nodes: bool) -> None:
+        self.network = network = NETWORKS[remote_id]
+        self.remote_id, self.local_id = remote_id, LOCAL if remote_id == REMOTE else REMOTE
+        remote, self.node = remote_rollup(network, remote_id, gives_nodes=gives_nodes)
+        local = Rollup.from_genesis(network.genesis[self.local_id], Store.in_memory())
+        self.proposer = Application(network.ledger, {remote_id: remote, self.local_id: local}, network.source)
+        self.judge = network.application()
+        self.time_ms = Milliseconds(network.ledger.time_ms)
         self.slot = Slot(0)
         self.decide(self.next_slot())
-        record = self.proposer.ledger.rollups[0]
+        (record,) = [one for one in self.proposer.ledger.rollups if one.rollup_id == remote_id]
         blocks = [
-            (n, block_timestamp_s(NETWORK.ledger.parameters, record.parameters, BlockNumber(n))) for n in range(1, 64)
+            (n, block_timestamp_s(network.ledger.parameters, record.parameters, BlockNumber(n))) for n in range(1, 64)
         ]
         read_openings(remote, blocks)
 
     def next_slot(self) -> PreparedProposal:
         """The first sub-block of the next slot, without items."""
         self.slot = Slot(self.slot + 1)
-        self.time_ms = Milliseconds(NETWORK.ledger.time_ms + self.slot * 1_000)
+        self.time_ms = Milliseconds(self.network.ledger.time_ms + self.slot * 1_000)
         return self.prepare()
 
     def prepare(
@@ -103,28 +107,27 @@ class Pair:
             application.commit()
 
 
-def _from_genesis(rollup_id: RollupId) -> Rollup:
-    return Rollup.from_genesis(NETWORK.genesis[rollup_id], Store.in_memory())
-
-
-def keep(user: int, nonce: int, slot: int, value: int) -> bytes:
+def keep(remote: RollupId, user: int, nonce: int, slot: int, value: int) -> bytes:
     data = slot.to_bytes(32, "big") + value.to_bytes(32, "big")
-    return USERS[user].sign_1559(REMOTE, nonce, to=KEEPER, data=data, gas_limit=100_000)
+    return USERS[user].sign_1559(remote, nonce, to=KEEPER, data=data, gas_limit=100_000)
 
 
 def pay(rollup_id: RollupId, user: int, nonce: int, to: int) -> bytes:
     return USERS[user].sign_1559(rollup_id, nonce, to=STRANGERS[to % len(STRANGERS)], value=1)
 
 
-def bundle_of(user: int, slots: Sequence[tuple[int, int]], to: int) -> DecodedBundle:
+def bundle_of(
+    pair: Pair, user: int, slots: Sequence[tuple[int, int]], to: int, conditions: tuple[Condition, ...] = ()
+) -> DecodedBundle:
     """Writes and deletes slots of the keeper, and pays strangers on both rollups."""
-    remote = [keep(user, nonce, slot, value) for nonce, (slot, value) in enumerate(slots)]
-    remote.append(pay(REMOTE, user, len(slots), to))
-    legs = (
-        Leg(rollup_id=REMOTE, transactions=tuple(remote)),
-        Leg(rollup_id=LOCAL, transactions=(pay(LOCAL, user, 0, to), pay(LOCAL, user, 1, to))),
-    )
-    return decoded(Bundle(legs=legs, not_before_slot=Slot(0), deadline_slot=Slot(40)))
+    remote, local = pair.remote_id, pair.local_id
+    writes = [keep(remote, user, nonce, slot, value) for nonce, (slot, value) in enumerate(slots)]
+    legs = [
+        Leg(rollup_id=remote, transactions=(*writes, pay(remote, user, len(slots), to))),
+        Leg(rollup_id=local, transactions=(pay(local, user, 0, to), pay(local, user, 1, to))),
+    ]
+    ordered = tuple(sorted(legs, key=lambda leg: leg.rollup_id))
+    return decoded(Bundle(legs=ordered, conditions=conditions, not_before_slot=Slot(0), deadline_slot=Slot(40)))
 
 
 def in_proposal(proposal: bytes) -> set[bytes]:
@@ -147,33 +150,35 @@ writes = st.lists(st.tuples(st.integers(0, SLOTS + 4), st.sampled_from((0, 0, 0,
     parts=st.lists(st.tuples(writes, st.integers(0, 119)), min_size=1, max_size=3),
     plain=st.lists(st.tuples(st.integers(0, SLOTS), st.sampled_from((0, 5)), st.integers(0, 119)), max_size=4),
     gives_nodes=st.booleans(),
+    remote=st.sampled_from((REMOTE, LOCAL)),
 )
 def test_a_bundle_over_a_remote_and_a_local_rollup_is_whole_under_every_pattern_of_failures(
     patterns: list[Moods],
     parts: list[tuple[list[tuple[int, int]], int]],
     plain: list[tuple[int, int, int]],
     gives_nodes: bool,
+    remote: RollupId,
 ) -> None:
-    pair = Pair(gives_nodes=gives_nodes)
-    waiting = [bundle_of(user, slots, to) for user, (slots, to) in enumerate(parts)]
-    raws = {
-        REMOTE: [[keep(4, nonce, slot, value)] if not nonce else [pay(REMOTE, 5, nonce - 1, to)]
-                 for nonce, (slot, value, to) in enumerate(plain)],
-        LOCAL: [[pay(LOCAL, 4, 0, 1)]],
-    }  # fmt: skip
-    remote_plain = [raw for queue in raws[REMOTE] for raw in queue]
+    pair = Pair(remote, gives_nodes=gives_nodes)
+    local = pair.local_id
+    waiting = [bundle_of(pair, user, slots, to) for user, (slots, to) in enumerate(parts)]
+    remote_plain = [
+        keep(remote, 4, 0, slot, value) if not nonce else pay(remote, 5, nonce - 1, to)
+        for nonce, (slot, value, to) in enumerate(plain)
+    ]
+    local_plain = pay(local, 4, 0, 1)
     for pattern, then in [*patterns, ([], "ok")]:
         pair.node.moods, pair.node.then = list(pattern), then
         pair.time_ms = Milliseconds(pair.time_ms + 10)
-        left = [raw for raw in remote_plain if not _is_decided(pair.proposer, REMOTE, raw)]
         by_sender: dict[bytes, list[bytes]] = {}
-        for raw in left:
-            by_sender.setdefault(_transaction(REMOTE, raw).sender, []).append(raw)
+        for raw in remote_plain:
+            if not _is_decided(pair.proposer, remote, raw):
+                by_sender.setdefault(_transaction(remote, raw).sender, []).append(raw)
         candidates: dict[RollupId, list[SenderQueue]] = {}
         if by_sender:
-            candidates[REMOTE] = queues(REMOTE, list(by_sender.values()), pair.time_ms - 100)
-        if not _is_decided(pair.proposer, LOCAL, raws[LOCAL][0][0]):
-            candidates[LOCAL] = queues(LOCAL, raws[LOCAL], pair.time_ms - 100)
+            candidates[remote] = queues(remote, list(by_sender.values()), pair.time_ms - 100)
+        if not _is_decided(pair.proposer, local, local_plain):
+            candidates[local] = queues(local, [[local_plain]], pair.time_ms - 100)
         prepared = pair.prepare(waiting, candidates)
         for bundle in waiting:
             assert len(set(placed(prepared, bundle))) == 1, f"moods {pair.node.answers}"
@@ -185,10 +190,10 @@ def test_a_bundle_over_a_remote_and_a_local_rollup_is_whole_under_every_pattern_
         # The node is gone: sealing, and opening the next block, need nothing that is not known.
         pair.node.moods, pair.node.then = [], "refuse"
         pair.decide(pair.next_slot())
-        assert _is_decided(pair.proposer, LOCAL, raws[LOCAL][0][0]), "no local transaction waits for a remote rollup"
+        assert _is_decided(pair.proposer, local, local_plain), "no local transaction waits for a remote rollup"
     if gives_nodes:
         assert not waiting, "with the node back every bundle takes place"
-        assert all(_is_decided(pair.proposer, REMOTE, raw) for raw in remote_plain)
+        assert all(_is_decided(pair.proposer, remote, raw) for raw in remote_plain)
 
 
 def _transaction(rollup_id: RollupId, raw: bytes) -> Transaction:
@@ -203,7 +208,11 @@ def _is_decided(application: Application, rollup_id: RollupId, raw: bytes) -> bo
 
 def test_a_block_that_cannot_be_opened_keeps_nothing_half_done_and_is_opened_when_the_node_is_back() -> None:
     remote, node = remote_rollup(NETWORK)
-    proposer = Application(NETWORK.ledger, {REMOTE: remote, LOCAL: _from_genesis(LOCAL)}, NETWORK.source)
+    proposer = Application(
+        NETWORK.ledger,
+        {REMOTE: remote, LOCAL: Rollup.from_genesis(NETWORK.genesis[LOCAL], Store.in_memory())},
+        NETWORK.source,
+    )
     time_ms = Milliseconds(NETWORK.ledger.time_ms + 1_000)
     request = PrepareRequest(height=Height(1), time_ms=time_ms, candidates={})
     for mood in ("refuse", "lie", "cut"):
@@ -219,30 +228,25 @@ def test_a_block_that_cannot_be_opened_keeps_nothing_half_done_and_is_opened_whe
     assert isinstance(verdict, Accepted)
 
 
-def test_an_unreadable_condition_is_no_false_one() -> None:
+@pytest.mark.parametrize("kind", list(ConditionKind))
+def test_an_unreadable_condition_is_no_false_one(kind: ConditionKind) -> None:
     """Reading one that cannot be read must not charge anybody, nor differ from what a judge finds."""
     pair = Pair(gives_nodes=True)
-    made = bundle_of(0, [(3, 1)], 5)
+    data = {ConditionKind.STORAGE: (70).to_bytes(32, "big")}.get(kind, b"")
+    address, value = (KEEPER, 71) if kind is ConditionKind.STORAGE else (STRANGERS[40], 41)
     condition = Condition(
-        rollup_id=REMOTE,
-        kind=ConditionKind.STORAGE,
-        address=KEEPER,
-        input=(70).to_bytes(32, "big"),
-        comparison=Comparison.EQUAL,
-        value=71,
+        rollup_id=REMOTE, kind=kind, address=address, input=data, comparison=Comparison.EQUAL, value=value
     )
-    legs = tuple(
-        Leg(rollup_id=leg.rollup_id, transactions=tuple(one.raw for one in transactions))
-        for leg, transactions in zip(made.terms.legs, made.legs, strict=True)
-    )
-    asked = decoded(Bundle(legs=legs, conditions=(condition,), not_before_slot=Slot(0), deadline_slot=Slot(40)))
+    asked = bundle_of(pair, 0, [(3, 1)], 5, (condition,))
     pair.node.then = "refuse"
     candidate = Candidate.over(pair.proposer.rollups)
     with pytest.raises(NativeError) as caught:
         try_bundle(candidate, asked, {})
     assert is_unread(caught.value)
     pair.node.then = "ok"
-    assert try_bundle(candidate, asked, {}).failure is None
+    failure = try_bundle(candidate, asked, {}).failure
+    # A call of an account without code returns nothing, which is no result.
+    assert (failure is None) == (kind is not ConditionKind.CALL)
 
 
 def test_failing_nodes_fail() -> None:

@@ -144,3 +144,53 @@ def test_settings_of_the_batcher_out_of_their_range_are_refused_by_name(tmp_path
         read_opstack(tmp_path)
     assert refused.value.code == "opstack_file_invalid"
     assert named in refused.value.message
+
+
+ATTESTER = f"""
+[l1]
+rpc_url = "http://127.0.0.1:8545"
+
+[attester]
+registry = "0x{"ab" * 20}"
+key_file = "attester.key"
+payer_key_file = "payer.key"
+interval_heights = 100
+peers = ["http://10.0.0.2:8545"]
+
+[forced_inclusion]
+contract = "0x{"cd" * 20}"
+acknowledged = {{ 901 = 2 }}
+"""
+
+
+def test_an_attester_and_a_watch_reach_the_node(tmp_path: Path) -> None:
+    write(tmp_path, ATTESTER)
+    config = NodeSettings().config(tmp_path)
+    assert config.attester is not None
+    assert config.attester.key_file == tmp_path / "attester.key"
+    assert config.attester.payer_key_file == tmp_path / "payer.key"
+    assert (config.attester.interval_heights, config.attester.peers) == (100, ("http://10.0.0.2:8545",))
+    assert config.forced_inclusion is not None
+    assert config.forced_inclusion.acknowledged == {"901": 2}
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("[l1]\nrpc_url", "[other]\nrpc_url"),
+        ('[l1]\nrpc_url = "http://127.0.0.1:8545"', ""),
+        ("0x" + "ab" * 20, "0x12"),
+        ("0x" + "cd" * 20, "nobody"),
+        ("interval_heights = 100", "interval_heights = 0"),
+        ("interval_heights = 100", "interval_heights = 100\nfee_cap_max_wei = -1"),
+        ('key_file = "attester.key"\npayer_key_file = "payer.key"', ""),
+        ("http://10.0.0.2:8545", "10.0.0.2:8545"),
+        ("[forced", '[batcher]\nkey_file = "payer.key"\n\n[forced'),
+    ],
+)
+def test_an_attester_that_cannot_work_is_refused(tmp_path: Path, before: str, after: str) -> None:
+    assert before in ATTESTER
+    write(tmp_path, ATTESTER.replace(before, after))
+    with pytest.raises(ConfigurationError) as refused:
+        read_opstack(tmp_path)
+    assert refused.value.code == "opstack_file_invalid"

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from plait.errors import Unavailable
+from plait.errors import PlaitError, Unavailable
 from plait.limits import REMOTE_CONNECTIONS_MAX
 from plait.patience import patience
 from plait.rollups.opstack.remote_journal import ReadJournal
@@ -200,3 +200,34 @@ def test_no_thread_waits_longer_than_it_may_for_a_free_connection() -> None:
         for thread in threads:
             thread.join()
         reader.close()
+
+
+def test_a_reader_that_was_ended_asks_and_writes_no_more(tmp_path: Path) -> None:
+    asked: list[Any] = []
+    begun, release = threading.Event(), threading.Event()
+
+    def slow(headers: Any, body: bytes) -> bytes:
+        begun.set()
+        release.wait(20)
+        return echoing(asked, 10)(headers, body)
+
+    refused: list[BaseException] = []
+
+    def work(reader: RpcStateReader) -> None:
+        try:
+            reader.read(1, bytes(32), [(bytes(20), [])], [], [], None)
+        except PlaitError as error:
+            refused.append(error)
+
+    with node(200, slow) as url:
+        reader = RpcStateReader(url, newest=True, journal=ReadJournal(tmp_path))
+        thread = threading.Thread(target=work, args=(reader,))
+        thread.start()
+        assert begun.wait(20)
+        reader.close(ends=True)
+        release.set()
+        thread.join()
+        work(reader)
+    assert [error.code for error in refused if isinstance(error, PlaitError)] == ["remote_unavailable"] * 2
+    assert len(asked) == 1
+    assert list(tmp_path.iterdir()) == []
