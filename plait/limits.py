@@ -407,6 +407,15 @@ PROPOSALS_TALLIED_PER_SUB_BLOCK_MAX: Final = 1
 """Votes that end in one slot are counted in several sub-blocks."""
 ROLLUP_FUNDED_ACCOUNTS_MAX: Final = 16
 """Accounts that a registered rollup's genesis funds; further ones are funded by a bridge."""
+ROLLUP_BINDING_SLOTS_MAX: Final = 604_800
+"""A rollup that is bound and has no anchor after this many slots is let go."""
+L1_BINDINGS_PAUSE_SLOTS: Final = 20
+"""Slots between two changes of the set of rollups that derive from the L1: at each, every validator looks at the newest
+L1 blocks anew, and nobody shall keep them from agreeing."""
+ROLLUP_ANCHOR_SLOTS_AHEAD_MAX: Final = 3_600
+"""How far ahead an anchor may put the join slot. Its L1 origin is kept meanwhile, and nobody sequences the chain."""
+ROLLUP_ANCHOR_BYTES_MAX: Final = 1_024
+"""Bytes of an anchor (`plait.derivation.anchor`) in an action, and of a rollup configuration: twice what they need."""
 ROLLUP_START_SLOTS_AHEAD_MAX: Final = 604_800
 """How far ahead a registration, a change or a departure may be announced: a week at one second per slot."""
 ACTION_POOL_MAX: Final = 10_000
@@ -588,6 +597,8 @@ L1_AGREEMENT_BEHIND_BLOCKS: Final = 10
 """L1 blocks beyond the network's lag that a node sees and the network has not agreed on, from which on it warns."""
 L1_FACTS_OFFERED_MAX: Final = 16
 """L1 blocks after the agreed head whose facts a node holds ready for its proposals."""
+ARRIVALS_POLL_S: Final = 0.5
+"""Seconds between two looks for anchored chains whose copies are to be loaded."""
 L1_REPORT_PAUSE_S: Final = 0.5
 """Least time between two L1 reports of a node; they are free, but each takes room in a proposal."""
 L1_REPORT_AGAIN_S: Final = 5.0

@@ -7,7 +7,7 @@ chain.reorganise(depth)          the newest blocks are replaced by others of the
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
@@ -34,7 +34,7 @@ class MadeL1:
 
     def __init__(self, seed: int, start_s: Seconds, interval_s: int) -> None:
         self._seed = seed
-        self._interval_s = interval_s
+        self.interval_s = interval_s
         self._branch = 0
         self.blocks: list[L1BlockFacts] = []
         self._append(Hash32(bytes(32)), start_s, (), {})
@@ -56,7 +56,7 @@ class MadeL1:
     ) -> L1BlockFacts:
         """One more block with these deposits, configuration updates, and (account, amount) of the network's vault."""
         head = self.head
-        self._append(head.hash, Seconds(head.timestamp + self._interval_s), wishes, updates or {}, vault)
+        self._append(head.hash, Seconds(head.timestamp + self.interval_s), wishes, updates or {}, vault)
         return self.head
 
     def reorganise(self, depth: int, grow: int = 0) -> None:
@@ -74,14 +74,15 @@ class MadeL1:
         *,
         safe: Sequence[RollupSafe] = (),
         conflicts: Sequence[RollupConflict] = (),
+        seen: Callable[[L1BlockFacts], L1BlockFacts] = lambda facts: facts,
     ) -> L1Report:
-        """What an honest reporter says that is asked for the blocks from `first` on."""
+        """What an honest reporter says that is asked for the blocks from `first` on, and makes these facts of them."""
         return L1Report(
             public_key=public_key,
             sequence=sequence,
             head=self.head.number,
             first=BlockNumber(first),
-            digests=tuple(l1_facts_digest(facts) for facts in self.blocks if facts.number >= first)[:64],
+            digests=tuple(l1_facts_digest(seen(facts)) for facts in self.blocks if facts.number >= first)[:64],
             safe=tuple(safe),
             conflicts=tuple(conflicts),
         )

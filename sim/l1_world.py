@@ -15,7 +15,7 @@ import msgspec
 
 from plait.codec.l1_items import encode_facts_item
 from plait.crypto.l1_reports import sign_report
-from plait.derivation.l1_facts import encode_l1_facts
+from plait.derivation.l1_facts import L1BlockFacts, encode_l1_facts
 from plait.derivation.rollup_config import BlockId, OpStackConfig
 from plait.derivation.system_config import SystemConfig
 from plait.execution.bundles import BundleCandidate
@@ -28,6 +28,7 @@ from plait.ledger.rollup_records import NetworkMode
 from plait.ledger.state import genesis_state
 from plait.native import Rollup, Store, ed25519_public_key
 from plait.ordering.queues import SenderQueue
+from plait.protocol.actions import ActionFailed
 from plait.protocol.application import Application
 from plait.protocol.effects import SubBlockDecided
 from plait.protocol.requests import (
@@ -39,6 +40,7 @@ from plait.protocol.requests import (
     Verdict,
 )
 from plait.types import Address, BlockNumber, Gas, Hash32, Height, Milliseconds, OrderingPolicy, RollupId
+from plait.types.action import SignedAction
 from plait.types.l1 import RollupConflict, RollupSafe
 from sim.l1 import MadeL1
 from sim.situation import queues
@@ -65,6 +67,7 @@ class L1World:
         embedded: int = 0,
         block_times: Sequence[int] | None = None,
         users: int = 4,
+        tokens: Mapping[Address, int] | None = None,
         vault: bytes = b"",
     ) -> None:
         self.seeds = [sha256(f"plait/sim/reporter/{place}".encode()).digest() for place in range(max(1, validators))]
@@ -79,7 +82,7 @@ class L1World:
             block_times_slots=tuple(block_times or (1,) * total),
             policies=(OrderingPolicy.PRIORITY_FEE,) * total,
         )
-        economy = None if validators == 0 else _economy(self.keys)
+        economy = None if validators == 0 and not tokens else _economy(self.keys[:validators], tokens or {})
         network = network_of(plan, [wallet.address for wallet in self.wallets], economy=economy)
         self.parameters = network.ledger.parameters
         start = self.l1.head
@@ -124,6 +127,8 @@ class L1World:
         self.nodes = [self.network.application(recheck_own=True, store=store) for store in self.stores]
         self.time_ms = self.network.ledger.time_ms
         self.items: list[bytes] = []
+        self.failed: tuple[ActionFailed, ...] = ()
+        """Actions that the last height left out."""
         self.decided: list[SubBlockDecided] = []
 
     # ------------------------------------------------------------ the L1
@@ -137,9 +142,15 @@ class L1World:
     def first_to_report(self) -> int:
         """The lowest block in which the L1 differs from what is agreed, or the next one."""
         for facts in self.state.blocks[1:]:
-            if facts.number > self.l1.head.number or digest_of(self.l1.block(facts.number)) != self.state.digest(facts):
+            if facts.number > self.l1.head.number or self._differs(facts):
                 return facts.number
         return self.state.head.number + 1
+
+    def _differs(self, agreed: L1BlockFacts) -> bool:
+        """Facts of another set of rollups cannot be compared, the blocks' hashes can."""
+        now = self.l1.block(agreed.number)
+        same_set = agreed.generation == self.state.generation
+        return now.hash != agreed.hash or (same_set and digest_of(self.seen(now)) != self.state.digest(agreed))
 
     def report(
         self,
@@ -153,14 +164,22 @@ class L1World:
         self._sequence += 1
         first = self.first_to_report()
         for place in range(len(self.keys)) if reporters is None else reporters:
-            said = self.l1.report(self.keys[place], self._sequence, first, conflicts=conflicts, safe=safe)
+            said = self.l1.report(
+                self.keys[place], self._sequence, first, conflicts=conflicts, safe=safe, seen=self.seen
+            )
             self.items.append(sign_report(self.parameters.network_id, said, self.seeds[place]))
         if facts:
             self.bring_facts(first)
 
+    def seen(self, facts: L1BlockFacts) -> L1BlockFacts:
+        """What a block of the L1 says to the rollups that derive from it now."""
+        bound = {config.chain_id for config in self.state.bindings}
+        rollups = tuple(one for one in facts.rollups if one.rollup_id in bound)
+        return msgspec.structs.replace(facts, rollups=rollups, generation=self.state.generation)
+
     def bring_facts(self, first: int) -> None:
         """The facts of the blocks from `first` on wait for the next height."""
-        found = [one for one in self.l1.blocks if one.number >= first]
+        found = [self.seen(one) for one in self.l1.blocks if one.number >= first]
         self.items += [encode_facts_item(encode_l1_facts(one)) for one in found]
 
     # ------------------------------------------------------------ heights
@@ -172,6 +191,7 @@ class L1World:
         transactions: Mapping[RollupId, Sequence[Sequence[bytes]]] | None = None,
         bundles: Sequence[BundleCandidate] = (),
         items: Sequence[bytes] | None = None,
+        actions: Sequence[SignedAction] = (),
     ) -> PreparedProposal:
         """A proposal for the next height at the world's time."""
         found: dict[RollupId, list[SenderQueue]] = {
@@ -186,6 +206,7 @@ class L1World:
                 candidates=found,
                 bundles=bundles,
                 l1_items=self.items if items is None else items,
+                actions=actions,
             )
         )
 
@@ -214,10 +235,12 @@ class L1World:
         proposer: int = 0,
         transactions: Mapping[RollupId, Sequence[Sequence[bytes]]] | None = None,
         bundles: Sequence[BundleCandidate] = (),
+        actions: Sequence[SignedAction] = (),
     ) -> SubBlockDecided:
         """A height, `milliseconds` after the one before; whatever waits of the L1 goes into it."""
         self.time_ms = Milliseconds(self.time_ms + milliseconds)
-        prepared = self.prepare(proposer, transactions=transactions, bundles=bundles)
+        prepared = self.prepare(proposer, transactions=transactions, bundles=bundles, actions=actions)
+        self.failed = prepared.actions_failed
         self.items = []
         for verdict in self.verdicts(prepared.proposal):
             assert isinstance(verdict, Accepted), verdict
@@ -255,12 +278,12 @@ _PLAN = Plan(
 )
 
 
-def _economy(keys: Sequence[bytes]) -> Economy:
+def _economy(keys: Sequence[bytes], tokens: Mapping[Address, int]) -> Economy:
     return genesis_economy(
         GenesisEconomy(
             mode=NetworkMode.MARKETPLACE,
             parameters=LedgerParameters(),
-            accounts=(),
+            accounts=tuple(sorted(tokens.items())),
             validators=tuple(
                 GenesisValidator(
                     operator=Wallet.of_index(place, "operator").address,

@@ -9,13 +9,15 @@ from pathlib import Path
 from plait.cli.devnet import describe, stopping_on_signals
 from plait.cli.output import out, print_json
 from plait.errors import ConfigurationError
-from plait.node.existing import FOUNDING_FILE, NODE_DIRECTORY, genesis_files, node_config, read_founding
+from plait.node.existing import FOUNDING_FILE, NODE_DIRECTORY, ChainEngine, genesis_files, node_config, read_founding
 from plait.node.node import Node
 from plait.rpc import RpcConfig, serve
 from plait.storage import NETWORK_FILE
 
 
-async def run_network(directory: Path, *, port: int, batcher_key: Path | None, as_json: bool) -> None:
+async def run_network(
+    directory: Path, *, port: int, batcher_key: Path | None, engines: tuple[ChainEngine, ...], as_json: bool
+) -> None:
     """Runs the node and its server until a signal or a failure.
 
     Raises:
@@ -26,7 +28,9 @@ async def run_network(directory: Path, *, port: int, batcher_key: Path | None, a
         raise ConfigurationError(
             f"{directory} has no {FOUNDING_FILE}; add a chain first (`plait rollup add`).", code="network_missing"
         )
-    config = node_config(directory, founding, port=port, rollup_port_base=None, batcher_key=batcher_key)
+    config = node_config(
+        directory, founding, port=port, rollup_port_base=None, batcher_key=batcher_key, engines=engines
+    )
     started = (directory / NODE_DIRECTORY / NETWORK_FILE).exists()
     network, genesis = (None, None) if started else (founding.network, genesis_files(directory, founding))
     async with contextlib.AsyncExitStack() as stack:

@@ -9,6 +9,7 @@ from plait.cli.acting import AMOUNT, acting_options, run, send, tokens
 from plait.cli.output import json_option, out, print_json, url_option
 from plait.cli.rollup_chain import add, check, handover, import_
 from plait.cli.rollup_chain import run as run_
+from plait.cli.rollup_join import anchor, bind, unanchor
 from plait.client import Client
 from plait.errors import InvalidInput
 from plait.ledger.registry import genesis_entry
@@ -191,7 +192,10 @@ def list_(url: str, as_json: bool) -> None:
     for entry in found["rollups"]:
         when = f" leaves at slot {entry['leaveSlot']}" if entry["leaveSlot"] is not None else ""
         if entry["status"] == "pending":
-            when = f" joins at slot {entry['parameters']['startSlot']}"
+            joining = entry["joining"] or {}
+            when = f" joins at slot {joining.get('joinSlot', entry['parameters']['startSlot'])}"
+        if entry["status"] == "bound":
+            when = f" waits for an anchor until slot {entry['joining']['lapseSlot']}"
         escrow = tokens(entry["escrow"])
         out.print(
             f"{entry['rollupId']:>12}  {entry['status']:<8} {entry['owner']}  escrow {escrow}{when}", markup=False
@@ -229,7 +233,7 @@ def _camel(name: str) -> str:
     return first + "".join(part.capitalize() for part in others)
 
 
-for _command in (check, import_, add, run_, handover):
+for _command in (check, import_, add, run_, handover, bind, anchor, unanchor):
     rollup.add_command(_command)
 
 commands = {"rollup": rollup}

@@ -5,6 +5,7 @@ stays in the chain's own node, and is read there with proofs (docs/opstack/remot
 """
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,8 +13,10 @@ from typing import Any, TypeVar
 import click
 
 from plait.cli.bringing import Bringing
+from plait.cli.keys import key_path, read_key, write_key
 from plait.cli.output import json_option, out, print_json
 from plait.client import Client
+from plait.client.ledger import address_of
 from plait.derivation.anchor import Anchor
 from plait.derivation.rollup_config import OpStackConfig, decode_rollup_json
 from plait.errors import ConfigurationError
@@ -21,6 +24,7 @@ from plait.rollups.opstack.engine_client import EngineClient
 from plait.rollups.opstack.handover import OpNode, give, take_with
 from plait.rollups.opstack.importing import check_chain, check_grid
 from plait.rollups.opstack.jwt import read_secret
+from plait.rpc.encoding import checksummed
 from plait.types import Milliseconds, Seconds
 
 T = TypeVar("T")
@@ -193,7 +197,7 @@ def add(as_json: bool, **options: Any) -> None:
 
 async def _add(client: EngineClient, config: OpStackConfig, options: dict[str, Any], quiet: bool) -> Anchor:
     from plait.l1.client import L1Client
-    from plait.node.existing import ChainEngine, add_chain, check_l1, check_open, import_directory
+    from plait.node.existing import KEYS_DIRECTORY, ChainEngine, add_chain, check_l1, check_open, import_directory
 
     directory = options["data_dir"]
     into = import_directory(directory, config.chain_id)
@@ -205,14 +209,24 @@ async def _add(client: EngineClient, config: OpStackConfig, options: dict[str, A
 
         async def found(anchor: Anchor) -> None:
             await add_chain(
-                directory, founding, anchor, engine, l1=l1, l1_url=options["l1_url"], beacon_url=options["beacon_url"]
-            )
+                directory, founding, anchor, engine, l1=l1, l1_url=options["l1_url"],
+                beacon_url=options["beacon_url"], operator=_operator(directory / KEYS_DIRECTORY),
+            )  # fmt: skip
 
         async with Bringing.of(config, into, options, quiet=quiet).copying(client, found) as copy:
             if options["op_node"] is None:
                 return await copy.finish()
             async with OpNode(options["op_node"]) as node:
                 return await take_with(node, client, copy.reach, config, keep=copy.keep)
+
+
+def _operator(keys: Path) -> str:
+    """Address of the key that owns the network's chains, made when there is none."""
+    from plait.node.existing import OPERATOR_KEY
+
+    if not key_path(keys, OPERATOR_KEY).exists():
+        return write_key(keys, OPERATOR_KEY, secrets.token_bytes(32))
+    return checksummed(address_of(read_key(keys, OPERATOR_KEY)))
 
 
 @click.command("run")
@@ -223,20 +237,29 @@ async def _add(client: EngineClient, config: OpStackConfig, options: dict[str, A
 @click.option(
     "--batcher-key", type=_file, metavar="FILE", help="Key of the batcher's account, 64 hex digits: post batches to L1."
 )
+@click.option(
+    "--engine", "engines", type=(int, str, click.Path(exists=True, dir_okay=False, path_type=Path)), multiple=True,
+    metavar="CHAIN_ID URL JWT_FILE", help="Engine of a chain that joins, or joined, while the network runs; repeat.",
+)  # fmt: skip
 @click.option("--port", type=click.IntRange(0, 65_535), default=8545, show_default=True, help="Of the node's RPC.")
 @click.option(
     "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
 )
 @json_option
-def run(*, data_dir: Path, batcher_key: Path | None, port: int, log_level: Any, as_json: bool) -> None:
+def run(
+    *, data_dir: Path, batcher_key: Path | None, engines: tuple[tuple[int, str, Path], ...], port: int, log_level: Any,
+    as_json: bool,
+) -> None:  # fmt: skip
     """Run the network of added chains until Ctrl-C: it sequences them, drives their engines and posts their batches."""
     import uvloop
 
     from plait.cli.existing import run_network
+    from plait.node.existing import ChainEngine
     from plait.node.logging import configure_logging
 
     configure_logging("json" if as_json else "console", log_level)
-    uvloop.run(run_network(data_dir, port=port, batcher_key=batcher_key, as_json=as_json))
+    more = tuple(ChainEngine(chain_id=chain_id, url=url, jwt_file=str(jwt.resolve())) for chain_id, url, jwt in engines)
+    uvloop.run(run_network(data_dir, port=port, batcher_key=batcher_key, engines=more, as_json=as_json))
 
 
 def _with_engine(url: str, jwt: Path, work: Callable[[EngineClient], Awaitable[T]]) -> T:

@@ -9,9 +9,11 @@ from plait.cli.output import EXIT_NO, err, json_option, out, print_json
 from plait.errors import ConfigurationError
 from plait.ledger.encoding import ledger_root
 from plait.node.config import NodeConfig, fingerprint
+from plait.node.joined import source_of
 from plait.node.network_snapshot import decode_head, freeze, write_network_snapshot
 from plait.node.node import Stored, open_storage
-from plait.node.restore import Restored, restore, source_of
+from plait.node.remotes import IMPORTS
+from plait.node.restore import Restored, restore
 from plait.protocol.proposal import app_hash_of, header_hash_of
 from plait.storage import NETWORK_FILE
 from plait.storage.manifest import HEAD
@@ -119,11 +121,12 @@ def _restored(stored: Stored) -> Restored:
     return restore(
         stored.network,
         stored.genesis,
-        source_of(stored.network),
+        source_of(stored.network, stored.directory.path / IMPORTS),
         stored.log,
         snapshots=stored.snapshots,
         network_snapshots=stored.network_snapshots,
         store_path=stored.directory.store,
+        imports=stored.directory.path / IMPORTS,
     )
 
 

@@ -2,13 +2,16 @@
 
     facts  = [number, hash, parent_hash, timestamp, base_fee, blob_base_fee, prev_randao, parent_beacon_block_root,
               [[rollup_id, [deposit, ...], [update, ...], oversized = 0 | 1], ...],
-              [[nonce, account, amount], ...] where the block has deposits of the network's vault]
+              [[nonce, account, amount], ...] where the block has deposits of the network's vault, or a generation,
+              generation where it is not 0]
     digest = keccak256("plait/l1-facts/1" || RLP(facts))
 
 `deposits` are raw 0x7E transactions in the order of their logs. An update is the type of a ConfigUpdate log as 32 bytes
 and its ABI-decoded `data`. Rollups are ascending by id; one of which the block says nothing is left out. A rollup for
 which the block says more than its share of bytes is named as oversized, without what it says: it cannot go on, and the
-others can. Deposits of the vault (contracts/src/l1/StakeVault.sol) ascend by their nonce. Pure.
+others can. Deposits of the vault (contracts/src/l1/StakeVault.sol) ascend by their nonce. The generation counts how
+often the network's set of rollups that derive from the L1 had changed when the facts were made (`plait.ledger.l1`), so
+that nobody takes facts for those of another set. Pure.
 """
 
 from typing import Final
@@ -73,6 +76,8 @@ class L1BlockFacts(msgspec.Struct, frozen=True, kw_only=True, weakref=True):
     rollups: tuple[RollupL1Facts, ...] = ()
     vault: tuple[VaultDeposit, ...] = ()
     """Ascending by nonce, at most L1_VAULT_DEPOSITS_MAX."""
+    generation: int = 0
+    """Of the set of rollups that were looked for."""
 
     @property
     def info(self) -> L1BlockInfo:
@@ -119,7 +124,7 @@ def encode_l1_facts(facts: L1BlockFacts) -> bytes:
             encode_bytes(facts.prev_randao),
             encode_bytes(facts.parent_beacon_block_root),
             encode_list(rollups),
-            *((encode_list(map(_encode_vault_deposit, facts.vault)),) if facts.vault else ()),
+            *_encode_more(facts),
         )
     )
 
@@ -127,6 +132,13 @@ def encode_l1_facts(facts: L1BlockFacts) -> bytes:
 def _encode_vault_deposit(deposit: VaultDeposit) -> bytes:
     parts = (encode_uint(deposit.nonce), encode_bytes(deposit.account), encode_uint(deposit.amount))
     return encode_list(parts)
+
+
+def _encode_more(facts: L1BlockFacts) -> tuple[bytes, ...]:
+    if not facts.vault and not facts.generation:
+        return ()
+    vault = encode_list(map(_encode_vault_deposit, facts.vault))
+    return (vault, encode_uint(facts.generation)) if facts.generation else (vault,)
 
 
 def decode_l1_facts(data: bytes) -> L1BlockFacts:
@@ -165,7 +177,13 @@ def read_l1_facts(reader: Reader) -> L1BlockFacts:
         if len(rollups) == L1_BLOCK_ROLLUPS_MAX:
             raise CodecError(f"L1 block facts name more than {L1_BLOCK_ROLLUPS_MAX} rollups")
         rollups.append(one)
-    vault = _read_vault(reader.read_list("vault's deposits")) if reader.more else ()
+    vault: tuple[VaultDeposit, ...] = ()
+    generation = 0
+    if reader.more:
+        vault = _read_vault(reader.read_list("vault's deposits"))
+        generation = _read_generation(reader) if reader.more else 0
+        if not vault and not generation:
+            raise CodecError("L1 block facts name a vault that they say nothing of")
     return L1BlockFacts(
         number=number,
         hash=block_hash,
@@ -177,6 +195,7 @@ def read_l1_facts(reader: Reader) -> L1BlockFacts:
         parent_beacon_block_root=beacon_root,
         rollups=tuple(rollups),
         vault=vault,
+        generation=generation,
     )
 
 
@@ -199,6 +218,13 @@ def _read_rollup(reader: Reader) -> RollupL1Facts:
     return found
 
 
+def _read_generation(reader: Reader) -> int:
+    generation = reader.read_uint()
+    if not generation:
+        raise CodecError("L1 block facts name generation 0, which is left out")
+    return generation
+
+
 def _read_vault(reader: Reader) -> tuple[VaultDeposit, ...]:
     deposits: list[VaultDeposit] = []
     while reader.more:
@@ -210,8 +236,6 @@ def _read_vault(reader: Reader) -> tuple[VaultDeposit, ...]:
         if len(deposits) == L1_VAULT_DEPOSITS_MAX:
             raise CodecError(f"L1 block facts have more than {L1_VAULT_DEPOSITS_MAX} deposits of the vault")
         deposits.append(deposit)
-    if not deposits:
-        raise CodecError("L1 block facts name a vault that they say nothing of")
     reader.end()
     return tuple(deposits)
 

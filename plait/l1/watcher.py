@@ -70,7 +70,8 @@ class L1Watcher:
         client: open.
         chain_id: that the L1 must have.
         anchor: a block of it that is known to be right; the chain held begins after it.
-        bindings: how the network's rollups hang on it.
+        bindings: how the network's rollups hang on it; `follow_bindings` changes them.
+        generation: of the bindings.
         vault: the network's StakeVault there; empty for none.
         schedule: of blob parameters; the chain's own by default.
         poll_s: pause between two looks at the head.
@@ -84,6 +85,7 @@ class L1Watcher:
         chain_id: int,
         anchor: BlockId,
         bindings: Sequence[OpStackConfig],
+        generation: int = 0,
         vault: bytes = b"",
         schedule: BlobSchedule | None = None,
         poll_s: float = L1_POLL_S,
@@ -93,6 +95,9 @@ class L1Watcher:
         self._chain_id = chain_id
         self._anchor = anchor
         self._bindings = tuple(bindings)
+        self._next: tuple[tuple[OpStackConfig, ...], int, int] | None = None
+        self.generation = generation
+        """Of the bindings that the blocks above the agreed head were looked at with."""
         self._vault = vault
         self._schedule = blob_schedule(chain_id) if schedule is None else schedule
         self._poll_s = max(poll_s, L1_POLL_S_MIN)
@@ -149,6 +154,11 @@ class L1Watcher:
             block = self._blocks.pop(lowest)
             self._anchor = BlockId(block.facts.number, block.facts.hash)
 
+    def follow_bindings(self, bindings: Sequence[OpStackConfig], generation: int, agreed: int) -> None:
+        """Has the blocks above an agreed one looked at for other rollups, from the next step on."""
+        if generation != self.generation and (self._next is None or self._next[1] != generation):
+            self._next = (tuple(bindings), generation, agreed)
+
     def head_age_s(self) -> float | None:
         """Seconds since the time of the newest block seen; None before the first."""
         return None if self._head is None else max(0.0, self._clock() - self._head.timestamp)
@@ -185,6 +195,7 @@ class L1Watcher:
 
     async def step(self) -> bool:
         """Looks at the head once and reads up to L1_STEP_BLOCKS_MAX blocks. Returns whether more can be read now."""
+        self._take_bindings()
         before = self._tip
         try:
             if not self._checked:
@@ -210,6 +221,21 @@ class L1Watcher:
         else:
             self._set_status(L1Status("ok"))
         return more
+
+    def _take_bindings(self) -> None:
+        if self._next is None:
+            return
+        self._bindings, self.generation, agreed = self._next
+        self._next = None
+        for number in [one for one in self._blocks if one > agreed]:
+            del self._blocks[number]
+        last = self._blocks.get(agreed)
+        if last is not None:
+            self._tip = BlockId(last.facts.number, last.facts.hash)
+        elif self._tip.number > agreed:
+            self._blocks.clear()
+            self._tip = self._anchor
+        self._notify()
 
     async def _check_chain(self) -> None:
         """Raises L1Refused `l1_chain_mismatch` when the node is on another chain than the network's."""
@@ -260,6 +286,7 @@ class L1Watcher:
         for header in headers:
             receipts = await self._client.receipts(header)
             facts, malformed = block_facts(header, logs_of(receipts), self._bindings, self._schedule, self._vault)
+            facts = msgspec.structs.replace(facts, generation=self.generation)
             self._blocks[header.number] = WatchedBlock(facts, l1_facts_digest(facts), len(malformed))
             self._tip = BlockId(header.number, header.hash)
             self._notify()

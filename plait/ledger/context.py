@@ -2,6 +2,7 @@
 
 import msgspec
 
+from plait.ledger.l1 import L1State
 from plait.types import Height, Milliseconds, NetworkId, NetworkParameters, Slot
 
 
@@ -12,6 +13,8 @@ class SubBlockContext(msgspec.Struct, frozen=True, kw_only=True):
     slot: Slot
     time_ms: Milliseconds
     network: NetworkParameters
+    l1: L1State | None = None
+    """What is agreed about the L1 when an action is applied; None without an L1."""
 
     @property
     def network_id(self) -> NetworkId:

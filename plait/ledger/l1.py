@@ -15,6 +15,10 @@ Rules
       and its digest is agreed. Its facts, which somebody then puts into a proposal, must have that digest and name the
       block before as their parent. Facts with that digest which name another parent, or an earlier time, make the
       digest unusable: nothing is due until the L1 says otherwise.
+    - The set of rollups that derive from it may change: one is bound (`plait.ledger.joining`), or has left. Every
+      change begins a generation. Blocks that are agreed from then on are of that generation, and say what L1 says to
+      the new set; digests that were reported before count no more. Generation 0 is that of the network's genesis.
+      Changes are L1_BINDINGS_PAUSE_SLOTS apart; a rollup that left stays in the set so long.
     - What one rollup is told in all agreed blocks together has at most L1_ROLLUP_KEPT_BYTES_MAX bytes; beyond it the
       rollup is kept as oversized in the block, and the block's digest beside it. Only that rollup stops.
     - An agreed block is taken back when another digest is agreed for its number: it and all above leave the chain, and
@@ -27,7 +31,7 @@ Rules
       the ledger remembers a floor for a rollup that went back, until its head is that far above it again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 from weakref import WeakKeyDictionary
@@ -41,6 +45,7 @@ from plait.derivation.system_config import SystemConfig
 from plait.errors import ActionRefused
 from plait.ledger.rotation import ProposerSet
 from plait.limits import (
+    L1_BINDINGS_PAUSE_SLOTS,
     L1_BLOCKS_KEPT_MAX,
     L1_REORG_BLOCKS_MAX,
     L1_REPORTERS_LEFT_MAX,
@@ -155,6 +160,10 @@ class L1State(msgspec.Struct, frozen=True, kw_only=True):
     """Ascending by number; of blocks that are held."""
     unusable: bytes = b""
     """Digest that is agreed for the next block and whose facts do not follow the head; empty for none."""
+    generation: int = 0
+    """How often `bindings` changed."""
+    changed_slot: Slot = NO_SLOT
+    """Slot of the last change; 0 before any."""
     vault: VaultRecord = VaultRecord()
     """Only where the terms name a vault."""
 
@@ -203,6 +212,42 @@ def digest_of(facts: L1BlockFacts) -> Hash32:
     if found is None:
         found = _digests[facts] = l1_facts_digest(facts)
     return found
+
+
+def may_change(state: L1State, slot: Slot) -> bool:
+    """Whether the set of rollups that derive from the L1 may change again."""
+    return state.generation == 0 or slot >= state.changed_slot + L1_BINDINGS_PAUSE_SLOTS
+
+
+def with_bindings(state: L1State, bindings: Iterable[OpStackConfig], slot: Slot) -> L1State:
+    """The state with another set of rollups that derive from the L1; blocks that are agreed stay as they are."""
+    return msgspec.structs.replace(
+        state,
+        bindings=tuple(sorted(bindings, key=lambda config: config.chain_id)),
+        generation=state.generation + 1,
+        changed_slot=slot,
+        reports=tuple(msgspec.structs.replace(report, digests=()) for report in state.reports),
+        due_slot=NO_SLOT,
+        unusable=b"",
+    )
+
+
+def without_safe(state: L1State, rollup_id: RollupId) -> L1State:
+    """The state with nothing said of how far a rollup is safe: what was said is of another anchor."""
+    reports = tuple(
+        msgspec.structs.replace(report, safe=tuple(one for one in report.safe if one.rollup_id != rollup_id))
+        for report in state.reports
+    )
+    return msgspec.structs.replace(state, reports=reports)
+
+
+def holds_anchor(state: L1State, rollup_id: RollupId, number: BlockNumber, powers: Powers) -> bool:
+    """Whether more than two thirds of all power say that they have a chain up to a block (an entry of `safe`)."""
+    weight = 0
+    for report in state.reports:
+        if any(one.rollup_id == rollup_id and one.number >= number for one in report.safe):
+            weight += powers.get(reporter_of(report.public_key), 0)
+    return 3 * weight > 2 * sum(powers.values())
 
 
 def undo_blocks(state: L1State | None) -> int:
@@ -288,12 +333,18 @@ def with_facts(state: L1State, facts: L1BlockFacts, powers: Powers) -> L1State:
     """The state with the next agreed block; without it, and its digest as unusable, where it does not follow the head.
 
     Raises:
-        ActionRefused: `l1_facts_not_next`, `l1_facts_not_agreed`.
+        ActionRefused: `l1_facts_not_next`, `l1_facts_outdated`, `l1_facts_not_agreed`.
     """
     head = state.head
     if facts.number != head.number + 1:
         raise ActionRefused(
             f"these are facts of L1 block {facts.number}; block {head.number + 1} is next", code="l1_facts_not_next"
+        )
+    if facts.generation != state.generation:
+        raise ActionRefused(
+            f"these facts of L1 block {facts.number} are of generation {facts.generation} of the network's rollups; "
+            f"{state.generation} is in force",
+            code="l1_facts_outdated",
         )
     digest = digest_of(facts)
     if digest != next_digest(state, powers):

@@ -3,7 +3,8 @@
 l1     = [terms, [config, ...], [facts, ...], rest...]
 rest   = [report, ...], [[rollup_id, to_number], ...], [[rollup_id, floor], ...], due_slot,
          [[public_key, sequence], ...], [[rollup_id, count, until_slot, waiting = 0 | 1], ...],
-         [[number, digest], ...], unusable = "" | 32 bytes, vault
+         [[number, digest], ...], unusable = "" | 32 bytes, generation,
+         changed_slot, vault
 vault  = [next_nonce, credited], only where the terms name one
 terms  = [chain_id, lag_blocks, hold_s, reporter, block_time_s] | [..., vault]
 report = [50, public_key, sequence, head, first, digests, safe, conflicts]            as in `plait.codec.l1_items`
@@ -92,6 +93,7 @@ def decode_l1(reader: Reader) -> L1State:
     dropped = tuple(_read_many(reader.read_list("dropped facts"), _decode_dropped, L1_BLOCKS_KEPT_MAX + 1))
     _require_ascending([one.number for one in dropped])
     unusable = reader.read_bytes(size_max=32)
+    generation, changed_slot = reader.read_uint(), Slot(reader.read_uint())
     vault = _decode_vault(reader.read_list("vault")) if terms.vault else VaultRecord()
     reader.end()
     if len(unusable) not in (0, 32):
@@ -103,6 +105,8 @@ def decode_l1(reader: Reader) -> L1State:
         reports=reports,
         orders=orders,
         floors=floors,
+        generation=generation,
+        changed_slot=changed_slot,
         due_slot=due_slot,
         left=left,
         pauses=pauses,
@@ -148,6 +152,8 @@ def _encode_rest(state: L1State) -> tuple[bytes, ...]:
         encode_list(pauses),
         encode_list(dropped),
         encode_bytes(state.unusable),
+        encode_uint(state.generation),
+        encode_uint(state.changed_slot),
         *(
             (encode_list(map(encode_uint, (state.vault.next_nonce, state.vault.credited))),)
             if state.terms.vault

@@ -50,6 +50,7 @@ from plait.ledger.rollup_records import (
 from plait.limits import INTEROP_CHAINS_MAX, ROLLUP_START_SLOTS_AHEAD_MAX, ROLLUPS_MAX
 from plait.types.action import (
     PPM,
+    BindRollup,
     Body,
     FundRollup,
     LeaveRollup,
@@ -80,7 +81,8 @@ class RollupMoved(msgspec.Struct, frozen=True, kw_only=True):
 
     rollup_id: RollupId
     event: str
-    """registered, joined, cancelled, update_scheduled, updated, leaving, stays, left, funded, owner."""
+    """registered, bound, anchored, unanchored, let_go, joined, cancelled, update_scheduled, updated, leaving, stays,
+    left, funded, owner."""
     slot: Slot
     """When it takes place."""
 
@@ -105,7 +107,7 @@ def due(economy: Economy, slot: Slot) -> RegistryDue:
     for entry in _entries(economy):
         if entry.leaves and entry.leave_slot <= slot:
             leaves.append(entry)
-        elif entry.status is RollupStatus.PENDING and _start_slot(entry) <= slot:
+        elif entry.status is RollupStatus.PENDING and entry.begins_slot <= slot:
             joins.append(entry)
         elif entry.update is not None and entry.update.slot <= slot:
             updates.append(entry.update.parameters)
@@ -178,21 +180,11 @@ HANDLERS: Final[Mapping[type[Body], Handler]] = MappingProxyType(
 
 
 def _register(draft: Draft, ctx: SubBlockContext, sender: Address, body: RegisterRollup) -> None:
-    _check_mode(draft, sender)
-    key = rollup_key(body.rollup_id)
-    if draft.rollups.get(key) is not None:
-        raise _refused("rollup_already_registered", f"rollup {body.rollup_id} is registered", rollup_id=body.rollup_id)
-    if draft.departed.get(key) is not None:
-        raise _refused(
-            "rollup_departed", f"rollup {body.rollup_id} has left; its id is not used again", rollup_id=body.rollup_id
-        )
-    others = _entries(draft)
-    if len(others) >= ROLLUPS_MAX:
-        raise _refused("registry_full", f"the registry has its {ROLLUPS_MAX} rollups")
+    others = check_new(draft, sender, body.rollup_id)
     _check_slot(ctx, body.start_slot, draft.parameters.rollup_join_notice_slots)
-    _check_fees(draft, body)
+    check_fees(draft, body)
     parameters = parameters_of(body)
-    _check_parameters(draft, ctx, parameters, gas_limit_before=0)
+    check_parameters(draft, ctx, parameters, gas_limit_before=0)
     _check_interop(others, parameters, sender)
     accounts = [funded.account for funded in body.balances]
     if accounts != sorted(set(accounts)):
@@ -214,17 +206,19 @@ def _register(draft: Draft, ctx: SubBlockContext, sender: Address, body: Registe
         escrow=body.escrow,
         charged_slot=body.start_slot,
     )
-    draft.rollups.put(key, entry)
+    _put(draft, entry)
     draft.emit(RollupMoved(rollup_id=body.rollup_id, event="registered", slot=body.start_slot))
 
 
 def _update(draft: Draft, ctx: SubBlockContext, sender: Address, body: UpdateRollup) -> None:
-    entry = _owned(draft, sender, body.rollup_id)
+    entry = owned(draft, sender, body.rollup_id)
+    if entry.joining is not None and entry.status is not RollupStatus.ACTIVE:
+        raise _refused("rollup_not_joined", f"rollup {body.rollup_id} has not joined; L1 says what its parameters are")
     _check_slot(ctx, body.at_slot, 1)
     before = entry.parameters
     values = {name: getattr(body, name) for name in _UPDATED}
     after = msgspec.structs.replace(before, ordering=ORDERINGS[body.ordering], **values)
-    _check_parameters(draft, ctx, after, gas_limit_before=before.gas_limit)
+    check_parameters(draft, ctx, after, gas_limit_before=before.gas_limit)
     slot = Slot(max(_boundary(before, body.at_slot), before.start_slot + before.block_time_slots))
     update = ScheduledUpdate(slot=slot, parameters=after, revenue_recipient=body.revenue_recipient)
     _put(draft, msgspec.structs.replace(entry, update=update))
@@ -232,10 +226,10 @@ def _update(draft: Draft, ctx: SubBlockContext, sender: Address, body: UpdateRol
 
 
 def _leave(draft: Draft, ctx: SubBlockContext, sender: Address, body: LeaveRollup) -> None:
-    entry = _owned(draft, sender, body.rollup_id)
+    entry = owned(draft, sender, body.rollup_id)
     if draft.mode is NetworkMode.PROTOCOL_SPECIFIC:
         raise _refused("rollup_mode_closed", "the rollups of this network are fixed; a vote may remove one")
-    if entry.status is RollupStatus.PENDING:
+    if entry.status is not RollupStatus.ACTIVE:
         _cancel(draft, ctx, entry, LeaveReason.OWNER)
         return
     if entry.leaves:
@@ -290,7 +284,7 @@ def schedule_leave(draft: Draft, ctx: SubBlockContext, rollup_id: RollupId, reas
     """
     check_removal(draft, rollup_id)
     entry = entry_of(draft, rollup_id)
-    if entry.status is RollupStatus.PENDING:
+    if entry.status is not RollupStatus.ACTIVE:
         _cancel(draft, ctx, entry, reason)
         return
     slot = Slot(ctx.slot + draft.parameters.rollup_leave_notice_slots)
@@ -310,7 +304,7 @@ def begin(draft: Draft, ctx: SubBlockContext) -> None:
     """Makes joins and updates that are due facts of the economy."""
     for entry in _entries(draft):
         after = entry
-        if entry.status is RollupStatus.PENDING and _start_slot(entry) <= ctx.slot:
+        if entry.status is RollupStatus.PENDING and entry.begins_slot <= ctx.slot:
             after = msgspec.structs.replace(after, status=RollupStatus.ACTIVE)
             draft.emit(RollupMoved(rollup_id=entry.rollup_id, event="joined", slot=ctx.slot))
         update = entry.update
@@ -371,13 +365,15 @@ def end(draft: Draft, ctx: SubBlockContext, usage: Mapping[RollupId, int]) -> No
 def charge(draft: Draft, ctx: SubBlockContext) -> None:
     """Takes every rollup's fees since the last charge into the pot, before the pot is shared out at an epoch's end."""
     for entry in _entries(draft):
-        if entry.status is not RollupStatus.ACTIVE:
+        if entry.status is not RollupStatus.ACTIVE and entry.joining is None:
             continue
         after = _charged(draft, ctx, entry)
         if after != entry:
             _put(draft, after)
-        if after.arrears:
+        if after.arrears and after.status is RollupStatus.ACTIVE:
             _leave_unpaid(draft, ctx, after)
+        elif after.arrears:
+            _cancel(draft, ctx, after, LeaveReason.ESCROW_EMPTY)
 
 
 def _leave_unpaid(draft: Draft, ctx: SubBlockContext, entry: RollupEntry) -> None:
@@ -420,13 +416,32 @@ def published_terms(source: Draft | Economy) -> RollupTerms:
 
 
 # ---------------------------------------------------------------- checks and small steps
-def _check_mode(draft: Draft, sender: Address) -> None:
+def check_mode(draft: Draft, sender: Address) -> None:
+    """Raises ActionRefused `rollup_mode_closed` when an account may bring no rollup to the network."""
     if draft.mode is NetworkMode.PROTOCOL_SPECIFIC:
         raise _refused("rollup_mode_closed", "the rollups of this network are fixed by its genesis")
     if draft.mode is NetworkMode.SINGLE_OPERATOR:
         operators = [operator for operator, _ in draft.validators.items()]
         if operators and sender not in operators:
             raise _refused("rollup_mode_closed", "only the operator brings rollups to this network")
+
+
+def check_new(draft: Draft, sender: Address, rollup_id: RollupId) -> list[RollupEntry]:
+    """The rollups that are there, when this account may bring another one.
+
+    Raises:
+        ActionRefused: `rollup_mode_closed`, `rollup_already_registered`, `rollup_departed`, `registry_full`.
+    """
+    check_mode(draft, sender)
+    key = rollup_key(rollup_id)
+    if draft.rollups.get(key) is not None:
+        raise _refused("rollup_already_registered", f"rollup {rollup_id} is registered", rollup_id=rollup_id)
+    if draft.departed.get(key) is not None:
+        raise _refused("rollup_departed", f"rollup {rollup_id} has left; its id is not used again", rollup_id=rollup_id)
+    others = _entries(draft)
+    if len(others) >= ROLLUPS_MAX:
+        raise _refused("registry_full", f"the registry has its {ROLLUPS_MAX} rollups")
+    return others
 
 
 def _check_slot(ctx: SubBlockContext, slot: Slot, notice_slots: int) -> None:
@@ -437,7 +452,8 @@ def _check_slot(ctx: SubBlockContext, slot: Slot, notice_slots: int) -> None:
         raise _refused("rollup_slot_too_far", f"name slot {latest} or earlier", latest=latest)
 
 
-def _check_fees(draft: Draft, body: RegisterRollup) -> None:
+def check_fees(draft: Draft, body: RegisterRollup | BindRollup) -> None:
+    """Raises ActionRefused `rollup_fees_above_limit`, `rollup_escrow_too_small`."""
     published = published_terms(draft)
     if published.fee_per_slot > body.fee_per_slot_max or published.fee_per_transaction > body.fee_per_transaction_max:
         raise _refused(
@@ -464,9 +480,10 @@ def parameters_of(body: RegisterRollup) -> RollupParameters:
     )
 
 
-def _check_parameters(
+def check_parameters(
     draft: Draft, ctx: SubBlockContext, parameters: RollupParameters, *, gas_limit_before: int
 ) -> None:
+    """Raises ActionRefused `rollup_parameters_invalid`, `rollup_gas_limit_too_high`."""
     try:
         parameters.check(ctx.network)
     except ConfigurationError as error:
@@ -494,7 +511,8 @@ def _check_interop(others: list[RollupEntry], parameters: RollupParameters, owne
         raise _refused("rollup_interop_refused", f"interop set {parameters.interop_set} is full")
 
 
-def _owned(draft: Draft, sender: Address, rollup_id: RollupId) -> RollupEntry:
+def owned(draft: Draft, sender: Address, rollup_id: RollupId) -> RollupEntry:
+    """The sender's own rollup. Raises ActionRefused `rollup_unknown`, `rollup_owner_wrong`."""
     entry = entry_of(draft, rollup_id)
     if entry.owner != sender:
         raise _refused("rollup_owner_wrong", f"rollup {rollup_id} belongs to 0x{entry.owner.hex()}")
@@ -508,8 +526,19 @@ def _another_stays(draft: Draft, rollup_id: RollupId) -> bool:
     )
 
 
+def let_go(draft: Draft, ctx: SubBlockContext, entry: RollupEntry) -> None:
+    """Ends a binding: last fees, escrow back. The chain is as it was, so that it may be bound again."""
+    charged = _charged(draft, ctx, entry)
+    draft.credit(charged.owner, charged.escrow)
+    draft.rollups.remove(rollup_key(entry.rollup_id))
+    draft.emit(RollupMoved(rollup_id=entry.rollup_id, event="let_go", slot=ctx.slot))
+
+
 def _cancel(draft: Draft, ctx: SubBlockContext, entry: RollupEntry, reason: LeaveReason) -> None:
     """Ends a registration before its rollup joined. Nodes have its genesis block already, so its id is used up too."""
+    if entry.joining is not None:
+        let_go(draft, ctx, entry)
+        return
     ended = msgspec.structs.replace(entry, leave_slot=ctx.slot, leave_reason=reason)
     _retire(draft, ended, (BlockNumber(0), entry.parameters.genesis_hash))
     draft.emit(RollupMoved(rollup_id=entry.rollup_id, event="cancelled", slot=ctx.slot))
@@ -547,10 +576,6 @@ def _boundary(parameters: RollupParameters, slot: Slot) -> int:
 
 def _entries(source: Draft | Economy) -> list[RollupEntry]:
     return [entry for _, entry in source.rollups.items()]
-
-
-def _start_slot(entry: RollupEntry) -> Slot:
-    return entry.parameters.start_slot
 
 
 def _put(draft: Draft, entry: RollupEntry) -> None:

@@ -1,7 +1,9 @@
 """What the registry keeps in the ledger: every rollup's owner, parameters, terms, escrow and schedule; who left.
 
     rollup    = [id, owner, status, parameters, genesis, terms, revenue_recipient, escrow, arrears, charged_slot,
-                 transactions, update, leave_slot, leave_reason]
+                 transactions, update, leave_slot, leave_reason, joining?]
+    joining   = [bound_number, lapse_slot, anchor | "", join_slot]                  of a chain that existed; left out
+                                                                                    for others
     genesis   = [] | [fork, base_fee, fee_recipient, [[account, balance], ...]]     [] for rollups of the network's own
                                                                                     genesis, whose files nodes have
     terms     = [] | [fee_per_slot, fee_per_transaction, revenue_share_ppm]         [] : the published ones
@@ -18,9 +20,10 @@ from typing import Any, Final
 import msgspec
 
 from plait.codec.rlp import EMPTY_LIST, Reader, encode_bytes, encode_list, encode_uint
+from plait.derivation.anchor import Anchor, decode_anchor
 from plait.errors import CodecError
 from plait.ledger.table import TableKind
-from plait.limits import ROLLUP_FUNDED_ACCOUNTS_MAX
+from plait.limits import ROLLUP_ANCHOR_BYTES_MAX, ROLLUP_FUNDED_ACCOUNTS_MAX
 from plait.types.action import AMOUNT_MAX, PPM, FundedAccount
 from plait.types.identifiers import Address, BlockNumber, Hash32, RollupId, Slot
 from plait.types.network import OrderingPolicy, RollupParameters
@@ -49,8 +52,10 @@ class RollupStatus(IntEnum):
     """Where a registered rollup stands."""
 
     PENDING = 1
-    """Joins at its start slot."""
+    """Joins at its start slot; a chain that existed, at its join slot."""
     ACTIVE = 2
+    BOUND = 3
+    """A chain that existed: what L1 says to it is agreed on, and no anchor is named yet."""
 
 
 class LeaveReason(IntEnum):
@@ -88,6 +93,18 @@ class ScheduledUpdate(msgspec.Struct, frozen=True, kw_only=True):
     revenue_recipient: Address
 
 
+class Joining(msgspec.Struct, frozen=True, kw_only=True):
+    """How a chain that existed comes, or came, into a running network."""
+
+    bound_number: BlockNumber
+    """Agreed L1 head when it was bound: what later L1 blocks say to it is agreed on."""
+    lapse_slot: Slot
+    """At which it is let go while it has no anchor."""
+    anchor: Anchor | None = None
+    join_slot: Slot = NEVER
+    """From which the network sequences it; 0 without an anchor."""
+
+
 class RollupEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A rollup of the registry."""
 
@@ -109,6 +126,13 @@ class RollupEntry(msgspec.Struct, frozen=True, kw_only=True):
     leave_slot: Slot = NEVER
     """The first slot that no block of it covers any more; 0: it stays."""
     leave_reason: LeaveReason = LeaveReason.STAYS
+    joining: Joining | None = None
+    """Of a chain that existed before it joined; None for others."""
+
+    @property
+    def begins_slot(self) -> Slot:
+        """The slot at which a pending rollup joins."""
+        return self.parameters.start_slot if self.joining is None else self.joining.join_slot
 
     @property
     def leaves(self) -> bool:
@@ -157,6 +181,7 @@ def encode_rollup(entry: RollupEntry) -> bytes:
             update_bytes,
             encode_uint(entry.leave_slot),
             encode_uint(entry.leave_reason),
+            *(() if entry.joining is None else (_encode_joining(entry.joining),)),
         )
     )
 
@@ -194,6 +219,7 @@ def decode_rollup(reader: Reader) -> RollupEntry:
     listed.end()
     leave_slot = Slot(reader.read_uint())
     leave_reason = _read_enum(reader, LeaveReason)
+    joining = _decode_joining(reader.read_list("joining")) if reader.more else None
     reader.end()
     if parameters.rollup_id != rollup_id or (update is not None and update.parameters.rollup_id != rollup_id):
         raise CodecError("a rollup's parameters name another rollup", rollup_id=rollup_id)
@@ -212,6 +238,7 @@ def decode_rollup(reader: Reader) -> RollupEntry:
         update=update,
         leave_slot=leave_slot,
         leave_reason=leave_reason,
+        joining=joining,
     )
 
 
@@ -302,6 +329,23 @@ def _decode_genesis(reader: Reader) -> RollupGenesis | None:
         balances.append(FundedAccount(account=account, balance=balance))
     reader.end()
     return RollupGenesis(fork=fork, base_fee=base_fee, fee_recipient=fee_recipient, balances=tuple(balances))
+
+
+def _encode_joining(joining: Joining) -> bytes:
+    anchor = b"" if joining.anchor is None else joining.anchor.encode()
+    numbers = (encode_uint(joining.bound_number), encode_uint(joining.lapse_slot))
+    return encode_list((*numbers, encode_bytes(anchor), encode_uint(joining.join_slot)))
+
+
+def _decode_joining(reader: Reader) -> Joining:
+    bound_number, lapse_slot = BlockNumber(reader.read_uint()), Slot(reader.read_uint())
+    anchor = reader.read_bytes(size_max=ROLLUP_ANCHOR_BYTES_MAX)
+    join_slot = Slot(reader.read_uint())
+    reader.end()
+    if bool(anchor) != bool(join_slot):
+        raise CodecError("a rollup has a join slot without an anchor, or the reverse")
+    found = decode_anchor(anchor) if anchor else None
+    return Joining(bound_number=bound_number, lapse_slot=lapse_slot, anchor=found, join_slot=join_slot)
 
 
 def _read_enum(reader: Reader, kind: type[Any]) -> Any:

@@ -159,18 +159,29 @@ def genesis_state(
     )
 
 
+def anchored_record(rollup: RollupParameters, anchor: Anchor) -> RollupRecord:
+    """The first record of a chain that existed before."""
+    first = BlockNumber(max(0, anchor.block.number - anchor.sequence_number))
+    return RollupRecord(
+        parameters=rollup,
+        head_number=rollup.anchor_number,
+        head_hash=anchor.block.hash,
+        open_block=None,
+        epochs=(Epoch(first_block=first, origin=anchor.origin, system=anchor.system),),
+    )
+
+
 def _first_record(rollup: RollupParameters, l1: L1State | None, anchor: Anchor | None) -> RollupRecord:
+    if anchor is not None:
+        return anchored_record(rollup, anchor)
     config = None if l1 is None else l1.binding(rollup.rollup_id)
     epochs: tuple[Epoch, ...] = ()
-    if anchor is not None:
-        first = BlockNumber(max(0, anchor.block.number - anchor.sequence_number))
-        epochs = (Epoch(first_block=first, origin=anchor.origin, system=anchor.system),)
-    elif config is not None:
+    if config is not None:
         epochs = (Epoch(first_block=BlockNumber(0), origin=config.genesis_l1, system=config.genesis_system),)
     return RollupRecord(
         parameters=rollup,
         head_number=rollup.anchor_number,
-        head_hash=rollup.genesis_hash if anchor is None else anchor.block.hash,
+        head_hash=rollup.genesis_hash,
         open_block=None,
         epochs=epochs,
     )

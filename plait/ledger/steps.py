@@ -1,7 +1,7 @@
 """The economy's part of one sub-block: begin, every action, end. This is the face that the protocol uses.
 
     draft = Draft(economy)
-    begin(draft, ctx, agreed)                   evidence, participation, unbonding, what is due of governance, registry
+    begin(draft, ctx, agreed, ...)              evidence, participation, unbonding, what is due of governance, registry
     act(draft, ctx, action)     for each action in the order of the proposal; a refused one leaves no trace
     end(draft, ctx, usage)                      registry's accounts; at an epoch's end rewards and the validator set
     economy = draft.freeze()
@@ -16,7 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from plait.errors import ActionRefused
-from plait.ledger import accounts, downtime, epochs, governance, membership, registry, rewards, slashing, stake
+from plait.ledger import accounts, downtime, epochs, governance, joining, membership, registry, rewards, slashing, stake
 from plait.ledger.context import SubBlockContext
 from plait.ledger.draft import Draft
 from plait.ledger.happenings import ActionApplied
@@ -40,6 +40,7 @@ _ALL: Final[tuple[Mapping[Any, registry.Handler], ...]] = (
     slashing.HANDLERS,
     governance.HANDLERS,
     registry.HANDLERS,
+    joining.HANDLERS,
 )
 HANDLERS: Final[Mapping[type[Body], registry.Handler]] = MappingProxyType(
     {body: handler for handlers in _ALL for body, handler in handlers.items()}
@@ -47,9 +48,11 @@ HANDLERS: Final[Mapping[type[Body], registry.Handler]] = MappingProxyType(
 """What each body does, by its type."""
 
 
-def begin(draft: Draft, ctx: SubBlockContext, agreed: Agreed) -> None:
+def begin(
+    draft: Draft, ctx: SubBlockContext, agreed: Agreed, *, cannot_join: frozenset[RollupId] = frozenset()
+) -> None:
     """What happens before a sub-block's actions: faults, participation, matured stake, what governance and registry
-    have due.
+    have due. `cannot_join`: `joining.unready` of the state before.
     """
     if draft.clock.epoch_began_ms == 0:
         draft.clock = msgspec.structs.replace(draft.clock, epoch_began_ms=ctx.time_ms)
@@ -59,6 +62,7 @@ def begin(draft: Draft, ctx: SubBlockContext, agreed: Agreed) -> None:
         slashing.judge_engine_evidence(draft, ctx, misbehavior)
     slashing.forget_old_evidence(draft, ctx)
     epochs.pay_matured(draft, ctx)
+    joining.begin(draft, ctx, cannot_join)
     registry.begin(draft, ctx)
     governance.begin(draft, ctx)
 

@@ -1,6 +1,7 @@
 """A network founded over OP Stack chains that exist: what `plait rollup add` gathers and `plait rollup run` starts.
 
     DIRECTORY/founding.json           the network to be, its L1, the chains' engines
+    DIRECTORY/keys/operator.json      owns the chains: signs what lets them leave, and others join
     DIRECTORY/reporter.key            signs what this node sees of L1; the network has one operator
     DIRECTORY/node                    the node's data; imports/<chain id> in it holds each chain up to its anchor
 
@@ -23,9 +24,11 @@ from plait.errors import ConfigurationError
 from plait.l1.client import L1Client
 from plait.l1.facts import block_facts
 from plait.l1.fees import blob_schedule
+from plait.ledger.parameters import TOKEN
 from plait.native import ed25519_public_key, keccak256
 from plait.node.batcher_settings import BatcherSettings
 from plait.node.config import (
+    AccountConfig,
     EngineConnection,
     L1Config,
     L1Connection,
@@ -42,6 +45,11 @@ from plait.types import RollupId, Seconds
 FOUNDING_FILE: Final = "founding.json"
 REPORTER_FILE: Final = "reporter.key"
 NODE_DIRECTORY: Final = "node"
+KEYS_DIRECTORY: Final = "keys"
+OPERATOR_KEY: Final = "operator"
+"""Name of the key that owns the chains (`plait keys`); it is in KEYS_DIRECTORY."""
+OPERATOR_BALANCE: Final = 1_000_000 * TOKEN
+"""For the fees of actions; nobody else has tokens in such a network."""
 
 
 class ChainEngine(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,8 +95,8 @@ def check_open(directory: Path, chain_id: int) -> Founding | None:
     founding = read_founding(directory)
     if (directory / NODE_DIRECTORY / NETWORK_FILE).exists():
         raise ConfigurationError(
-            f"The network in {directory} has started: its first agreed L1 block is settled, and a chain that exists "
-            "already cannot join later. Add it in another directory, before the first `plait rollup run`.",
+            f"The network in {directory} has started. Let the chain join it while it runs (`plait rollup bind`, then "
+            "`plait rollup anchor`), or add it in another directory, before the first `plait rollup run`.",
             code="network_started",
         )
     if founding is not None and any(rollup.chain_id == chain_id for rollup in founding.network.rollups):
@@ -124,8 +132,11 @@ async def add_chain(
     l1: L1Client,
     l1_url: str,
     beacon_url: str = "",
+    operator: str = "",
 ) -> Founding:
     """Adds a chain to the network to be, and writes it.
+
+    `operator`, 0x hex, owns the chain and what the network has of tokens: it lets chains leave and others join.
 
     Raises:
         ConfigurationError: `anchor_not_on_l1`: the anchor's L1 origin is no block of this L1; `rollup_off_grid`; what
@@ -133,7 +144,7 @@ async def add_chain(
     """
     reporter = _reporter(directory)
     before = () if founding is None else founding.network.rollups
-    rollups = (*before, _rollup(anchor))
+    rollups = (*before, msgspec.structs.replace(_rollup(anchor), owner=operator))
     anchors = [one for rollup in rollups if (one := rollup.anchor_block()) is not None]
     first = min(anchors, key=lambda one: one.origin.number)
     genesis_time_s = _grid(anchors)
@@ -143,6 +154,8 @@ async def add_chain(
         development_accounts=0,
         rollups=rollups,
         mode="single_operator",
+        accounts=(AccountConfig(address=operator, balance=OPERATOR_BALANCE),) if operator else (),
+        ledger={"rollup_escrow_min": 0, "rollup_fee_per_slot": 0, "rollup_fee_per_transaction": 0},
         l1=L1Config(
             chain_id=anchor.config.l1_chain_id,
             start=await _start(l1, first.origin, anchor.config.l1_chain_id),
@@ -163,7 +176,13 @@ async def add_chain(
 
 
 def node_config(
-    directory: Path, founding: Founding, *, port: int, rollup_port_base: int | None, batcher_key: Path | None
+    directory: Path,
+    founding: Founding,
+    *,
+    port: int,
+    rollup_port_base: int | None,
+    batcher_key: Path | None,
+    engines: tuple[ChainEngine, ...] = (),
 ) -> NodeConfig:
     """The settings of the network's one node.
 
@@ -172,6 +191,7 @@ def node_config(
         founding: what `read_founding` gave.
         port, rollup_port_base: of its RPC; 0 lets the system choose, None for no ports of single rollups.
         batcher_key: file with the key that posts batches; None when somebody else does.
+        engines: of chains that join, or joined, later.
     """
     return NodeConfig(
         data_dir=directory / NODE_DIRECTORY,
@@ -182,7 +202,7 @@ def node_config(
         ),
         engines=tuple(
             EngineConnection(chain_id=engine.chain_id, engine_url=engine.url, jwt_file=Path(engine.jwt_file))
-            for engine in founding.engines
+            for engine in (*founding.engines, *engines)
         ),
         batcher=None if batcher_key is None else BatcherSettings(key_file=batcher_key),
     )

@@ -3,7 +3,8 @@
 Specification
     - A report begins with the lowest agreed L1 block that this node sees otherwise (a reorganisation), else with the
       block after the agreed head, and holds the digests of what follows, L1_REPORT_BLOCKS_MAX at most, none of the
-      newest `confirmations` blocks.
+      newest `confirmations` blocks. When the set of rollups that derive from the L1 changes, blocks above the agreed
+      head are looked at anew, and nothing is said of them before.
     - It is made anew when what it says changes, at most every L1_REPORT_PAUSE_S; and again after L1_REPORT_AGAIN_S
       while the ledger has an older one. Sequence numbers are the clock's milliseconds, above the ledger's for the key.
     - The facts of the blocks after the agreed head are offered for whoever proposes when their digest is agreed on;
@@ -23,7 +24,7 @@ from plait.derivation.l1_facts import L1BlockFacts
 from plait.derivation.rollup_config import BlockId
 from plait.errors import PlaitError
 from plait.l1.client import L1Client
-from plait.l1.watcher import L1Watcher
+from plait.l1.watcher import L1Watcher, WatchedBlock
 from plait.ledger.l1 import L1State
 from plait.limits import (
     L1_AGREEMENT_BEHIND_BLOCKS,
@@ -57,6 +58,7 @@ def watcher_of(client: L1Client, state: L1State, *, poll_s: float = L1_POLL_S) -
         chain_id=state.terms.chain_id,
         anchor=BlockId(anchor.number, anchor.hash),
         bindings=state.bindings,
+        generation=state.generation,
         vault=state.terms.vault,
         poll_s=poll_s,
     )
@@ -83,11 +85,12 @@ def report_of(
     first = state.head.number + 1
     for agreed in state.blocks[1:]:
         held = watcher.block(agreed.number)
-        if held is not None and held.digest != state.digest(agreed):
+        if held is not None and _differs(held, agreed, state):
             first = agreed.number
             break
     last = watcher.tip.number - confirmations
-    seen = watcher.chain(first, max(0, min(L1_REPORT_BLOCKS_MAX, last + 1 - first)))
+    count = min(L1_REPORT_BLOCKS_MAX, last + 1 - first) if watcher.generation == state.generation else 0
+    seen = watcher.chain(first, max(0, count))
     return L1Report(
         public_key=public_key,
         sequence=0,
@@ -205,6 +208,7 @@ class L1Reporter:
             return None
         # one chain of agreed blocks is left to see reorganisations in, and one reach of reading ahead
         self.watcher.keep_from(state.head.number + 1 - L1_REORG_BLOCKS_MAX)
+        self.watcher.follow_bindings(state.bindings, state.generation, state.head.number)
         if self.watcher.status.state == "starting":
             return None
         self._offer(state)
@@ -239,6 +243,8 @@ class L1Reporter:
 
     def _offer(self, state: L1State) -> None:
         """Hands out what proposers need next."""
+        if self.watcher.generation != state.generation:
+            return
         following = self.watcher.chain(state.head.number + 1, L1_FACTS_OFFERED_MAX)
         if self._clock() - self._offered_at >= L1_REPORT_AGAIN_S:
             self._offered, self._offered_at = {}, self._clock()
@@ -291,6 +297,12 @@ def _behind_alarm(blocks: int) -> Alarm:
 
 def _l1_alarm(code: str, message: str) -> Alarm:
     return Alarm(code=code, level=_STATUS_ALARM, rollup_id=RollupId(0), message=message, percent=100)
+
+
+def _differs(held: WatchedBlock, agreed: L1BlockFacts, state: L1State) -> bool:
+    """Whether this node sees another block. Facts of another generation cannot be compared, the blocks' hashes can."""
+    same_set = held.facts.generation == agreed.generation
+    return held.facts.hash != agreed.hash or (same_set and held.digest != state.digest(agreed))
 
 
 def _with_sequence(report: L1Report, sequence: int) -> L1Report:

@@ -19,6 +19,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -45,6 +46,7 @@ from plait.node.config import NetworkConfig, NodeConfig, decode_network, embedde
 from plait.node.engine import Engine, comet_genesis, prepare_comet
 from plait.node.health import Health, health_of
 from plait.node.install import discard_unfinished
+from plait.node.joined import Arrivals, NodeSource, source_of
 from plait.node.l1_checkpoints import L1Checkpoints
 from plait.node.l1_view import l1_view
 from plait.node.logging import get_logger
@@ -54,7 +56,7 @@ from plait.node.metrics import Metrics
 from plait.node.read_ahead import ReadAhead, require_one_operator
 from plait.node.relayer import relayer_of
 from plait.node.remotes import IMPORTS, REMOTE, Remotes
-from plait.node.restore import Restored, genesis_of, restore, source_of
+from plait.node.restore import Restored, genesis_of, restore
 from plait.node.settlement import Settlement
 from plait.node.settling import Settling
 from plait.node.snapshot_keeper import SnapshotKeeper
@@ -77,6 +79,13 @@ SWITCH_INTERVAL_S = 0.0005
 GARBAGE_THRESHOLDS = (50_000, 20, 100)
 """Allocations between collections of cyclic garbage, per generation. A pool holds many long-lived objects without
 cycles; with Python's default of 700 the collector took a seventh of the event loop under load and freed nothing."""
+
+
+class Part(Protocol):
+    """Something of a node that runs until it is cancelled."""
+
+    async def run(self) -> None:
+        """Runs."""
 
 
 class RollupHandle(msgspec.Struct, frozen=True):
@@ -106,7 +115,7 @@ class Node:
 
     version = __version__
 
-    def __init__(self, config: NodeConfig, stored: Stored, restored: Restored) -> None:
+    def __init__(self, config: NodeConfig, stored: Stored, restored: Restored, source: NodeSource) -> None:
         self.config = config
         self.network = stored.network
         self.genesis = stored.genesis
@@ -127,6 +136,9 @@ class Node:
         """What this node, and others, say of the L1."""
         self.relayer = relayer_of(config, stored.network)
         self._application = restored.application
+        self._source = source
+        self.arrivals = Arrivals(source, restored.store, lambda: restored.application.ledger)
+        """Chains that existed and are going to join."""
         self.rollups: dict[RollupId, RollupHandle] = {}
         self._follow_registry(restored.application.ledger)
         self.clock = NodeClock(not_before_ms=restored.application.info().time_ms)
@@ -178,30 +190,19 @@ class Node:
         stored = open_storage(network, config, genesis=genesis, files=files)
         node: Node | None = None
         try:
-            node = cls(config, stored, await asyncio.to_thread(_restore, config, stored))
+            source = source_of(stored.network, None if config.data_dir is None else config.data_dir / IMPORTS)
+            node = cls(config, stored, await asyncio.to_thread(_restore, config, stored, source), source)
             node._note_start(time.perf_counter() - started)
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(node.engine.run(), name="engine")
-                    snapshots = group.create_task(node._keeper.run(), name="snapshots")
-                    ahead = None if node.ahead is None else group.create_task(node.ahead.run(), name="read-ahead")
-                    spreading = None
-                    if node.spreader is not None:
-                        spreading = group.create_task(node.spreader.run(), name="spreader")
-                    settling = None
-                    if node.settling is not None:
-                        settling = group.create_task(node.settling.run(), name="settling")
+                    beside = [group.create_task(part.run(), name=name) for name, part in node._parts().items()]
                     try:
                         yield node
                     finally:
                         node.stop()
-                        snapshots.cancel()
-                        if ahead is not None:
-                            ahead.cancel()
-                        if settling is not None:
-                            settling.cancel()
-                        if spreading is not None:
-                            spreading.cancel()
+                        for task in beside:
+                            task.cancel()
             except BaseExceptionGroup as failed:
                 # One failure is raised as it is; only several at once stay a group.
                 if len(failed.exceptions) > 1:
@@ -216,6 +217,17 @@ class Node:
             stored.log.close()
             if stored.directory is not None:
                 stored.directory.close()
+
+    def _parts(self) -> dict[str, Part]:
+        """What runs beside the engine, by name."""
+        parts: dict[str, Part | None] = {
+            "snapshots": self._keeper,
+            "read-ahead": self.ahead,
+            "spreader": self.spreader,
+            "arrivals": None if self.l1 is None else self.arrivals,
+            "settling": self.settling,
+        }
+        return {name: part for name, part in parts.items() if part is not None}
 
     def stop(self) -> None:
         """Asks the node to stop after the height in progress."""
@@ -280,7 +292,8 @@ class Node:
         if waits:
             text = f"Height {found.height + 1} waits for state that another node holds: {waits}"
             found = msgspec.structs.replace(found, reasons=(*found.reasons, text))
-        more = (*self.restored.remotes.reasons(), *(() if self.settling is None else self.settling.reasons()))
+        settling = () if self.settling is None else self.settling.reasons()
+        more = (*self.restored.remotes.reasons(), *self.arrivals.reasons(), *settling)
         return msgspec.structs.replace(found, reasons=(*found.reasons, *more)) if more else found
 
     # ------------------------------------------------------------ inside
@@ -387,7 +400,7 @@ class Node:
         service: SnapshotService | None = None
         if stored.directory is not None and stored.snapshots is not None and stored.network_snapshots is not None:
             assert isinstance(stored.log, DecidedLog), "a log on disk goes with a directory"
-            source = source_of(stored.network)
+            source = self._source
             service = SnapshotService(
                 self._application,
                 Home(
@@ -623,21 +636,23 @@ def reset(path: Path) -> None:
         directory.restoring.unlink(missing_ok=True)
 
 
-def _restore(config: NodeConfig, stored: Stored) -> Restored:
+def _restore(config: NodeConfig, stored: Stored, source: NodeSource) -> Restored:
     logger = get_logger("node")
     if stored.directory is not None and stored.snapshots is not None:
         require_no_later_snapshot(stored.directory.path, stored.log.height, stored.snapshots)
+    remotes = Remotes(config.data_dir)
+    source.remotes = remotes if config.engine == "solo" else None
     return restore(
         stored.network,
         stored.genesis,
-        source_of(stored.network),
+        source,
         stored.log,
         snapshots=stored.snapshots if config.snapshots else None,
         network_snapshots=stored.network_snapshots,
         store_path=None if stored.directory is None else stored.directory.store,
         recheck_own=config.recheck_own,
         imports=None if config.data_dir is None else config.data_dir / IMPORTS,
-        remotes=Remotes(config.data_dir),
+        remotes=remotes,
         waiting=lambda error: logger.warning("replay_waits", code=error.code, reason=str(error)),
         progress=lambda height: logger.debug("replayed", height=height),
         on_damaged_store=lambda reason: logger.warning("store_set_aside", reason=reason, kept_as="store.damaged"),

@@ -40,7 +40,6 @@ from plait.patience import until_read
 from plait.protocol.application import Application
 from plait.protocol.registry import RollupSource
 from plait.protocol.requests import FinalizeRequest
-from plait.rollups.embedded.source import EmbeddedSource
 from plait.rollups.opstack.importing import imported_rollup
 from plait.storage import DecidedLog, DecidedRecord, MemoryLog, Snapshot, Snapshots
 from plait.storage.network_snapshots import NetworkSnapshot, NetworkSnapshots
@@ -61,13 +60,6 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
     """Why snapshots were not used, one sentence each."""
     remotes: Remotes = msgspec.field(default_factory=lambda: Remotes(None))
     """Rollups whose state another node holds."""
-
-
-def source_of(network: NetworkConfig) -> RollupSource:
-    """Payload attributes and L1 origins of a network of embedded rollups."""
-    return EmbeddedSource.of(
-        network.parameters(), {RollupId(rollup.chain_id): rollup.fork for rollup in network.rollups}
-    )
 
 
 def at_genesis(

@@ -46,6 +46,7 @@ from plait.rollups.opstack.driver_state import SettledHeads
 from plait.rollups.opstack.engine_client import EngineClient
 from plait.rollups.opstack.jwt import read_secret
 from plait.types import Address, RollupId
+from plait.types.l1 import RollupSafe
 
 if TYPE_CHECKING:
     from plait.node.batcher_settings import BatcherSettings
@@ -96,8 +97,14 @@ class Settling:
             self._add_checkpoints(config.l1.rpc_url, config.attester)
         if config.l1 is not None and config.forced_inclusion is not None:
             self._add_forced_watch(config.l1.rpc_url, config.forced_inclusion)
+        self._waiting: list[EngineConnection] = []
+        """Engines of chains that may still join."""
+        self._group: asyncio.TaskGroup | None = None
         for connection in config.engines:
-            self._add_driver(connection)
+            if RollupId(connection.chain_id) in node.rollups or node.l1 is None:
+                self._add_driver(connection)
+            else:
+                self._waiting.append(connection)
 
     async def run(self) -> None:
         """Runs all services until it is cancelled."""
@@ -105,6 +112,7 @@ class Settling:
             for client in self._clients:
                 await stack.enter_async_context(client)
             async with asyncio.TaskGroup() as group:
+                self._group = group
                 group.create_task(self._follow(), name="settling")
                 for name, work in self._work.items():
                     group.create_task(self._keep(name, work), name=name)
@@ -184,7 +192,7 @@ class Settling:
             agreed=lambda: node.l1,
             submit=lambda raw: node.l1_items.offer_report(raw, own=True),
             offer_facts=node.l1_items.offer_facts,
-            safe=settlement.safe_reports,
+            safe=self._safe_reports,
             conflicts=settlement.conflict_reports,
             positions=self._positions,
         )
@@ -279,6 +287,20 @@ class Settling:
         if self.checkpoints is not None:
             self.checkpoints.on_decided(effect.height, effect.app_hash, self._node.ledger)
 
+    def _start_engines(self) -> None:
+        """Begins to drive the engines of chains that have joined."""
+        for connection in [one for one in self._waiting if RollupId(one.chain_id) in self._node.rollups]:
+            self._waiting.remove(connection)
+            name = f"engine {connection.chain_id}"
+            try:
+                self._add_driver(connection)
+            except ConfigurationError as error:
+                self.failures[name] = error
+                _log.error("engine_not_driven", code=error.code, reason=error.message)
+                continue
+            assert self._group is not None, "it runs"
+            self._group.create_task(self._keep(name, self._work[name]), name=name)
+
     def _client(self, rpc_url: str, *, attempts_max: int = L1_ATTEMPTS_MAX) -> L1Client:
         client = L1Client(rpc_url, attempts_max=attempts_max)
         self._clients.append(client)
@@ -305,6 +327,12 @@ class Settling:
                 batcher=system.batcher,
             )
         return found
+
+    def _safe_reports(self) -> tuple[RollupSafe, ...]:
+        """How far rollups are safe, and that the node has the chains that are going to join."""
+        settled = () if self.settlement is None else self.settlement.safe_reports()
+        found = {one.rollup_id: one for one in (*self._node.arrivals.safe_reports(), *settled)}
+        return tuple(found[rollup_id] for rollup_id in sorted(found))
 
     def _positions(self) -> list[RollupPosition]:
         """Where the rollups stand on the L1, for alarms."""
@@ -334,8 +362,11 @@ class Settling:
         """Wakes drivers and batcher with every decided sub-block that seals or takes back blocks."""
         while True:
             subscription = self._node.bus.subscribe()
+            self._start_engines()
             self._wake_all()
             async for effect in subscription:
+                if self._waiting and effect.ledger_effects:
+                    self._start_engines()
                 if effect.unwound or any(rollup.sealed for rollup in effect.rollups):
                     self._wake_all()
             if not subscription.lagged:

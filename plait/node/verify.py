@@ -22,9 +22,11 @@ from plait.ledger.encoding import encode_ledger
 from plait.native import NativeError, Rollup, Store
 from plait.node.block_store import is_damage, open_store
 from plait.node.install import LEDGER_PART, rollup_part
+from plait.node.joined import source_of
 from plait.node.lost_log import require_no_later_block, require_no_later_snapshot
 from plait.node.node import Stored
-from plait.node.restore import at_genesis, open_network_snapshot, source_of
+from plait.node.remotes import IMPORTS
+from plait.node.restore import at_genesis, open_network_snapshot
 from plait.protocol.application import Application
 from plait.protocol.requests import FinalizeRequest, ProcessRequest, Refused
 from plait.storage import DecidedRecord, Snapshot
@@ -117,9 +119,10 @@ def _first_state(stored: Stored) -> Application:
     Raises:
         InvariantBroken: `history_missing` when the log does not begin at height 1 and no network snapshot helps.
     """
-    source = source_of(stored.network)
+    imports = None if stored.directory is None else stored.directory.path / IMPORTS
+    source = source_of(stored.network, imports)
     if stored.log.base.height == 0:
-        return at_genesis(stored.network, stored.genesis, source, Store.in_memory(), recheck_own=True)
+        return at_genesis(stored.network, stored.genesis, source, Store.in_memory(), recheck_own=True, imports=imports)
     held = () if stored.network_snapshots is None else stored.network_snapshots.held()
     for snapshot in reversed(held):
         taken = open_network_snapshot(snapshot, stored.log, Store.in_memory(), stored.genesis, source)

@@ -18,7 +18,7 @@ import msgspec
 from plait.codec.l1_items import is_l1_item
 from plait.crypto.actions import recover_action
 from plait.errors import ActionRefused, CodecError, ConfigurationError, InvariantBroken, ProposalRefused
-from plait.ledger import governance, l1_vault, registry, steps
+from plait.ledger import governance, joining, l1_vault, registry, steps
 from plait.ledger.context import SubBlockContext
 from plait.ledger.draft import Draft
 from plait.ledger.economy import Economy
@@ -29,7 +29,7 @@ from plait.limits import ACTIONS_PER_SUB_BLOCK_MAX, L1_ITEMS_PER_SUB_BLOCK_MAX, 
 from plait.protocol.l1_work import L1Work
 from plait.protocol.registry import Departure
 from plait.types import Agreed, BlockNumber, Hash32, Height, Milliseconds, RollupId, Slot, ValidatorUpdate
-from plait.types.action import RegisterRollup, SignedAction
+from plait.types.action import AnchorRollup, BindRollup, RegisterRollup, SignedAction
 
 GenesisHash = Callable[[RollupEntry], Hash32]
 """Hash of the genesis block that every node derives from a registration."""
@@ -92,7 +92,8 @@ class LedgerWork:
         self._entries: list[bytes] = []
         self._actions: list[SignedAction] = []
         self._registrations = 0
-        steps.begin(self._draft, self._context, agreed)
+        cannot_join = joining.unready(ledger.economy, ledger.l1, slot)
+        steps.begin(self._draft, self._context, agreed, cannot_join=cannot_join)
         for left in departures:
             registry.depart(
                 self._draft, self._context, left.rollup_id, (left.head_number, left.head_hash), may_lag=left.may_lag
@@ -165,7 +166,7 @@ class LedgerWork:
 
         Returns:
             How many bytes of the proposal those take that were applied, and why others were not. What found no room, or
-            is a registration beyond the bound, waits.
+            is a registration beyond the bound or a binding too soon after another, waits.
         """
         registrations = 0
         failed: list[ActionFailed] = []
@@ -178,6 +179,8 @@ class LedgerWork:
                 if registrations == REGISTRATIONS_PER_SUB_BLOCK_MAX:
                     continue
                 registrations += 1
+            if isinstance(action.body, BindRollup) and self._l1.is_changing:
+                continue
             try:
                 self._act(action)
             except ActionRefused as error:
@@ -194,7 +197,7 @@ class LedgerWork:
             usage: transactions that each rollup ordered in it.
         """
         ended = steps.end(self._draft, self._context, usage)
-        agreed_l1 = self._l1.end()
+        agreed_l1 = self._l1.end(lambda rollup_id: self._draft.rollups.get(rollup_key(rollup_id)) is not None)
         if agreed_l1 is not None:
             agreed_l1 = l1_vault.credit(self._draft, agreed_l1, self._l1.final_deposits)
         return LedgerDone(
@@ -210,7 +213,11 @@ class LedgerWork:
         if isinstance(action.body, RegisterRollup):
             self._register(action, action.body)
         else:
-            steps.act(self._draft, self._context, action)
+            steps.act(self._draft, msgspec.structs.replace(self._context, l1=self._l1.state), action)
+        if isinstance(action.body, BindRollup):
+            self._l1.bind(joining.config_of(action.body))
+        elif isinstance(action.body, AnchorRollup):
+            self._l1.forget_safe(action.body.rollup_id)
         self._actions.append(action)
         self._entries.append(action.raw)
 

@@ -22,7 +22,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 
 from plait.errors import CodecError, InvariantBroken, ProposalRefused, Unavailable
-from plait.ledger import registry
+from plait.ledger import joining, registry
 from plait.ledger.encoding import ledger_root
 from plait.ledger.l1 import undo_blocks
 from plait.ledger.rollup_records import RollupEntry
@@ -33,6 +33,7 @@ from plait.protocol.actions import LedgerWork, require_upgrade
 from plait.protocol.building import build
 from plait.protocol.checking import check_agreed, check_commitment, check_facts, check_position, finish, run_items
 from plait.protocol.effects import Finalized
+from plait.protocol.grid import slot_at
 from plait.protocol.proposal import decode_proposal, genesis_app_hash, proposal_hash_of
 from plait.protocol.registry import RollupSource
 from plait.protocol.requests import (
@@ -239,7 +240,8 @@ class Application:
     # ------------------------------------------------------------ inside
     def _prepare_joins(self) -> None:
         """Makes the rollups that are registered and have not joined yet; forgets those whose registration ended."""
-        waiting = {entry.rollup_id: entry for entry in registry.pending(self._base.ledger.economy)}
+        pending = registry.pending(self._base.ledger.economy)
+        waiting = {entry.rollup_id: entry for entry in pending if entry.joining is None or self._is_here(entry)}
         if waiting.keys() != self._joining.keys():
             self._joining = {
                 rollup_id: self._joining.get(rollup_id)
@@ -248,6 +250,26 @@ class Application:
                 )
                 for rollup_id, entry in waiting.items()
             }
+
+    def _is_here(self, entry: RollupEntry) -> bool:
+        """Whether a chain that existed was taken up at its anchor."""
+        held = self._joining.get(entry.rollup_id)
+        anchor = None if entry.joining is None else entry.joining.anchor
+        return held is not None and anchor is not None and held.head.hash == anchor.block.hash
+
+    def _bring_in(self, time_ms: Milliseconds) -> None:
+        """Takes up chains that existed and join by the slot of this time at the latest.
+
+        Raises:
+            InvariantBroken: `rollup_import_missing`.
+        """
+        ledger = self._base.ledger
+        slot = slot_at(ledger.parameters, time_ms)
+        unready = joining.unready(ledger.economy, ledger.l1, slot)
+        for entry in registry.pending(ledger.economy):
+            due = entry.joining is not None and entry.begins_slot <= slot and entry.rollup_id not in unready
+            if due and not self._is_here(entry):
+                self._joining[entry.rollup_id] = self._source.existing(entry, self._store)
 
     def _gone_back(self) -> GoneBack:
         """The committed state with its orders to go back carried out; made once, whatever rounds and times a height
@@ -261,6 +283,7 @@ class Application:
         """All rollups at the slot of this time, on a candidate of its own. Rival proposals of one time share the
         sealing of blocks."""
         if self._advanced is None or self._advanced[0] != time_ms:
+            self._bring_in(time_ms)
             every = {**self._rollups, **self._joining}
             self._advanced = (time_ms, advance(self._base, every, self._source, time_ms, self._gone_back()))
         advanced = self._advanced[1]

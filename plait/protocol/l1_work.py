@@ -3,7 +3,8 @@
     work = L1Work(ledger, slot)
     work.apply(raw)            a report or facts; refused ones leave no trace
     work.withholds_facts       whether facts are overdue, so that the proposal may carry no items
-    work.end()                 the agreed L1 data after the sub-block
+    work.bind(config)          a rollup that derives from the L1 from now on
+    work.end(registered)         the agreed L1 data after the sub-block
 
 Level 4, pure.
 """
@@ -16,8 +17,9 @@ import msgspec
 from plait.codec.l1_items import SignedReport, decode_l1_item
 from plait.crypto.l1_reports import is_signed
 from plait.derivation.l1_facts import VaultDeposit, decode_l1_facts
+from plait.derivation.rollup_config import OpStackConfig
 from plait.errors import ActionRefused, CodecError
-from plait.ledger import l1, l1_pauses, l1_vault
+from plait.ledger import joining, l1, l1_pauses, l1_vault
 from plait.ledger.l1 import NO_SLOT, L1State, UnwindOrder
 from plait.ledger.state import LedgerState, RollupRecord
 from plait.limits import BLOCK_TIME_SLOTS_MAX, L1_FACTS_DUE_SLOTS
@@ -52,6 +54,7 @@ class L1Work:
         # a conflict that waited may be due now, without a new report
         self._judged = ledger.l1 is None or not any(pause.waiting for pause in ledger.l1.pauses)
         self._records = ledger.rollups
+        self._anchored = joining.origins_needed(ledger.economy)
         self._slot = slot
         self._network_id = ledger.parameters.network_id
         self._state = None if ledger.l1 is None else msgspec.structs.replace(ledger.l1, orders=())
@@ -92,6 +95,30 @@ class L1Work:
         self._state = l1.with_facts(state, facts, self._powers)
         self._brought = True
 
+    @property
+    def state(self) -> L1State | None:
+        """The agreed L1 data as the items so far make them."""
+        return None if self._state is None else self._judge(self._state)
+
+    @property
+    def is_changing(self) -> bool:
+        """Whether the rollups that derive from the L1 changed so lately that none can be bound."""
+        return self._state is not None and not l1.may_change(self._state, self._slot)
+
+    def bind(self, config: OpStackConfig) -> None:
+        """Has later L1 blocks say what they say to a rollup; nothing that was reported counts for it."""
+        state = self.state
+        assert state is not None, "a binding was applied"
+        others = [one for one in state.bindings if one.chain_id != config.chain_id]
+        self._state = l1.with_bindings(state, (*others, config), self._slot)
+        self._due_slot = NO_SLOT
+
+    def forget_safe(self, rollup_id: RollupId) -> None:
+        """Lets everybody say anew that they hold a chain."""
+        state = self.state
+        assert state is not None, "an anchor was applied"
+        self._state = l1.without_safe(state, rollup_id)
+
     def _judge(self, state: L1State) -> L1State:
         """The state without what the reports heard so far contradict."""
         if not self._judged:
@@ -107,14 +134,17 @@ class L1Work:
         state = self._judge(self._state)
         return state.head.number == self._head and l1.next_digest(state, self._powers) is not None
 
-    def end(self) -> L1State | None:
-        """The agreed L1 data after the sub-block."""
+    def end(self, is_registered: Callable[[RollupId], bool]) -> L1State | None:
+        """The agreed L1 data after the sub-block, given which rollups the registry has then."""
         if self._state is None:
             return None
         state = self._judge(self._state)
+        kept = [config for config in state.bindings if is_registered(RollupId(config.chain_id))]
+        if len(kept) < len(state.bindings) and l1.may_change(state, self._slot):
+            state = l1.with_bindings(state, kept, self._slot)
         oldest = self._oldest_origin()
         before = state
-        state = l1.forget_old(state, oldest)
+        state = l1.forget_old(state, self._oldest_kept(state, oldest))
         self.final_deposits = l1_vault.final_deposits(before, state)
         state = l1_pauses.forget_pauses(state, {record.rollup_id for record in self._records}, self._slot)
         waiting = not l1.is_full(state, oldest) and l1.next_digest(state, self._powers) is not None
@@ -126,6 +156,10 @@ class L1Work:
         head = 0 if self._state is None else self._state.head.number
         going = [record for record in self._records if record.epochs and record.rollup_id not in self._stuck]
         return min((record.epochs[-1].origin.number for record in going), default=head)
+
+    def _oldest_kept(self, state: L1State, oldest: int) -> int:
+        """The oldest origin that is kept: those of anchors too, while agreement need not wait for them."""
+        return min([oldest, *(one for one in self._anchored if not l1.is_full(state, one))])
 
     def _without_wrong(self, state: L1State) -> L1State:
         """Takes back what the reports contradict."""

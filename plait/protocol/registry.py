@@ -9,10 +9,10 @@ import msgspec
 
 from plait.errors import InvariantBroken
 from plait.execution.candidate import AttributesSource
-from plait.ledger import registry
+from plait.ledger import joining, registry
 from plait.ledger.rollup_records import RollupEntry, rollup_key
-from plait.ledger.state import LedgerState, RollupRecord
-from plait.native import Attributes
+from plait.ledger.state import LedgerState, RollupRecord, anchored_record
+from plait.native import Attributes, Rollup, Store
 from plait.protocol.grid import block_timestamp_s, blocks_per_sub_block
 from plait.protocol.l1_blocks import bound_blocks, open_attributes
 from plait.types import BlockNumber, Hash32, Milliseconds, RollupId, Slot
@@ -22,7 +22,15 @@ class RollupSource(AttributesSource, Protocol):
     """What a network's rollups are made of: the same pure function on every node."""
 
     def genesis_json(self, entry: RollupEntry) -> bytes:
-        """op-geth's genesis JSON of a rollup that was registered."""
+        """op-geth's genesis JSON of a rollup that was registered, or that existed and joined."""
+        ...
+
+    def existing(self, entry: RollupEntry, store: Store, /) -> Rollup:
+        """A chain that existed, at the anchor with which it joins.
+
+        Raises:
+            InvariantBroken: `rollup_import_missing`: this node does not have it.
+        """
         ...
 
 
@@ -49,10 +57,16 @@ def registry_at(ledger: LedgerState, slot: Slot) -> Registry:
     if slot == ledger.slot:
         return Registry(ledger.rollups, ())
     due = registry.due(ledger.economy, slot)
+    unready = joining.unready(ledger.economy, ledger.l1, slot)
     if not due.joins and not due.leaves and not due.updates:
         return Registry(ledger.rollups, ())
     records = {record.rollup_id: record for record in ledger.rollups}
     for entry in due.joins:
+        if entry.rollup_id in unready:
+            continue
+        if entry.joining is not None and entry.joining.anchor is not None:
+            records[entry.rollup_id] = anchored_record(entry.parameters, entry.joining.anchor)
+            continue
         changed = entry.update is not None and entry.update.slot <= slot
         records[entry.rollup_id] = RollupRecord(
             parameters=entry.update.parameters if changed and entry.update is not None else entry.parameters,

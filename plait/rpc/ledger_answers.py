@@ -17,7 +17,7 @@ from plait.ledger.governance import count
 from plait.ledger.parameters import PARAMETER_TABLE
 from plait.ledger.proposal_records import ProposalRecord, ProposalStatus, proposal_key
 from plait.ledger.rewards import earned_by
-from plait.ledger.rollup_records import DepartedRollup, LeaveReason, RollupEntry, RollupTerms
+from plait.ledger.rollup_records import DepartedRollup, Joining, LeaveReason, RollupEntry, RollupTerms
 from plait.ledger.stake_records import Delegation, Validator, uint64_key
 from plait.rpc.encoding import checksummed, hex_of
 from plait.types import Address
@@ -174,6 +174,26 @@ def rollup_answer(economy: Economy, entry: RollupEntry) -> dict[str, Any]:
         "updateSlot": None if entry.update is None else entry.update.slot,
         "leaveSlot": entry.leave_slot if entry.leaves else None,
         "leaveReason": _reason(entry.leave_reason),
+        "joining": None if entry.joining is None else _joining_answer(entry.joining),
+    }
+
+
+def _joining_answer(joining: Joining) -> dict[str, Any]:
+    """How a chain that existed comes in."""
+    anchor = joining.anchor
+    return {
+        "boundNumber": joining.bound_number,
+        "lapseSlot": joining.lapse_slot,
+        "joinSlot": joining.join_slot or None,
+        "anchor": None
+        if anchor is None
+        else {
+            "number": anchor.block.number,
+            "hash": hex_of(anchor.block.hash),
+            "timestamp": anchor.timestamp,
+            "l1Origin": {"number": anchor.origin.number, "hash": hex_of(anchor.origin.hash)},
+            "sequenceNumber": anchor.sequence_number,
+        },
     }
 
 

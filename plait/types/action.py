@@ -23,6 +23,7 @@ from plait.limits import (
     ACTION_NAME_BYTES_MAX,
     ACTION_TITLE_BYTES_MAX,
     PROPOSAL_CHANGES_MAX,
+    ROLLUP_ANCHOR_BYTES_MAX,
     ROLLUP_FUNDED_ACCOUNTS_MAX,
 )
 from plait.types.identifiers import Address, Hash32, RollupId, Slot
@@ -53,6 +54,9 @@ class ActionKind(IntEnum):
     UPDATE_ROLLUP = 21
     LEAVE_ROLLUP = 22
     FUND_ROLLUP = 23
+    BIND_ROLLUP = 24
+    ANCHOR_ROLLUP = 25
+    WITHDRAW_ANCHOR = 26
     PROPOSE_PARAMETERS = 30
     PROPOSE_ROLLUP_REMOVAL = 31
     PROPOSE_ROLLUP_OWNER = 32
@@ -223,6 +227,35 @@ class FundRollup(Body, frozen=True, kw_only=True):
 
     rollup_id: RollupId
     amount: Amount
+
+
+class BindRollup(Body, frozen=True, kw_only=True):
+    """Begins to bring in an OP Stack chain that exists: from the next agreed L1 block on, what it says to the chain is
+    agreed on too. Somebody else sequences the chain until an anchor says where the network goes on."""
+
+    rollup_id: RollupId
+    config: bytes
+    """Canonical bytes of `plait.derivation.rollup_config`: what decides of the chain's rollup.json."""
+    ordering: int
+    revenue_recipient: Address
+    escrow: Amount
+    fee_per_slot_max: Amount
+    fee_per_transaction_max: Amount
+
+
+class AnchorRollup(Body, frozen=True, kw_only=True):
+    """Says which block of a bound chain the network goes on from, and when."""
+
+    rollup_id: RollupId
+    anchor: bytes
+    """Canonical bytes of `plait.derivation.anchor`."""
+    join_slot: Slot
+
+
+class WithdrawAnchor(Body, frozen=True, kw_only=True):
+    """Takes an anchor back before its slot; the chain stays bound."""
+
+    rollup_id: RollupId
 
 
 # ---------------------------------------------------------------- governance
@@ -434,6 +467,25 @@ _KINDS: Final = (
     ),
     ActionType(ActionKind.LEAVE_ROLLUP, LeaveRollup, (_ROLLUP, Field("at_slot", "uint64"))),
     ActionType(ActionKind.FUND_ROLLUP, FundRollup, (_ROLLUP, _AMOUNT)),
+    ActionType(
+        ActionKind.BIND_ROLLUP,
+        BindRollup,
+        (
+            _ROLLUP,
+            Field("config", "bytes", 1, ROLLUP_ANCHOR_BYTES_MAX),
+            _ORDERING,
+            Field("revenue_recipient", "address"),
+            Field("escrow", "uint128"),
+            Field("fee_per_slot_max", "uint128"),
+            Field("fee_per_transaction_max", "uint128"),
+        ),
+    ),
+    ActionType(
+        ActionKind.ANCHOR_ROLLUP,
+        AnchorRollup,
+        (_ROLLUP, Field("anchor", "bytes", 1, ROLLUP_ANCHOR_BYTES_MAX), Field("join_slot", "uint64")),
+    ),
+    ActionType(ActionKind.WITHDRAW_ANCHOR, WithdrawAnchor, (_ROLLUP,)),
     ActionType(
         ActionKind.PROPOSE_PARAMETERS,
         ProposeParameters,

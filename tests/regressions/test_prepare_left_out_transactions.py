@@ -9,7 +9,8 @@ from eth_account import Account
 
 from plait.native import Store, Transaction, decode_transactions
 from plait.node.config import NetworkConfig, RollupConfig, embedded_genesis
-from plait.node.restore import at_genesis, source_of
+from plait.node.joined import source_of
+from plait.node.restore import at_genesis
 from plait.ordering.queues import Ready, SenderQueue
 from plait.protocol.application import Application
 from plait.protocol.requests import Accepted, FinalizeRequest, PreparedProposal, PrepareRequest, ProcessRequest

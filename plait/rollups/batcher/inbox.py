@@ -75,6 +75,7 @@ class InboxReader:
         self._own_blobs = own_blobs
         self._schedule: BlobSchedule = blob_schedule(l1_chain_id)
         self._blocks: dict[int, InboxBlock] = {}
+        self._looked_for: tuple[OpStackConfig, ...] = ()
         self.latest = BlockNumber(0)
         self.safe = BlockNumber(0)
         self.finalized = BlockNumber(0)
@@ -85,6 +86,10 @@ class InboxReader:
         Raises:
             Unavailable, L1Refused: as the client.
         """
+        bindings = tuple(self._bindings())
+        if bindings != self._looked_for:
+            self._looked_for = bindings
+            self._blocks.clear()  # they were read for other rollups
         head = await self._client.header("latest")
         if head is None:
             raise Unavailable("The L1 node has no block.", code="l1_unreachable")
@@ -117,7 +122,7 @@ class InboxReader:
         found = await self._client.block(BlockNumber(number))
         if found is None:
             return None
-        bindings = self._bindings()
+        bindings = self._looked_for
         receipts = await self._client.receipts(found.header) if _may_concern(found.header, bindings) else ()
         facts, _ = block_facts(found.header, logs_of(receipts), bindings, self._schedule)
         made = InboxBlock(facts, await self._submissions(found.header, found.transactions, bindings))

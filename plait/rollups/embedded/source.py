@@ -13,7 +13,7 @@ from plait.derivation.system_config import system_of
 from plait.errors import InvariantBroken
 from plait.l1.synthetic import SYNTHETIC_BLOCK_TIME_S, SyntheticL1
 from plait.ledger.rollup_records import RollupEntry
-from plait.native import Attributes
+from plait.native import Attributes, Rollup, Store
 from plait.rollups.embedded.genesis import GenesisSpecification, genesis_json
 from plait.types import BlockNumber, ChainId, L1Origin, NetworkParameters, RollupId, RollupParameters, Seconds
 
@@ -67,6 +67,12 @@ class EmbeddedSource(msgspec.Struct, frozen=True):
                 fee_recipient=genesis.fee_recipient,
                 interop=rollup.interop_set != 0,
             )
+        )
+
+    def existing(self, entry: RollupEntry, _store: Store) -> Rollup:
+        """Raises InvariantBroken (`rollup_import_missing`): there is no chain here that existed before."""
+        raise InvariantBroken(
+            f"rollup {entry.rollup_id} existed before it joined, and is not here", code="rollup_import_missing"
         )
 
     def l1_origin(self, timestamp_s: Seconds) -> L1Origin:

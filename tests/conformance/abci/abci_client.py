@@ -32,7 +32,8 @@ from plait.engines.cometbft.home import CometGenesis
 from plait.engines.decision import Decision
 from plait.native import Store
 from plait.node.config import NetworkConfig, RollupConfig, embedded_genesis, fingerprint
-from plait.node.restore import at_genesis, source_of
+from plait.node.joined import source_of
+from plait.node.restore import at_genesis
 from plait.protocol.application import Application
 from plait.storage import MemoryLog
 from plait.types import Hash32, Milliseconds, NetworkId, Seconds, ValidatorUpdate

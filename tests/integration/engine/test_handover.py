@@ -49,9 +49,9 @@ def transfer(chain_id: int, nonce: int) -> bytes:
     return bytes(WALLET.sign_transaction(fields).raw_transaction)
 
 
-def stock_sequencer(network: OpStack) -> tuple[Process, str]:
-    """op-node that sequences upon the first rollup's engine, and its address."""
-    entry, ports = network.layout.rollups[0], network.ports.programs[0]
+def stock_sequencer(network: OpStack, at: int = 0) -> tuple[Process, str]:
+    """op-node that sequences upon a rollup's engine, and its address."""
+    entry, ports = network.layout.rollups[at], network.ports.programs[at]
     port = free_ports(1)[0]
     url = f"http://{HOST}:{port}"
     command = (
@@ -69,7 +69,7 @@ def stock_sequencer(network: OpStack) -> tuple[Process, str]:
             await client.call("optimism_version")
         return True
 
-    return Process("op-node-sequencer", command, network.directory, ready=ready), url
+    return Process(f"op-node-sequencer-{at}", command, network.directory, ready=ready), url
 
 
 class Sequencer:

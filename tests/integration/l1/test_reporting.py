@@ -17,9 +17,9 @@ from plait.errors import ActionRefused
 from plait.l1.client import L1Client
 from plait.l1.facts import block_facts
 from plait.l1.fees import DEVELOPMENT_SCHEDULE
-from plait.ledger.l1 import L1State, L1Terms, cut, next_digest, reorged_from, with_facts, with_report
+from plait.ledger.l1 import L1State, L1Terms, cut, next_digest, reorged_from, with_bindings, with_facts, with_report
 from plait.node.l1_reporter import L1Reporter, watcher_of
-from plait.types import NetworkId
+from plait.types import NetworkId, RollupId, Slot
 
 pytestmark = pytest.mark.node_js
 
@@ -225,3 +225,28 @@ async def test_blocks_of_one_second_are_agreed_on_too(anvil: Anvil, client: L1Cl
         assert len(set(times)) < len(times), "a development L1 mines several blocks a second"
         await network.settle(2)
         await assert_agreed_is(client, network.agreement.state, head - 1)
+
+
+async def test_a_rollup_that_is_bound_later_is_told_of_from_then_on(anvil: Anvil, client: L1Client) -> None:
+    """Reporters look anew at what they have said already; agreement goes on with the new rollup's deposits."""
+    rollup, later = RollupOnL1(anvil, 901), RollupOnL1(anvil, 902)
+    async with reporters_of(anvil, rollup, [anvil.url] * 4, [1, 1, 1, 1], lag_blocks=3) as network:
+        agreement = network.agreement
+        anvil.mine(5)
+        await network.settle(4)
+        later.deposit()
+        with_deposit = anvil.mine()
+        for reporter in network.reporters:
+            await reporter.watcher.step()
+            reporter.step()  # said of the block, without the rollup
+        before = agreement.state.head.number
+        assert before < with_deposit
+        agreement.state = with_bindings(agreement.state, (*agreement.state.bindings, later.config), Slot(1))
+        assert all(report.digests == () for report in agreement.state.reports)
+        head = anvil.mine(20)
+        await network.settle(8)
+        await assert_agreed_is(client, agreement.state, head - 3)
+        told = [facts.number for facts in agreement.state.blocks if facts.of(RollupId(902)).deposits]
+        assert told == [with_deposit]
+        assert {facts.generation for facts in agreement.state.blocks if facts.number > before} == {1}
+        assert agreement.cuts == [], "facts of another generation are no reorganisation"

@@ -404,3 +404,47 @@ async def test_nodes_of_two_minds_behind_one_address_are_asked_with_pauses(anvil
         proxy.change = lambda method, params, result: result
         await read_all(watcher)
         await assert_holds_the_chain(watcher, client)
+
+
+async def test_blocks_above_the_agreed_one_are_looked_at_anew_for_another_set_of_rollups(
+    anvil: Anvil, client: L1Client
+) -> None:
+    """A deposit below the agreed block stays out, one above it comes in; the chain that is held stays whole."""
+    first, second = RollupOnL1(anvil, 901), RollupOnL1(anvil, 902)
+    anvil.mine(3)
+    second.deposit()
+    below = anvil.mine()
+    agreed = anvil.mine(2)
+    second.deposit()
+    above = anvil.mine()
+    anvil.mine(40)
+    watcher = await watch(client, first)
+    await read_all(watcher)
+    assert all(not block.facts.rollups for block in watcher.chain(1, 10_000))
+    watcher.follow_bindings([first.config, second.config], 1, agreed)
+    await read_all(watcher)
+    await assert_holds_the_chain(watcher, client)
+    told = [block.facts.number for block in watcher.chain(1, 10_000) if block.facts.rollups]
+    assert told == [above]
+    assert below < agreed < above
+    assert {block.facts.generation for block in watcher.chain(agreed + 1, 10_000)} == {1}
+    assert {block.facts.generation for block in watcher.chain(1, agreed)} == {0}
+    deposited = anvil.mine()
+    await read_all(watcher)
+    assert watcher.tip.number == deposited
+
+
+async def test_a_set_of_rollups_that_changes_far_below_what_is_held_lets_everything_be_read_again(
+    anvil: Anvil, client: L1Client
+) -> None:
+    rollup = RollupOnL1(anvil, 901)
+    rollup.deposit()
+    told_in = anvil.mine()
+    head = anvil.mine(10)
+    watcher = await watch(client)
+    await read_all(watcher)
+    watcher.follow_bindings([rollup.config], 1, 0)
+    await read_all(watcher)
+    await assert_holds_the_chain(watcher, client)
+    assert [block.facts.number for block in watcher.chain(1, 10_000) if block.facts.rollups] == [told_in]
+    assert watcher.tip.number == head

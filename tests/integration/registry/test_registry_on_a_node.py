@@ -14,8 +14,8 @@ from plait.ledger.parameters import TOKEN
 from plait.ledger.rollup_records import RollupEntry, RollupGenesis, RollupStatus, rollup_key
 from plait.native import Rollup, Store
 from plait.node.config import AccountConfig, NetworkConfig, NodeConfig, RollupConfig
+from plait.node.joined import source_of
 from plait.node.node import Node, open_storage
-from plait.node.restore import source_of
 from plait.node.verify import verify
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
 from plait.types import Gas, Hash32, OrderingPolicy, RollupId, RollupParameters, Slot, Wei

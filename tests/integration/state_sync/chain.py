@@ -11,9 +11,10 @@ from random import Random
 from plait.engines.decision import record_of
 from plait.native import Transaction, decode_transactions
 from plait.node.config import NetworkConfig, NodeConfig, RollupConfig, fingerprint
+from plait.node.joined import source_of
 from plait.node.network_snapshot import freeze
 from plait.node.node import Stored, open_storage
-from plait.node.restore import Restored, genesis_of, restore, source_of
+from plait.node.restore import Restored, genesis_of, restore
 from plait.node.state_sync import ApplyAnswer, ApplyResult, Home, OfferResult, SnapshotService
 from plait.ordering.queues import Ready
 from plait.protocol.requests import FinalizeRequest, PrepareRequest

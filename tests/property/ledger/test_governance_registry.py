@@ -20,6 +20,7 @@ from plait.ledger.rollup_records import NetworkMode, RollupStatus
 from plait.limits import PROPOSALS_OPEN_MAX
 from plait.types.action import (
     AMOUNT_MAX,
+    AnchorRollup,
     Body,
     Delegate,
     FundRollup,
@@ -37,8 +38,9 @@ from plait.types.action import (
     Undelegate,
     UpdateRollup,
     Vote,
+    WithdrawAnchor,
 )
-from tests.unit.ledger.council import Council, account, parameters_of, registration
+from tests.unit.ledger.council import Council, account, anchor_at, binding, l1_of, parameters_of, registration
 
 EXAMPLES = int(os.environ.get("PLAIT_LEDGER_EXAMPLES", "40"))
 STEPS = int(os.environ.get("PLAIT_LEDGER_STEPS", "50"))
@@ -85,7 +87,8 @@ class Network(RuleBasedStateMachine):
     def begin(self, stakes: list[int], mode: NetworkMode, rich: bool) -> None:
         if mode is NetworkMode.SINGLE_OPERATOR:
             del stakes[1:]
-        self.council = Council(tuple(stakes), mode=mode, balance=(10**6 * TOKEN if rich else 250), accounts=14)
+        balance = 10**6 * TOKEN if rich else 250
+        self.council = Council(tuple(stakes), mode=mode, balance=balance, accounts=14, l1=l1_of(7, 8, 9))
         self.paid_until: dict[int, int] = {}
 
     def act(self, sender: int, body: Body) -> None:
@@ -125,6 +128,28 @@ class Network(RuleBasedStateMachine):
         values |= {"at_slot": self.council.slot + ahead, "ordering": 1, "revenue_recipient": account(3)}
         owner = 1 if entry is None else int.from_bytes(entry.owner, "big")
         self.act(owner, UpdateRollup(**values, gas_limit=gas))
+
+    @rule(sender=people, rollup=rollup_ids, escrow=amounts)
+    def bind(self, sender: int, rollup: int, escrow: int) -> None:
+        self.act(sender, binding(rollup, escrow=escrow))
+
+    @rule(rollup=rollup_ids, ahead=st.integers(0, 9), back=st.integers(0, 4), origin=st.integers(11, 13))
+    def anchor(self, rollup: int, ahead: int, back: int, origin: int) -> None:
+        entry = self.council.rollup(rollup)
+        owner = 1 if entry is None else int.from_bytes(entry.owner, "big")
+        slot = self.council.slot
+        anchor = anchor_at(rollup, max(0, slot - back), origin)
+        self.act(owner, AnchorRollup(rollup_id=rollup, anchor=anchor.encode(), join_slot=slot + ahead))
+
+    @rule(rollup=rollup_ids)
+    def withdraw(self, rollup: int) -> None:
+        entry = self.council.rollup(rollup)
+        owner = 1 if entry is None else int.from_bytes(entry.owner, "big")
+        self.act(owner, WithdrawAnchor(rollup_id=rollup))
+
+    @rule(rollups=st.sets(rollup_ids))
+    def too_few_hold(self, rollups: set[int]) -> None:
+        self.council.cannot_join = frozenset(rollups)
 
     @rule(sender=people, rollup=rollup_ids, amount=amounts)
     def fund(self, sender: int, rollup: int, amount: int) -> None:
@@ -176,7 +201,16 @@ class Network(RuleBasedStateMachine):
             if entry.update is not None:
                 assert entry.update.slot > self.council.slot
                 assert entry.update.slot % parameters.block_time_slots == 0
-            assert (entry.status is RollupStatus.PENDING) == (parameters.start_slot > self.council.slot)
+            if entry.joining is None:
+                assert (entry.status is RollupStatus.PENDING) == (parameters.start_slot > self.council.slot)
+                continue
+            joining = entry.joining
+            assert (joining.anchor is None) == (entry.status is RollupStatus.BOUND) == (joining.join_slot == 0)
+            assert (entry.status is RollupStatus.PENDING) == (joining.join_slot > self.council.slot)
+            assert entry.status is not RollupStatus.BOUND or joining.lapse_slot > self.council.slot
+            if joining.anchor is not None:
+                assert joining.anchor.origin.number >= joining.bound_number
+                assert parameters.anchor_number == joining.anchor.block.number
 
     @invariant()
     def governance_is_in_its_bounds(self) -> None:

@@ -5,16 +5,21 @@ from hashlib import sha256
 
 import msgspec
 
+from plait.derivation.anchor import Anchor
+from plait.derivation.l1_facts import L1BlockFacts
+from plait.derivation.rollup_config import BlockId, OpStackConfig, encode_config
+from plait.derivation.system_config import SystemConfig
 from plait.errors import ActionRefused
 from plait.ledger import registry, steps
 from plait.ledger.context import SubBlockContext
 from plait.ledger.draft import Draft
 from plait.ledger.economy import Economy, holdings
 from plait.ledger.genesis import GenesisEconomy, GenesisValidator, genesis_economy
+from plait.ledger.l1 import L1State, L1Terms
 from plait.ledger.parameters import TOKEN, LedgerParameters
 from plait.ledger.rollup_records import NetworkMode, RollupEntry, rollup_key
 from plait.types import NOTHING_AGREED, NetworkParameters, OrderingPolicy, RollupParameters
-from plait.types.action import Body, RegisterRollup, SignedAction
+from plait.types.action import BindRollup, Body, RegisterRollup, SignedAction
 
 NETWORK = NetworkParameters(network_id=901, genesis_time_s=1_700_000_000, slot_ms=1_000, sub_blocks_per_slot=4)
 PARAMETERS = LedgerParameters(
@@ -79,6 +84,77 @@ def registration(rollup_id: int, start_slot: int, **changes: object) -> Register
     return RegisterRollup(**(values | changes))  # type: ignore[arg-type]
 
 
+def chain_config(rollup_id: int) -> OpStackConfig:
+    """A chain that existed 100 s before the network, with blocks of 2 s."""
+    return OpStackConfig(
+        chain_id=rollup_id,
+        l1_chain_id=900,
+        genesis_l1=BlockId(1, bytes(32)),
+        genesis_l2=BlockId(0, sha256(b"chain %d" % rollup_id).digest()),
+        genesis_time_s=NETWORK.genesis_time_s - 100,
+        genesis_system=SystemConfig(
+            batcher=account(6),
+            gas_limit=30_000_000,
+            base_fee_scalar=1,
+            blob_base_fee_scalar=1,
+            eip1559_denominator=250,
+            eip1559_elasticity=6,
+        ),
+        block_time_s=2,
+        batch_inbox=account(6),
+        deposit_contract=account(6),
+        system_config_contract=account(6),
+    )
+
+
+def l1_of(*rollup_ids: int) -> L1State:
+    """An agreed L1 of blocks 10 to 12 from which these rollups derive."""
+    blocks: list[L1BlockFacts] = []
+    for number in (10, 11, 12):
+        blocks.append(
+            L1BlockFacts(
+                number=number,
+                hash=sha256(b"l1 %d" % number).digest(),
+                parent_hash=blocks[-1].hash if blocks else bytes(32),
+                timestamp=NETWORK.genesis_time_s - 12 + number,
+                base_fee=1,
+                blob_base_fee=1,
+                prev_randao=bytes(32),
+                parent_beacon_block_root=bytes(32),
+            )
+        )
+    terms = L1Terms(chain_id=900, lag_blocks=0, hold_s=60)
+    return L1State(terms=terms, bindings=tuple(map(chain_config, rollup_ids)), blocks=tuple(blocks))
+
+
+def binding(rollup_id: int, **changes: object) -> BindRollup:
+    """A binding that is in order under `PARAMETERS` and `l1_of`."""
+    values: dict[str, object] = {
+        "rollup_id": rollup_id,
+        "config": encode_config(chain_config(rollup_id)),
+        "ordering": 0,
+        "revenue_recipient": account(8),
+        "escrow": 1_000,
+        "fee_per_slot_max": 10,
+        "fee_per_transaction_max": 10,
+    }
+    return BindRollup(**(values | changes))  # type: ignore[arg-type]
+
+
+def anchor_at(rollup_id: int, slot: int, origin: int = 12) -> Anchor:
+    """The chain's block of a slot."""
+    config = chain_config(rollup_id)
+    number = 50 + slot // 2
+    return Anchor(
+        config=config,
+        block=BlockId(number, sha256(b"block %d" % number).digest()),
+        timestamp=config.genesis_time_s + 2 * number,
+        origin=BlockId(origin, sha256(b"l1 %d" % origin).digest()),
+        sequence_number=0,
+        system=config.genesis_system,
+    )
+
+
 class Council:
     """The economy over time. `act` returns the code of the refusal, or None."""
 
@@ -91,6 +167,7 @@ class Council:
         balance: int = 1_000 * TOKEN,
         accounts: int = 20,
         rollups: tuple[RollupEntry, ...] | None = None,
+        l1: L1State | None = None,
     ) -> None:
         validators = tuple(
             GenesisValidator(
@@ -111,6 +188,9 @@ class Council:
             rollups=rollups,
         )
         self.economy: Economy = genesis_economy(genesis)
+        self.l1 = l1
+        self.cannot_join: frozenset[int] = frozenset()
+        """Anchored chains that too few hold."""
         self.height = 0
         self.slot = 0
         self.effects: list[object] = []
@@ -123,12 +203,14 @@ class Council:
             height=self.height,
             slot=self.slot,
             time_ms=(NETWORK.genesis_time_s + self.slot) * 1_000 + self.height % 4,
+            l1=self.l1,
         )
         self.draft = Draft(self.economy)
         due = registry.due(self.economy, self.slot)
         for entry in due.leaves:
             registry.depart(self.draft, self.ctx, entry.rollup_id, (registry.last_block(entry), bytes(32)))
-        steps.begin(self.draft, self.ctx, NOTHING_AGREED)
+        due_now = frozenset(entry.rollup_id for entry in due.joins if entry.joining is not None)
+        steps.begin(self.draft, self.ctx, NOTHING_AGREED, cannot_join=self.cannot_join & due_now)
 
     def act(self, sender: int, body: Body, **changes: object) -> str | None:
         """Applies an action in the open sub-block; the code when it is refused."""
