@@ -206,6 +206,47 @@ def _is_decided(application: Application, rollup_id: RollupId, raw: bytes) -> bo
     return application.rollups[rollup_id].transaction_location(_transaction(rollup_id, raw).hash) is not None
 
 
+@pytest.mark.parametrize("answers", range(10))
+@pytest.mark.parametrize("remote", [REMOTE, LOCAL])
+def test_plain_transactions_are_right_wherever_the_node_goes_away_among_them(remote: RollupId, answers: int) -> None:
+    """While they run, and while it is made sure that the block can be sealed after them."""
+    pair = Pair(remote, gives_nodes=False)
+    local = pair.local_id
+    mine = [[keep(remote, user, 0, 11 * user + 1, 0), keep(remote, user, 1, 11 * user + 2, 0)] for user in range(4)]
+    other = [[pay(local, user, 0, user)] for user in range(3)]
+    pair.time_ms = Milliseconds(pair.time_ms + 10)
+    at_ms = pair.time_ms - 100
+    pair.node.moods, pair.node.then = ["ok"] * answers, "refuse"
+    prepared = pair.prepare([], {remote: queues(remote, mine, at_ms), local: queues(local, other, at_ms)})
+    pair.decide(prepared)
+    assert all(_is_decided(pair.proposer, local, raw) for (raw,) in other)
+    left = {one.hash for one in prepared.unread}
+    for first, second in mine:
+        decided = [_is_decided(pair.proposer, remote, raw) for raw in (first, second)]
+        assert decided in ([True, True], [True, False], [False, False])
+        waiting = [_transaction(remote, raw).hash in left for raw in (first, second)]
+        assert all(decided) or any(waiting), "who is left out is told so"
+    assert {one.code for one in prepared.unread} <= UNREAD_CODES
+    pair.decide(pair.next_slot())
+
+
+def test_only_what_lacks_state_and_what_follows_it_waits() -> None:
+    pair = Pair(gives_nodes=True)
+    known = [keep(REMOTE, 0, 0, 5, 9), keep(REMOTE, 0, 1, 6, 9)]
+    unknown = [keep(REMOTE, 1, 0, 5, 8), keep(REMOTE, 1, 1, 77, 9), keep(REMOTE, 1, 2, 6, 8)]
+    session = pair.proposer.rollups[REMOTE].session()
+    session.run([_transaction(REMOTE, raw) for raw in (*known, unknown[0])])
+    session.seal()
+    pair.node.then = "refuse"
+    pair.time_ms = Milliseconds(pair.time_ms + 10)
+    prepared = pair.prepare([], {REMOTE: queues(REMOTE, [known, unknown], pair.time_ms - 100)})
+    assert [one.hash for one in prepared.unread] == [_transaction(REMOTE, unknown[1]).hash]
+    assert prepared.transactions == 3
+    assert prepared.dropped == ()
+    pair.decide(prepared)
+    pair.decide(pair.next_slot())
+
+
 def test_a_block_that_cannot_be_opened_keeps_nothing_half_done_and_is_opened_when_the_node_is_back() -> None:
     remote, node = remote_rollup(NETWORK)
     proposer = Application(
