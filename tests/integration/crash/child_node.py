@@ -92,6 +92,11 @@ async def main(directory: Path, dies_at: int, seed: int) -> None:
     print("stopped", flush=True)
 
 
-if __name__ == "__main__":
+def run(directory: Path, dies_at: int, seed: int) -> None:
+    """The whole life of one node."""
     configure_logging("json", "error")
-    asyncio.run(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
+    asyncio.run(main(directory, dies_at, seed))
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]))

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from forked import Forked
 
+from plait.cli.main import main
 from plait.client import Client, NodeUnreachable, RpcError
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
 from sim.wallet import Wallet
@@ -20,6 +22,8 @@ from sim.wallet import Wallet
 ROOT = Path(__file__).resolve().parents[3]
 CHAINS = (901, 902)
 T = TypeVar("T")
+OWN_INTERPRETER = 0.2
+"""Of all starts; the others are forked."""
 _POLL_S = 0.05
 
 
@@ -63,16 +67,19 @@ class KilledNode:
         self.ready_s = 0.0
         self.in_use = asyncio.Event()
         """Set when the check after the start is done and the load begins, or when the node is gone."""
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Forked | asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Starts the process; it need not be ready afterwards."""
+        """Starts the process, sometimes in an interpreter of its own; it need not be ready afterwards."""
         self._began = time.monotonic()
-        self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "plait.cli.main", "devnet", "--data-dir", str(self.data_dir), "--json"),
-            *("--port", "0", "--rollup-port-base", "0", "--log-level", "error", *self.options),
-            stdout=asyncio.subprocess.PIPE, cwd=ROOT,
-        )  # fmt: skip
+        arguments = ["devnet", "--data-dir", str(self.data_dir), "--json", "--port", "0", "--rollup-port-base", "0"]
+        arguments += ["--log-level", "error", *self.options]
+        if self.source.random() < OWN_INTERPRETER:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "plait.cli.main", *arguments, stdout=asyncio.subprocess.PIPE, cwd=ROOT
+            )
+        else:
+            self._process = Forked(main, arguments)
 
     def kill(self) -> None:
         """SIGKILL: no handler, no flush, no goodbye."""
@@ -88,8 +95,11 @@ class KilledNode:
     async def url(self) -> str:
         """Address of the ready node. Raises NodeUnreachable when it ended before."""
         assert self._process is not None
-        assert self._process.stdout is not None
-        line = await self._process.stdout.readline()
+        if isinstance(self._process, Forked):
+            line = await self._process.readline()
+        else:
+            assert self._process.stdout is not None
+            line = await self._process.stdout.readline()
         if not line:
             raise NodeUnreachable("the node ended before it was ready")
         found = msgspec.json.decode(line)
