@@ -140,14 +140,18 @@ class Node:
         self.arrivals = Arrivals(source, restored.store, lambda: restored.application.ledger)
         """Chains that existed and are going to join."""
         self.rollups: dict[RollupId, RollupHandle] = {}
+        self.ahead: ReadAhead | None = None
+        """Reads state that another node holds before proposals need it; None where validators order."""
         self._follow_registry(restored.application.ledger)
         self.clock = NodeClock(not_before_ms=restored.application.info().time_ms)
         self.comet = CometRpc(config.comet_rpc_url()) if config.engine == "cometbft" else None
         """CometBFT's own RPC; None where one process orders."""
         natives = {rollup_id: handle.native for rollup_id, handle in self.rollups.items()}
         require_one_operator(natives, config.engine)
-        self.ahead = self._read_ahead() if any(native.is_remote for native in natives.values()) else None
-        """Reads state that another node holds before proposals need it; None where all of it is at hand."""
+        if config.engine == "solo":
+            self.ahead = self._read_ahead()
+            if any(native.is_remote for native in natives.values()):
+                self.ahead.begin()
         self.spreader = None if self.comet is None else self._spreader(self.comet)
         """Sends what clients hand in here to the other nodes; its intake takes what they send."""
         self._logger = get_logger("node")
@@ -325,9 +329,7 @@ class Node:
         def rollups() -> dict[RollupId, Rollup]:
             return {rollup_id: one.native for rollup_id, one in self.rollups.items() if one.is_active}
 
-        ahead = ReadAhead(self, rollups, self.clock.now_ms)
-        self.l1_items.holds, self.l1_items.on_facts = ahead.holds, ahead.offer_facts
-        return ahead
+        return ReadAhead(self, rollups, self.clock.now_ms)
 
     def _comet(self, stored: Stored) -> CometEngine:
         home = self.config.data_dir
@@ -444,6 +446,8 @@ class Node:
             if held is not None and held.parameters == record.parameters:
                 continue
             native = self._application.rollups[record.rollup_id]
+            if native.is_remote and self.ahead is not None:
+                self.ahead.begin()
             self.rollups[record.rollup_id] = RollupHandle(record.rollup_id, native, record.parameters)
             self.bundles.add_rollup(native, record.parameters)
             if held is None:

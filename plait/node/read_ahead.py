@@ -36,6 +36,7 @@ from plait.limits import (
     REMOTE_RETRY_MS_MAX,
 )
 from plait.mempool import BundlePool, Pool
+from plait.mempool.l1_items import L1Items
 from plait.native import Attributes, NativeError, Rollup
 from plait.native.unread import UNREAD_CODES, is_unread
 from plait.node.logging import get_logger
@@ -62,6 +63,11 @@ class Host(Protocol):
     @property
     def bundles(self) -> BundlePool:
         """Bundles."""
+        ...
+
+    @property
+    def l1_items(self) -> L1Items:
+        """What waits to be said about the L1."""
         ...
 
     @property
@@ -119,16 +125,24 @@ class ReadAhead:
         self._deposits: dict[int, tuple[L1BlockFacts, dict[RollupId, Hash32]]] = {}
         """L1 blocks with deposits that are yet to be read for."""
         self._numbers = {"transactions": 0, "bundles": 0, "failures": 0}
-        host.pool.listen(self._admitted)
-        host.bundles.listen_handed_in(lambda _: self._wake.set())
+        self._needed = asyncio.Event()
 
     def _admitted(self, rollup_id: RollupId, _: object) -> None:
         if self._host.pool.lanes[rollup_id].unread:
             self._wake.set()
 
+    def begin(self) -> None:
+        """Sets to work: there is a rollup whose state another node holds. Until then the service costs nothing."""
+        if not self._needed.is_set():
+            self._needed.set()
+            self._host.pool.listen(self._admitted)
+            self._host.bundles.listen_handed_in(lambda _: self._wake.set())
+            self._host.l1_items.holds, self._host.l1_items.on_facts = self.holds, self.offer_facts
+
     async def run(self) -> None:
         """Reads until it is cancelled."""
         try:
+            await self._needed.wait()
             while True:
                 self._wake.clear()
                 self._begin()

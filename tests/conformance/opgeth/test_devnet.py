@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
@@ -125,9 +126,11 @@ def payload_of(rpc: Rpc, number: int) -> tuple[dict[str, Any], bytes]:
 def test_op_geth_follows_a_running_devnet(devnet: tuple[list[Any], Path], tmp_path: Path) -> None:
     """Every sealed block of both rollups is VALID, and blocks, receipts and logs are equal field by field."""
     rollups, data = devnet
-    for rollup in rollups:
-        chain_id, rpc = rollup["chainId"], Rpc(rollup["url"])
-        newest = load(rpc, chain_id)
+    rpcs = {rollup["chainId"]: Rpc(rollup["url"]) for rollup in rollups}
+    with ThreadPoolExecutor() as both:
+        newest_of = dict(zip(rpcs, both.map(load, rpcs.values(), rpcs), strict=True))
+    for chain_id, rpc in rpcs.items():
+        newest = newest_of[chain_id]
         genesis = tmp_path / f"{chain_id}.json"
         command = [sys.executable, "-m", "plait.cli.main", "genesis", "--rollup", str(chain_id)]
         subprocess.run([*command, "--data-dir", str(data), "-o", str(genesis)], cwd=REPOSITORY, check=True)

@@ -22,11 +22,13 @@ from plait.cli.main import main
 from plait.derivation.rollup_config import BlockId, encode_rollup_json
 from plait.errors import ConfigurationError
 from plait.native import Store
+from plait.rollups.batcher.anchors import oldest_anchor
 from plait.rollups.opstack.ancestors import AncestorFile, copy_ancestors
 from plait.rollups.opstack.driver_state import SettledHeads
 from plait.rollups.opstack.engine_client import EngineClient
 from plait.rollups.opstack.importing import anchor_of
 from plait.rollups.opstack.remote_import import (
+    NOTHING_HELD,
     RemoteSource,
     ancestors_of,
     remote_imported,
@@ -96,6 +98,13 @@ async def test_blocks_are_copied_whole_from_a_channels_lifetime_before_what_is_f
             for block in piece:
                 assert block.header == chain.rollup.raw_header(block.number)
                 assert block.receipts == chain.rollup.raw_receipts(block.number)
+        source = RemoteSource(url=engine.url, jwt_file=str(engine.secret_file))
+        write_remote_import(tmp_path, source, await anchor_of(client, last.number, config))
+        rollup = remote_imported(tmp_path, Store.in_memory(), source.reader())
+        begins = oldest_anchor(rollup, config)
+        assert begins is not None, "the settlement view has where to begin"
+        assert begins.head.number <= 180, "and it is final"
+        assert begins.l1_number == 129
 
         chain.grow(5)  # a second call goes on where the first ended
         follower = drivers.run(engine.url, engine.secret, chain)
@@ -213,6 +222,8 @@ async def test_an_imported_chain_goes_on_where_it_was_from_its_journal_alone(
         await asyncio.to_thread(require_state, config_of(chain), source)
         last = await copy_ancestors(client, ancestors_of(into), config_of(chain))
         write_remote_import(into, source, await anchor_of(client, last.number, config_of(chain)))
+    await drivers.close()  # the engine stays at the anchor
+    drivers._tasks.clear()
     blocks = []
     for count in (3, 0, 5):
         chain.grow(1, count)
@@ -237,6 +248,14 @@ async def test_an_imported_chain_goes_on_where_it_was_from_its_journal_alone(
     nobody = RpcStateReader("http://127.0.0.1:9")
     assert await asyncio.to_thread(made, nobody, ReadJournal(tmp_path / "journal").held()) == blocks
     assert nobody.requests == 0
+
+    # without the journal an archive helps, also when it has gone on
+    follower = drivers.run(engine.url, engine.secret, chain)
+    await follower.wait_for(BlockNumber(33), WAIT_S)
+    reader = source.reader(ReadJournal(tmp_path / "lost"))
+    reader.replaying = True
+    assert await asyncio.to_thread(made, reader, NOTHING_HELD) == blocks
+    reader.close()
 
 
 @contextlib.asynccontextmanager

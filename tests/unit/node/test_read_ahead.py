@@ -36,6 +36,7 @@ class Host:
     def __init__(self, network: Network, application: Application) -> None:
         self.application = application
         self.pool, self.bundles = Pool(), BundlePool()
+        self.l1_items = L1Items(network.ledger.parameters.network_id, l1_view(lambda: self.ledger))
         self.interop_sets: InteropSets = {}
         self.relayer: Relayer | None = None
         self.time_ms = Milliseconds(network.ledger.time_ms)
@@ -78,6 +79,7 @@ class Host:
 async def ahead_of(host: Host) -> AsyncIterator[ReadAhead]:
     """The service while it runs; it reads in threads, and leaves the event loop free."""
     service = ReadAhead(host, lambda: host.application.rollups, lambda: host.time_ms)
+    service.begin()
     task = asyncio.create_task(service.run())
     try:
         yield service
@@ -194,11 +196,10 @@ def test_l1_blocks_are_not_agreed_before_their_deposits_were_read_and_other_bloc
         }
         host = Host(world.network, Application(world.network.ledger, rollups, world.network.source))
         judge = world.nodes[0]
-        items = L1Items(world.parameters.network_id, l1_view(lambda: host.ledger))
+        items = host.l1_items
         host.height(1_000, judge)
         host.height(1_000, judge)
         async with ahead_of(host) as service:
-            items.holds, items.on_facts = service.holds, service.offer_facts
             await until(lambda: service._known_to.get(RollupId(901)), host)
             node.then = "refuse"
             session = host.application.rollups[RollupId(901)].session()

@@ -142,3 +142,103 @@ fn missing<V: Value>(
     let (prefix, depth, hash) = hidden.place();
     (!hidden.has_form(pool)).then_some(Waiting { account, prefix, depth, hash })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashMap};
+
+    use alloy_primitives::keccak256;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::snapshot::{load_known, write_known};
+    use crate::{AccountChange, AccountFate, CodeStore, Key, StateChanges};
+
+    /// Keys of few distinct nibbles: runs, branches below them, and what parts from both.
+    fn key() -> impl Strategy<Value = B256> {
+        (prop::collection::vec(0_u8..2, 5), 0_u8..3).prop_map(|(nibbles, last)| {
+            let mut key = B256::repeat_byte(0x77);
+            for (at, nibble) in nibbles.into_iter().enumerate() {
+                key[at] = 0x10 * nibble + 1;
+            }
+            key[31] = last;
+            key
+        })
+    }
+
+    type Slots = BTreeMap<B256, u64>;
+    type Accounts = BTreeMap<B256, (u64, Slots)>;
+
+    fn slots() -> impl Strategy<Value = Slots> {
+        // Large values, since small ones would stand in their parent; zero deletes.
+        prop::collection::btree_map(key(), (0_u64..4).prop_map(|value| value << 50), 0..6)
+    }
+
+    fn changes(accounts: &Accounts) -> StateChanges {
+        let change = |(key, (nonce, slots)): (&B256, &(u64, Slots))| AccountChange {
+            address: Key::Hashed(*key),
+            fate: AccountFate::Set(AccountInfo { nonce: *nonce, ..Default::default() }),
+            storage_wiped: false,
+            slots: slots.iter().map(|(slot, value)| (Key::Hashed(*slot), U256::from(*value))).collect(),
+        };
+        accounts.iter().map(change).collect()
+    }
+
+    fn nodes(state: &StateTrie) -> HashMap<B256, Bytes> {
+        state.root();
+        let mut nodes = HashMap::new();
+        let visited: Result<(), ()> = state.visit_known(&mut |piece| {
+            if let Known::Node(rlp) = piece {
+                nodes.insert(keccak256(rlp), Bytes::copy_from_slice(rlp));
+            }
+            Ok(())
+        });
+        visited.expect("nothing fails");
+        nodes
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(512))]
+
+        /// Taking changes back needs no node that making them did not need, also when what was known went through a file.
+        #[test]
+        fn changes_of_a_partly_known_state_are_taken_back_without_asking(
+            held in prop::collection::btree_map(key(), (1_u64..9, slots()), 1..24),
+            rounds in prop::collection::vec(prop::collection::btree_map(key(), (1_u64..9, slots()), 1..5), 1..4),
+        ) {
+            let whole = StateTrie::default().apply(changes(&held));
+            let nodes = nodes(&whole);
+            let pool = |hash: &B256| nodes.get(hash).cloned();
+            let old = StateTrie::hidden(whole.root());
+            let (mut states, mut expected) = (vec![old.clone()], whole.clone());
+            for round in &rounds {
+                let last = states.last().cloned().unwrap_or_default();
+                for (account, (_, slots)) in round {
+                    last.reveal_account(*account, &pool).unwrap();
+                    for slot in slots.keys() {
+                        last.reveal_slot(*account, *slot, &pool).unwrap();
+                    }
+                }
+                let next = last.apply(changes(round));
+                prop_assert!(next.waiting(&pool).is_empty());
+                expected = expected.apply(changes(round));
+                states.push(next.settled());
+                prop_assert_eq!(states[states.len() - 1].root(), expected.root());
+            }
+            let records: Vec<StateChanges> = states.windows(2).map(|pair| pair[1].changes_back_to(&pair[0])).collect();
+            let folder = tempfile::tempdir().unwrap();
+            let (path, codes) = (folder.path().join("known"), CodeStore::default());
+            let head = states[states.len() - 1].clone();
+            write_known(&path, &head, &codes, b"header").unwrap();
+            let (loaded, header) = load_known(&path, &codes).unwrap();
+            prop_assert_eq!(&header[..], b"header");
+            for mut state in [head, loaded] {
+                for (record, below) in records.iter().zip(&states).rev() {
+                    state = state.apply(record.clone());
+                    prop_assert!(state.waiting(&|_| None).is_empty(), "a record leads where a node is missing");
+                    prop_assert_eq!(state.settled().root(), below.root());
+                }
+            }
+        }
+    }
+}

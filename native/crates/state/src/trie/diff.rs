@@ -36,6 +36,7 @@ fn walk<'a, V>(
     depth: usize,
     found: &mut Vec<Difference<'a, V>>,
 ) {
+    let (new, old) = (new.map(content), old.map(content));
     match (new, old) {
         (None, None) => {}
         (Some(new), None) => found.extend(leaves(new).map(|(key, value)| (*key, Some(value), None))),
@@ -52,6 +53,14 @@ fn walk<'a, V>(
     }
 }
 
+/// A node itself instead of the place where it was shown.
+fn content<V>(cursor: Cursor<'_, V>) -> Cursor<'_, V> {
+    match cursor {
+        Cursor::Node(Node::Hidden(hidden)) => hidden.node.get().map_or(cursor, |shown| content(Cursor::Node(shown))),
+        cursor => cursor,
+    }
+}
+
 /// What lies under each nibble; a leaf stays itself until another one parts from it.
 fn children<V>(cursor: Cursor<'_, V>, depth: usize) -> [Option<Cursor<'_, V>>; 16] {
     let mut below = [None; 16];
@@ -60,9 +69,8 @@ fn children<V>(cursor: Cursor<'_, V>, depth: usize) -> [Option<Cursor<'_, V>>; 1
         Cursor::Node(Node::Extension(extension)) => {
             below[nibble(&extension.key, depth)] = Some(along(extension, depth, depth + extension.length));
         }
-        Cursor::Node(Node::Hidden(hidden)) => {
-            return hidden.node.get().map_or(below, |shown| children(Cursor::Node(shown), depth));
-        }
+        // What nobody looked at was changed by nobody: it stands on both sides.
+        Cursor::Node(Node::Hidden(_)) => {}
         Cursor::Node(Node::Leaf(leaf)) => below[nibble(&leaf.key, depth)] = Some(cursor),
         Cursor::Node(Node::Branch(branch)) => {
             let mut mask = branch.header.header.mask;
