@@ -22,7 +22,7 @@ from tampering import Proxy  # noqa: E402
 from plait.client import Client, NodeUnreachable, RpcError  # noqa: E402
 from plait.derivation.l1_info import decode_l1_attributes_data  # noqa: E402
 from plait.l1.client import L1Client  # noqa: E402
-from plait.node.config import ValidatorConfig, decode_network  # noqa: E402
+from plait.node.config import AccountConfig, ValidatorConfig, decode_network  # noqa: E402
 from plait.node.home import join_network  # noqa: E402
 from plait.node.node_file import NodeSettings  # noqa: E402
 from plait.node.opstack_file import OPSTACK_FILE  # noqa: E402
@@ -39,7 +39,9 @@ ROLLUP = 901
 DEPOSIT = "depositTransaction(address,uint256,uint64,bool,bytes)"
 
 
-async def network_on(anvil: Anvil, directory: Path, urls: list[str]) -> tuple[Layout, str]:
+async def network_on(
+    anvil: Anvil, directory: Path, urls: list[str], accounts: tuple[AccountConfig, ...] = ()
+) -> tuple[Layout, str]:
     """A network of as many validators as there are L1 nodes, with one rollup that derives from L1; its portal."""
     async with L1Client(anvil.url) as l1:
         portal = (await found(directory, Founding(rollups=1, l1_block_time_s=1), l1)).rollups[0].portal
@@ -49,6 +51,7 @@ async def network_on(anvil: Anvil, directory: Path, urls: list[str]) -> tuple[La
     network = msgspec.structs.replace(
         network,
         l1=msgspec.structs.replace(network.l1, reporter=""),
+        accounts=accounts,
         validators=tuple(
             ValidatorConfig(
                 operator=DEVELOPMENT_ACCOUNTS[at].address_text, public_key=node.public_key, stake=STAKE, name=node.name
