@@ -18,7 +18,7 @@ import msgspec
 import plait
 from plait.errors import PlaitError
 from sim.fuzz.mutation import mutated
-from sim.fuzz.targets import Target
+from sim.fuzz.target import Target
 
 SECONDS_PER_INPUT_MAX: Final = 2.0
 """CPU time. The largest input has 4,096 bytes: anything that takes this long is not linear in its size."""

@@ -6,7 +6,7 @@ encoder that must give back the same bytes for whatever was read.
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
@@ -52,52 +52,18 @@ from plait.rpc.table import METHODS
 from plait.storage.manifest import Manifest, RollupParts, decode_manifest
 from plait.storage.record import DecidedRecord, decode_record_body, decode_record_header, encode_record
 from plait.types import BlockNumber, ChainId, Hash32, Height, Milliseconds, RollupId, Seconds, Slot, SubIndex
+from sim.fuzz.opstack_targets import OPSTACK_TARGETS
+from sim.fuzz.target import Decode, Target, decoder
 from sim.listening import Running, running
 from sim.wallet import Wallet
 
 CHAIN_ID: Final = 901
 VECTORS: Final = Path(__file__).parents[2] / "tests" / "conformance"
-Decode = Callable[[bytes], Any]
 _ROLLUP_JSON: Final = (
     b'{"genesis":{"l1":{"hash":"0x%b","number":1},"l2":{"hash":"0x%b","number":0},"l2_time":1700000000,'
     b'"system_config":{"batcherAddr":"0x%b","overhead":"0x0","scalar":"0x%b","gasLimit":30000000}},"block_time":2,'
     b'"max_sequencer_drift":600,"seq_window_size":3600,"channel_timeout":300,"l1_chain_id":900,"l2_chain_id":901}'
 ) % (b"11" * 32, b"22" * 32, b"33" * 20, b"00" * 32)
-
-
-class Target(msgspec.Struct, kw_only=True, frozen=True):
-    """One thing to fuzz."""
-
-    name: str
-    open: Callable[[], AbstractContextManager[Decode]]
-    seeds: Callable[[], Sequence[bytes]]
-    """Inputs to begin from, at least one."""
-    refusals: tuple[type[Exception], ...] = (CodecError,)
-    encode: Callable[[Any], bytes] | None = None
-    seeds_may_fail: bool = False
-    guided: bool = True
-    """False where the work is done by other threads or by the native core, which the trace hook does not see."""
-
-
-def _decoder(
-    name: str,
-    decode: Decode,
-    seeds: Callable[[], Sequence[bytes]],
-    *,
-    encode: Callable[[Any], bytes] | None = None,
-    refusals: tuple[type[Exception], ...] = (CodecError,),
-    seeds_may_fail: bool = False,
-    guided: bool = True,
-) -> Target:
-    return Target(
-        name=name,
-        open=lambda: nullcontext(decode),
-        seeds=seeds,
-        refusals=refusals,
-        encode=encode,
-        seeds_may_fail=seeds_may_fail,
-        guided=guided,
-    )
 
 
 # ---------------------------------------------------------------- inputs to begin from
@@ -304,16 +270,16 @@ def _calls() -> list[bytes]:
 TARGETS: Final = {
     target.name: target
     for target in (
-        _decoder("transaction", _transaction, lambda: list(_signed()), encode=bytes, guided=False),
-        _decoder("access_list_of_transaction", access_list_of_transaction, lambda: list(_signed())),
-        _decoder("bundle_leg", decode_leg, _legs, encode=lambda raws: encode_leg(tuple(raws))),
-        _decoder(
+        decoder("transaction", _transaction, lambda: list(_signed()), encode=bytes, guided=False),
+        decoder("access_list_of_transaction", access_list_of_transaction, lambda: list(_signed())),
+        decoder("bundle_leg", decode_leg, _legs, encode=lambda raws: encode_leg(tuple(raws))),
+        decoder(
             "bundle_terms", decode_terms, lambda: _column("vectors/bundle_v1.json", "terms_bytes"), encode=encode_terms
         ),
-        _decoder("batch", decode_batch, _batches, encode=encode_batch),
-        _decoder("action", decode_action, lambda: _column("vectors/action_v1.json", "raw"), encode=encode_action),
-        _decoder("agreed", decode_agreed, lambda: [b"", b"\xc3\x80\xc0\xc0"], seeds_may_fail=True),
-        _decoder(
+        decoder("batch", decode_batch, _batches, encode=encode_batch),
+        decoder("action", decode_action, lambda: _column("vectors/action_v1.json", "raw"), encode=encode_action),
+        decoder("agreed", decode_agreed, lambda: [b"", b"\xc3\x80\xc0\xc0"], seeds_may_fail=True),
+        decoder(
             "proposal",
             decode_proposal,
             lambda: (
@@ -322,33 +288,33 @@ TARGETS: Final = {
             ),
             encode=_proposal_bytes,
         ),
-        _decoder(
+        decoder(
             "header", decode_header, lambda: _column("vectors/proposal_v2.json", "header_bytes"), encode=encode_header
         ),
-        _decoder("ledger", decode_ledger, lambda: _column("vectors/ledger_v3.json", "bytes"), encode=encode_ledger),
-        _decoder("log_record", _record, _records),
-        _decoder("snapshot_manifest", decode_manifest, _manifests, encode=lambda found: found.encoded),
-        _decoder("network_file", lambda data: decode_network(data, "fuzz"), _networks, refusals=(ConfigurationError,)),
-        _decoder("access_list_keys", _accesses, _keys, refusals=(MessageRefused,), seeds_may_fail=True),
-        _decoder(
+        decoder("ledger", decode_ledger, lambda: _column("vectors/ledger_v4.json", "bytes"), encode=encode_ledger),
+        decoder("log_record", _record, _records),
+        decoder("snapshot_manifest", decode_manifest, _manifests, encode=lambda found: found.encoded),
+        decoder("network_file", lambda data: decode_network(data, "fuzz"), _networks, refusals=(ConfigurationError,)),
+        decoder("access_list_keys", _accesses, _keys, refusals=(MessageRefused,), seeds_may_fail=True),
+        decoder(
             "events",
             _events,
             lambda: [bytes([4]) + bytes(300), bytes(65)],
             refusals=(MessageRefused,),
             seeds_may_fail=True,
         ),
-        _decoder("abci_frames", _abci, lambda: [frame(b"hello") + frame(b""), frame(bytes(300))]),
-        _decoder("proposal_sign_bytes", read_sign_bytes, lambda: [b"\x00", bytes(80)], seeds_may_fail=True),
-        _decoder("light_block", _light_block, lambda: [b"{}"], refusals=(LightRefused,), seeds_may_fail=True),
-        _decoder("frames", decode, _frames, encode=encode),
-        _decoder("channel", lambda data: list(read_batches(data)), _channels),
+        decoder("abci_frames", _abci, lambda: [frame(b"hello") + frame(b""), frame(bytes(300))]),
+        decoder("proposal_sign_bytes", read_sign_bytes, lambda: [b"\x00", bytes(80)], seeds_may_fail=True),
+        decoder("light_block", _light_block, lambda: [b"{}"], refusals=(LightRefused,), seeds_may_fail=True),
+        decoder("frames", decode, _frames, encode=encode),
+        decoder("channel", lambda data: list(read_batches(data)), _channels),
         # op-node reads a singular batch from a stream and lets bytes after it be, so Plait does: no encoder to compare.
-        _decoder("singular_batch", decode_singular, _singular),
-        _decoder("span_batch", _span, lambda: [b"\x01" + bytes(60)], seeds_may_fail=True),
-        _decoder("blob", decode_blob, lambda: [encode_blob(b"some data"), b""], seeds_may_fail=True),
-        _decoder("gossip", lambda data: decode_message(data, ChainId(CHAIN_ID), 4), _gossip, seeds_may_fail=True),
-        _decoder("flashblock", decode_flashblock, _flashblocks),
-        _decoder(
+        decoder("singular_batch", decode_singular, _singular),
+        decoder("span_batch", _span, lambda: [b"\x01" + bytes(60)], seeds_may_fail=True),
+        decoder("blob", decode_blob, lambda: [encode_blob(b"some data"), b""], seeds_may_fail=True),
+        decoder("gossip", lambda data: decode_message(data, ChainId(CHAIN_ID), 4), _gossip, seeds_may_fail=True),
+        decoder("flashblock", decode_flashblock, _flashblocks),
+        decoder(
             "rollup_json",
             decode_rollup_json,
             lambda: [b"{}", _ROLLUP_JSON],
@@ -366,5 +332,6 @@ TARGETS: Final = {
             seeds_may_fail=True,
             guided=False,
         ),
+        *OPSTACK_TARGETS,
     )
 }

@@ -56,7 +56,7 @@ class CometRpc(HttpClient):
         answer = await self._post(method, body)
         try:
             document = msgspec.json.decode(answer)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise CodecError(f"{method}: the answer is not JSON: {error}", code="comet_rpc_invalid") from error
         if not isinstance(document, dict) or ("result" not in document and "error" not in document):
             raise CodecError(f"{method}: the answer is no JSON-RPC", code="comet_rpc_invalid")

@@ -116,7 +116,7 @@ def read_built(result: bytes) -> BuiltPayload:
         envelope = msgspec.json.decode(result, type=_Envelope)
         payload = bytes(envelope.executionPayload)
         block_hash = msgspec.json.decode(payload, type=_Hash).blockHash
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise malformed("a built payload", f"that cannot be read ({error})") from error
     return BuiltPayload(
         payload,

@@ -137,9 +137,10 @@ class EngineClient(HttpClient):
         body = b'{"jsonrpc":"2.0","id":%d,"method":"%s","params":%s}' % (self.calls, method.encode(), params)
         answer = await self._post(method, body)
         try:
+            answer.decode()  # the parts that are read later are not looked at here
             decoded = msgspec.json.decode(answer, type=_Answer)
             error = msgspec.json.decode(decoded.error)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as problem:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
             raise malformed(f"no JSON-RPC for {method}", f"({problem})") from problem
         if error is not None:
             raise refusal(method, error)
@@ -154,7 +155,7 @@ class EngineClient(HttpClient):
         answer = await self._post("a batch", msgspec.json.encode(body))
         try:
             found = msgspec.json.decode(answer)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as problem:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as problem:
             raise malformed("no JSON-RPC for a batch", f"({problem})") from problem
         if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
             raise malformed("no JSON-RPC for a batch", "(it is no list)")

@@ -196,24 +196,21 @@ async def the_way_of_a_rollup(
     await until(deposited, seconds=40, what="the deposit is on the rollup")
     await succeeded(ours, [waits])
 
-    # killed at any moment, started again
-    for _ in range(2):
+    # killed at any moment; stopped, which writes a snapshot; killed after that
+    for how in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
         before = await head(ours)
-        hashes = [await send(ours, wallet.sign(keeper, data=keep(slot, 5), gas=100_000)) for slot in (11, 12)]
-        await run.end(signal.SIGKILL)
+        for slot in (11, 12):
+            await send(ours, wallet.sign(keeper, data=keep(slot, 5), gas=100_000))
+        await run.end(how)
         await run.start()
         ours = run.rollups[REMOTE]
 
         async def goes_on(before: int = before, ours: str = ours) -> bool:
             return await head(ours) > before
 
-        await until(goes_on, seconds=40, what="the chain goes on after a kill")
-        wallet.nonce = int(
-            await call(ours, "eth_getTransactionCount", "0x" + wallet.address.hex(), "pending"), 16
-        )  # fmt: skip
-    await run.end(signal.SIGTERM)
-    await run.start()
-    ours = run.rollups[REMOTE]
+        await until(goes_on, seconds=40, what="the chain goes on after a stop")
+        sender = "0x" + wallet.address.hex()
+        wallet.nonce = int(await call(ours, "eth_getTransactionCount", sender, "pending"), 16)
     await succeeded(ours, [await send(ours, wallet.sign(keeper, data=keep(350, 0), gas=100_000))])
 
     async def forgotten() -> bool:

@@ -198,9 +198,7 @@ async def test_every_block_is_posted_once_and_in_order(seed: int, tmp_path: Path
     reading = read_inbox(run.l1, run.rollups)
     assert reading.reached == [one.head.number for one in run.rollups], f"seed {seed}"
     assert not list((tmp_path / "journal").glob("*.tx")), f"seed {seed}: what is final is forgotten"
-    assert await spent(run) == await run.l1_costs(), (
-        f"seed {seed}: what L1 holds is counted once, whatever came"
-    )
+    assert await spent(run) == await run.l1_costs(), f"seed {seed}: what L1 holds is counted once, whatever came"
     run.batcher = run.fresh()
     assert await spent(run) == await run.l1_costs(), f"seed {seed}: a restart forgets no costs"
 

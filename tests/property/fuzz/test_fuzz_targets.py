@@ -13,7 +13,8 @@ import pytest
 from plait.errors import CodecError
 from sim.fuzz.loop import SECONDS_PER_INPUT_MAX, Finding, run
 from sim.fuzz.mutation import mutated
-from sim.fuzz.targets import TARGETS, Target
+from sim.fuzz.target import Target
+from sim.fuzz.targets import TARGETS
 
 SEED = 20_261_121
 INPUTS = 400

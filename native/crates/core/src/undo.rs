@@ -5,6 +5,8 @@
 //! Layout, integers LEB128: accounts; for each its hashed address, a kind (0 was absent, 1 without code, 2 with code, 3 with code
 //! that the block replaced), nonce, balance, code hash (2, 3), code (3), slots; for each its hashed number and value.
 
+use std::collections::BTreeMap;
+
 use alloy_primitives::{B256, KECCAK256_EMPTY, U256};
 use plait_state::{AccountChange, AccountFate, AccountInfo, Key, StateChanges, StateTrie};
 
@@ -49,8 +51,71 @@ pub fn encode(new: &StateTrie, old: &StateTrie, codes: &Codes) -> Vec<u8> {
 /// # Errors
 /// `store_corrupt`.
 pub fn apply(state: &StateTrie, record: &[u8], codes: &Codes) -> Result<StateTrie> {
-    let mut reader = Reader(record);
     let mut changes = StateChanges::default();
+    read(record, codes, |_, change| changes.push(change))?;
+    Ok(state.apply(changes))
+}
+
+/// Records of consecutive blocks, from the newest down, made into one batch: what the oldest says of an account or slot counts.
+#[derive(Debug, Default)]
+pub struct Merged {
+    accounts: BTreeMap<B256, Fate>,
+    entries: usize,
+}
+
+/// What becomes of one account.
+#[derive(Debug, Default)]
+struct Fate {
+    /// None: it is gone.
+    info: Option<AccountInfo>,
+    /// Whether it was gone in between, with all slots that it has now.
+    wiped: bool,
+    slots: BTreeMap<B256, U256>,
+}
+
+impl Merged {
+    /// Takes in the record of the block below the ones so far.
+    ///
+    /// # Errors
+    /// `store_corrupt`.
+    pub fn add(&mut self, record: &[u8], codes: &Codes) -> Result<()> {
+        read(record, codes, |key, change| {
+            self.entries += 1 + change.slots.len();
+            let fate = self.accounts.entry(key).or_default();
+            if let AccountFate::Set(info) = change.fate {
+                fate.info = Some(info);
+                fate.slots.extend(change.slots.iter().map(|(slot, value)| (slot.hashed(), *value)));
+            } else {
+                *fate = Fate { wiped: true, ..Fate::default() };
+            }
+        })
+    }
+
+    /// Accounts and slots taken in; what they are held in grows with it.
+    pub fn entries(&self) -> usize {
+        self.entries
+    }
+
+    /// The state that the records lead to. Nothing is left in here.
+    pub fn apply(&mut self, state: &StateTrie) -> StateTrie {
+        let mut changes = StateChanges::with_capacity(self.accounts.len());
+        for (key, fate) in std::mem::take(self).accounts {
+            let Some(info) = fate.info else {
+                changes.push(AccountChange::delete(key));
+                continue;
+            };
+            let mut change = AccountChange::set(key, info);
+            change.storage_wiped = fate.wiped;
+            change.slots = fate.slots.into_iter().map(|(slot, value)| (Key::Hashed(slot), value)).collect();
+            changes.push(change);
+        }
+        state.apply(changes)
+    }
+}
+
+/// Hands out what a record says, by rising hashed address.
+fn read(record: &[u8], codes: &Codes, mut each: impl FnMut(B256, AccountChange)) -> Result<()> {
+    let mut reader = Reader(record);
     let mut last = None;
     for _ in 0..reader.number()? {
         let key = B256::from_slice(reader.take(32)?);
@@ -58,12 +123,13 @@ pub fn apply(state: &StateTrie, record: &[u8], codes: &Codes) -> Result<StateTri
             return Err(corrupt());
         }
         last = Some(key);
-        changes.push(account(&mut reader, key, codes)?);
+        each(key, account(&mut reader, key, codes)?);
     }
-    if !reader.0.is_empty() {
-        return Err(corrupt());
+    if reader.0.is_empty() {
+        Ok(())
+    } else {
+        Err(corrupt())
     }
-    Ok(state.apply(changes))
 }
 
 fn account(reader: &mut Reader<'_>, key: B256, codes: &Codes) -> Result<AccountChange> {

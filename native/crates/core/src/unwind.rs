@@ -23,6 +23,8 @@ use crate::undo;
 
 /// Ancestors whose hashes BLOCKHASH can name.
 const BLOCKHASH_ANCESTORS: u64 = 256;
+/// Accounts and slots of undo records that are applied at once.
+const MERGED_ENTRIES: usize = 1 << 19;
 
 impl Rollup {
     /// The same rollup, keeping the undo records of so many sealed blocks in the store; none with zero.
@@ -91,9 +93,14 @@ impl Rollup {
         let (mut state, mut hash) = (oldest.state.clone(), oldest.header.parent_hash);
         let mut above = oldest.hash;
         let mut header = oldest.header.clone();
+        // One batch, not one for each block: a long way back costs what it changes in all.
+        let mut merged = undo::Merged::default();
         for below in (number..oldest.header.number).rev() {
             let record = self.store.undo(id, below + 1, above)?.ok_or_else(unavailable)?;
-            state = undo::apply(&state, &record, &decided.view.codes)?;
+            merged.add(&record, &decided.view.codes)?;
+            if merged.entries() > MERGED_ENTRIES {
+                state = merged.apply(&state);
+            }
             let anchor = decided.view.remote.as_ref().filter(|remote| remote.anchor.hash == hash);
             header = match anchor {
                 Some(remote) => remote.header.clone(),
@@ -106,6 +113,7 @@ impl Rollup {
             };
             (above, hash) = (hash, header.parent_hash);
         }
+        state = merged.apply(&state);
         if let Some(remote) = &decided.view.remote {
             state = remote.settle_state(&state)?;
         }

@@ -444,7 +444,7 @@ fn who_takes_over_can_unwind_as_far_as_the_others_and_refuses_a_wrong_record() {
     }
     let taken = taken_over(&world.rollup, &world.folder.0, |_| {}).unwrap();
     assert_eq!(taken.decided().view.head.header.number, 139);
-    assert_eq!(taken.lowest_unwind().unwrap(), 11, "128 blocks below the head");
+    assert_eq!(taken.lowest_unwind().unwrap(), world.rollup.lowest_unwind().unwrap());
     let (own, other) = (taken.session_at(11).unwrap().view(), world.rollup.session_at(11).unwrap().view());
     assert_eq!((own.head.hash, own.head.state.root()), (other.head.hash, other.head.state.root()));
     // The first block in the file is the head; its record is what its payload ends with.

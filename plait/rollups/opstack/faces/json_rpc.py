@@ -62,6 +62,7 @@ async def respond(request: web.Request, call: Call) -> web.Response:
 async def answer(body: bytes, call: Call) -> bytes:
     """The answer to a body: one call or an array of them."""
     try:
+        body.decode()  # parts that are passed on as they are would carry what is not UTF-8 into the answer
         if body.lstrip()[:1] != b"[":
             return await _single(body, call)
         items = _array.decode(body)
@@ -76,7 +77,7 @@ async def _single(body: bytes, call: Call) -> bytes:
     try:
         request = _request.decode(body)
         params = [] if bytes(request.params) == b"null" else _array.decode(request.params)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, RecursionError) as error:
         return _failure(b"null", Failure(INVALID_REQUEST, f"invalid request: {error}"))
     identity = bytes(request.id)
     try:
@@ -92,10 +93,13 @@ async def _single(body: bytes, call: Call) -> bytes:
 
 
 def argument(params: list[msgspec.Raw], index: int, method: str) -> Any:
-    """A decoded parameter. Raises Failure INVALID_PARAMS when it is missing."""
+    """A decoded parameter. Raises Failure INVALID_PARAMS when it is missing, or nested deeper than can be read."""
     if index >= len(params):
         raise Failure(INVALID_PARAMS, f"missing value for required argument {index} of {method}")
-    return msgspec.json.decode(params[index])
+    try:
+        return msgspec.json.decode(params[index])
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise Failure(INVALID_PARAMS, f"argument {index} of {method[:64]} cannot be read: {error}") from error
 
 
 def not_found(method: str) -> Failure:
