@@ -31,8 +31,9 @@ import plait.node.node as node_module
 from plait.native import PENDING, NativeError, Rollup, Store, keccak256
 from plait.node.config import NetworkConfig, NodeConfig, RollupConfig, embedded_genesis
 from plait.node.genesis import genesis_ledger
+from plait.node.joined import NodeSource
 from plait.node.node import Node, Stored
-from plait.node.restore import Restored, source_of
+from plait.node.restore import Restored
 from plait.protocol.application import Application
 from plait.rollups.opstack.remote_state import RpcStateReader
 from plait.rpc import RpcConfig, serve
@@ -160,7 +161,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
     with OpGeth(genesis[REMOTE], directory) as op_geth, FailingProxy(op_geth.eth._connection.port) as proxy:
         reader = WatchedReader(proxy.url)
 
-        def founded(config: NodeConfig, stored: Stored) -> Restored:
+        def founded(config: NodeConfig, stored: Stored, source: NodeSource) -> Restored:
             del config
             store = Store.in_memory()
             whole = Rollup.from_genesis(genesis[REMOTE], Store.in_memory())
@@ -171,7 +172,7 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
                 LOCAL: Rollup.from_genesis(genesis[LOCAL], store),
             }
             ledger = genesis_ledger(stored.network, {i: Hash32(one.genesis_hash) for i, one in rollups.items()})
-            application = Application(ledger, rollups, source_of(stored.network), store=store)
+            application = Application(ledger, rollups, source, store=store)
             return Restored(
                 application=application, store=store, snapshot_height=Height(0), replayed_heights=0,
                 replayed_transactions=0, seconds=0.0, skipped=(),
@@ -251,8 +252,25 @@ def test_a_slow_node_delays_what_needs_it_and_nothing_else(rig: Rig) -> None:
         )
     )
     sender.start()
+    asked = [
+        threading.Thread(
+            target=lambda number=number: rig.node.answer(
+                {
+                    "jsonrpc": "2.0",
+                    "id": 1,
+                    "method": "eth_getBalance",
+                    "params": ["0x" + stranger_of(number), "pending"],
+                },
+                rollup=REMOTE,
+            )
+        )
+        for number in range(100, 140)
+    ]
+    for thread in asked:
+        thread.start()
     rig.local_is_prompt(6)
-    sender.join(30)
+    for thread in (sender, *asked):
+        thread.join(30)
     found = rig.node.call("plait_sendBundle", bundle(rig, slots[4:]), rollup=None)
     for hash_ in sent:
         rig.wait(hash_, REMOTE, 30)
