@@ -704,8 +704,8 @@ nobody waits for it."""
 
 REMOTE_TIMEOUT_S: Final = 5.0
 """For one request to the node that holds a remote rollup's state: proofs of a hundred accounts take well below 1 s."""
-REMOTE_CONNECTIONS_MAX: Final = 4
-"""To that node: reads of clients must not make a slot wait."""
+REMOTE_CONNECTIONS_MAX: Final = 2 * RPC_READ_THREADS
+"""To that node: reads of clients, which are as many as their threads, must not make those ahead of a slot wait."""
 REMOTE_REASON_S: Final = 60
 """For so long after a read that failed the health page names it; what waits asks again more often."""
 REMOTE_JOURNAL_BYTES_MAX: Final = 512 * 1024 * 1024
