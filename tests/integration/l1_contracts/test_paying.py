@@ -85,6 +85,15 @@ async def world_on(l1: L1) -> AsyncIterator[World]:
         yield await asyncio.to_thread(World, l1, client)
 
 
+async def landed(payer: CheckpointPayer) -> None:
+    """Waits until what was sent is in a block: anvil mines it a moment after it has taken it."""
+    for _ in range(200):
+        if await payer.follow():
+            return
+        await asyncio.sleep(0.05)
+    raise AssertionError("not included within 10 s")
+
+
 async def test_a_quorum_is_committed_once(l1: L1) -> None:
     """Two of four are too few, three are enough, and what is committed is not paid for again."""
     async with world_on(l1) as world:
@@ -93,6 +102,7 @@ async def test_a_quorum_is_committed_once(l1: L1) -> None:
         assert await payer.pay(state, said[:2], (), {}) is None
         assert payer.signed == {"checkpoint 8": 50}
         assert await payer.pay(state, said[:3], (), {}) == "checkpoint 8"
+        await landed(payer)
         state = await world.state()
         assert await read_checkpoints(world.client, state, [Height(8), Height(9)]) == [APP_HASH, None]
         for _ in range(3):
@@ -119,7 +129,7 @@ async def test_what_cannot_be_sent_is_offered_at_higher_fees_and_survives_a_kill
         finally:
             l1.rpc("evm_setAutomine", True)
         l1.rpc("evm_mine")
-        assert await second.follow()
+        await landed(second)
         assert world.nonce() == 1
         assert await read_checkpoints(world.client, await world.state(), [Height(8)]) == [APP_HASH]
 
@@ -131,14 +141,12 @@ async def test_a_reorganisation_of_l1_takes_nothing_away(l1: L1, tmp_path: Path)
         said = [world.says(state, one, [(8, APP_HASH)]) for one in world.registry.set]
         before = l1.rpc("evm_snapshot")
         assert await payer.pay(state, said, (), {}) == "checkpoint 8"
-        assert await payer.follow()
+        await landed(payer)
         l1.rpc("evm_revert", before)
         l1.rpc("evm_mine")
         l1.rpc("evm_mine")
         assert await read_checkpoints(world.client, await world.state(), [Height(8)]) == [None]
-        for _ in range(5):
-            if await payer.follow():
-                break
+        await landed(payer)
         assert await read_checkpoints(world.client, await world.state(), [Height(8)]) == [APP_HASH]
 
 
@@ -151,6 +159,7 @@ async def test_sets_follow_and_take_turns_with_checkpoints(l1: L1) -> None:
             state = await world.state()
             said = [world.says(state, one, [(height, APP_HASH)], (height + 1, after)) for one in world.registry.set]
             done.append(await payer.pay(state, said, (), {}))
+            await landed(payer)
             if (await world.state()).epoch > 1:
                 break
         assert done[0] == "checkpoint 8"
@@ -168,6 +177,7 @@ async def test_another_state_than_our_own_is_never_paid_for(l1: L1) -> None:
         assert await payer.pay(state, said, (), {Height(8): Hash32(b"\x22" * 32)}) is None
         assert payer.contradiction == 8
         assert await payer.pay(state, said, (), {Height(8): APP_HASH}) == "checkpoint 8"
+        await landed(payer)
         other = [world.says(state, one, [(8, Hash32(b"\x33" * 32))]) for one in world.registry.set]
         assert await payer.pay(await world.state(), other, (), {}) is None
         assert payer.contradiction == 8
@@ -195,8 +205,7 @@ async def test_an_empty_account_is_named(l1: L1) -> None:
         assert payer.problem is not None
         assert payer.problem.code == "l1_payer_funds_missing"
         l1.rpc("anvil_setBalance", PAYER.address_text, hex(10**20))
-        while not await payer.follow():
-            await payer.pay(state, said, (), {})
+        await landed(payer)
         assert payer.problem is None
         assert await read_checkpoints(world.client, await world.state(), [Height(8)]) == [APP_HASH]
 
