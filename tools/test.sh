@@ -6,24 +6,21 @@
 # Arguments are passed to pytest (for example: tools/test.sh -k merkle).
 set -euo pipefail
 cd "$(dirname "$0")/.."
-waiting="${PLAIT_TEST_WORKERS:-$(($(nproc) + 1))}" # most tests wait for block times now and then
-computing="${PLAIT_TEST_WORKERS:-2}"
+workers="${PLAIT_TEST_WORKERS:-2}"
 phase_s="${PLAIT_TEST_PHASE_S:-4500}"
 
 python_tests() {
-  local workers="$1"
-  shift
   PYTHONPATH="tools${PYTHONPATH:+:$PYTHONPATH}" timeout --foreground --kill-after=60 "$phase_s" .venv/bin/pytest -q -n "$workers" \
     --dist loadfile --timeout 900 --max-worker-restart 0 -p worker_watch "$@"
 }
 
 if [ $# -gt 0 ]; then
-  python_tests "$computing" "$@"
+  python_tests "$@"
   exit
 fi
 echo "== Rust core"
 (cd native && cargo test --release --locked --quiet --workspace --exclude plait-py)
 echo "== Python"
-python_tests "$waiting" --ignore=tests/e2e/network --ignore=tests/e2e/opstack
+python_tests --ignore=tests/e2e/network --ignore=tests/e2e/opstack
 echo "== Networks of real processes"
-python_tests "$computing" tests/e2e/network tests/e2e/opstack
+python_tests tests/e2e/network tests/e2e/opstack

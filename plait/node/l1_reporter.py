@@ -194,8 +194,9 @@ class L1Reporter:
         while True:
             version = self.watcher.version
             self.step()
-            try:
-                await asyncio.wait_for(self.watcher.wait(version), timeout=L1_REPORT_PAUSE_S)
+            try:  # not wait_for: it loses a cancellation at the moment of waking
+                async with asyncio.timeout(L1_REPORT_PAUSE_S):
+                    await self.watcher.wait(version)
             except TimeoutError:
                 continue
             await asyncio.sleep(L1_REPORT_PAUSE_S)

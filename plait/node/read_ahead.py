@@ -146,8 +146,9 @@ class ReadAhead:
             while True:
                 self._wake.clear()
                 self._begin()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), REMOTE_RETRY_MS_FIRST / 1_000)
+                with contextlib.suppress(TimeoutError):  # not wait_for: it loses a cancellation at the moment of waking
+                    async with asyncio.timeout(REMOTE_RETRY_MS_FIRST / 1_000):
+                        await self._wake.wait()
         finally:
             for task in self._tasks:
                 task.cancel()

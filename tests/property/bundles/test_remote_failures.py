@@ -23,6 +23,7 @@ from plait.native import NativeError, Rollup, Store, Transaction, decode_transac
 from plait.native.unread import UNREAD_CODES, is_unread
 from plait.node.reading import read_openings
 from plait.ordering.queues import SenderQueue
+from plait.patience import until_read
 from plait.protocol.application import Application
 from plait.protocol.grid import block_timestamp_s
 from plait.protocol.proposal import decode_proposal
@@ -204,6 +205,38 @@ def _transaction(rollup_id: RollupId, raw: bytes) -> Transaction:
 
 def _is_decided(application: Application, rollup_id: RollupId, raw: bytes) -> bool:
     return application.rollups[rollup_id].transaction_location(_transaction(rollup_id, raw).hash) is not None
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(pattern=st.lists(st.sampled_from(MOODS), max_size=20), parts=st.lists(writes, min_size=1, max_size=3))
+def test_checking_and_finalizing_give_their_one_answer_however_often_the_node_fails(
+    pattern: list[Mood], parts: list[list[tuple[int, int]]]
+) -> None:
+    """What a node that holds the state proposes is neither refused nor decided otherwise: it waits."""
+    pair = Pair(gives_nodes=True)
+    bundles = [bundle_of(pair, user, slots, user) for user, slots in enumerate(parts)]
+    pair.time_ms = Milliseconds(pair.time_ms + 10)
+    pair.proposer, pair.judge = pair.judge, pair.proposer
+    prepared = pair.prepare(bundles)
+    pair.proposer, pair.judge = pair.judge, pair.proposer
+    assert all(all(placed(prepared, bundle)) for bundle in bundles)
+    height = Height(pair.proposer.info().height + 1)
+    asked = ProcessRequest(height=height, time_ms=pair.time_ms, proposal=prepared.proposal)
+    decided = FinalizeRequest(height=height, time_ms=pair.time_ms, proposal=prepared.proposal)
+    pair.node.moods, before = list(pattern), pair.proposer.info()
+    told: list[NativeError] = []
+    verdict = until_read(lambda: pair.proposer.process(asked), told.append, lambda _: True)
+    assert verdict == Accepted(proposal_hash=prepared.proposal_hash)
+    pair.proposer.replace(pair.proposer.ledger, pair.proposer.rollups, pair.proposer.app_hash)  # as after a restart
+    pair.node.moods = list(pattern)
+    found = until_read(lambda: pair.proposer.finalize(decided), told.append, lambda _: True)
+    assert pair.proposer.info() == before, "waiting changed nothing"
+    assert found.app_hash == pair.judge.finalize(decided).app_hash
+    assert {error.code for error in told} <= UNREAD_CODES
+    for application in (pair.proposer, pair.judge):
+        application.commit()
+    pair.node.moods = []
+    pair.decide(pair.next_slot())
 
 
 @pytest.mark.parametrize("answers", range(10))

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from plait.crypto.l1_reports import reporter_of
 from plait.derivation.l1_facts import encode_l1_facts
 from plait.derivation.rollup_config import MAX_SEQUENCER_DRIFT_FJORD_S, rollup_json_of
 from plait.errors import ActionRefused, ConfigurationError
@@ -22,7 +23,7 @@ from plait.native import SHARED_UNDO_BLOCKS
 from plait.node.config import L1Config, NetworkConfig, RollupConfig
 from plait.protocol.proposal import decode_proposal
 from plait.protocol.requests import FinalizeRequest
-from plait.types import Address, BlockNumber, Hash32, RollupId
+from plait.types import Address, BlockNumber, Hash32, Milliseconds, RollupId
 from plait.types.l1 import L1Report, RollupConflict, RollupSafe
 from sim.l1 import Wish
 from sim.l1_world import L1World
@@ -33,8 +34,7 @@ SOMEBODY = Address(b"\x51" * 20)
 
 def transfer(world: L1World, rollup_id: RollupId, user: int) -> bytes:
     nonce = world.nodes[0].rollups[rollup_id].session().accounts([world.wallets[user].address])[0][0]
-    fields = {"to": b"\x77" * 20, "value": 1, "max_priority_fee_per_gas": 1}
-    return world.wallets[user].sign_1559(rollup_id, nonce, **fields)
+    return world.wallets[user].sign_1559(rollup_id, nonce, to=b"\x77" * 20, value=1, max_priority_fee_per_gas=1)
 
 
 def replayed(world: L1World) -> bytes:
@@ -53,7 +53,7 @@ def newest(world: L1World, rollup_id: RollupId) -> int:
 
 def is_open(world: L1World, rollup_id: RollupId) -> bool:
     """Whether a rollup takes a transaction in the next sub-block."""
-    world.time_ms += 250
+    world.time_ms = Milliseconds(world.time_ms + 250)
     return world.prepare(transactions={rollup_id: [[transfer(world, rollup_id, 0)]]}).transactions == 1
 
 
@@ -107,9 +107,9 @@ def test_a_rollup_leaves_its_origin_once_it_is_silent_longer_than_the_drift_only
 
 
 # ---------------------------------------------------------------- founding
-def l1_config(world: L1World, **changes: int) -> L1Config:
-    fields = {"lag_blocks": 0, "hold_s": 60, "block_time_s": 12, **changes}
-    return L1Config(chain_id=900, start="0x" + encode_l1_facts(world.l1.block(100)).hex(), **fields)
+def l1_config(world: L1World, *, lag_blocks: int = 0, hold_s: int = 60, block_time_s: int = 12) -> L1Config:
+    start = "0x" + encode_l1_facts(world.l1.block(100)).hex()
+    return L1Config(chain_id=900, start=start, lag_blocks=lag_blocks, hold_s=hold_s, block_time_s=block_time_s)
 
 
 @pytest.mark.parametrize(("lag", "block_s"), [(0, 12), (3, 12), (64, 12), (2, 2)])
@@ -168,7 +168,7 @@ def test_one_rollups_conflicts_take_the_others_back_ever_more_seldom() -> None:
     for _ in range(12):
         world.step()
     when: list[int] = []
-    for second in range(400):
+    for second in range(215):
         conflict = RollupConflict(A, BlockNumber(max(1, newest(world, A) - 3)), Hash32(second.to_bytes(32, "big")))
         if second % 12 == 0:
             world.l1.grow()
@@ -246,14 +246,15 @@ def test_what_a_report_says_of_rollups_that_are_not_bound_is_not_kept() -> None:
     world.report([1], safe=[RollupSafe(A, BlockNumber(1)), RollupSafe(RollupId(903), BlockNumber(1))])
     world.step()
     kept = {one.public_key: one for one in world.state.reports}
-    assert kept[world.keys[0]].safe == kept[world.keys[0]].conflicts == ()
+    assert not kept[world.keys[0]].safe
+    assert not kept[world.keys[0]].conflicts
     assert kept[world.keys[1]].safe == (RollupSafe(A, BlockNumber(1)),)
 
 
 def test_a_report_of_a_validator_that_left_counts_no_second_time_when_it_is_back() -> None:
     world = L1World(validators=4)
-    powers = dict.fromkeys(map(l1.reporter_of, world.keys), 100)
-    without = {address: power for address, power in powers.items() if address != l1.reporter_of(world.keys[0])}
+    powers = dict.fromkeys(map(reporter_of, world.keys), 100)
+    without = {address: power for address, power in powers.items() if address != reporter_of(world.keys[0])}
 
     def said(place: int, sequence: int) -> L1Report:
         return world.l1.report(world.keys[place], sequence, 101)
@@ -277,7 +278,7 @@ def test_the_ledger_remembers_no_more_validators_that_left_than_its_bound() -> N
     for number in range(L1_REPORTERS_LEFT_MAX + 40):
         key = number.to_bytes(32, "big")
         report = L1Report(public_key=key, sequence=number, head=BlockNumber(1), first=BlockNumber(1), digests=())
-        state = l1.with_report(state, report, {l1.reporter_of(key): 1})
+        state = l1.with_report(state, report, {reporter_of(key): 1})
     assert len(state.left) == L1_REPORTERS_LEFT_MAX
     assert min(one.sequence for one in state.left) == 39, "the oldest are forgotten"
 
@@ -306,9 +307,7 @@ def test_a_hostile_portal_fills_its_share_of_the_ledger_and_stops_its_own_rollup
     for _ in range(3):
         world.report()
         world.step()
-    assert [one.rollup_id for effect in world.decided for one in effect.unwound][:2] == [A, B] or any(
-        one.rollup_id == B for effect in world.decided for one in effect.unwound
-    )
+    assert any(one.rollup_id == B for effect in world.decided for one in effect.unwound)
     assert newest(world, B) == world.nodes[0].ledger.slot
     assert {one.number for one in world.state.dropped} <= {block.number for block in world.state.blocks}
     assert replayed(world) == world.nodes[0].app_hash
