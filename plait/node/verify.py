@@ -26,11 +26,11 @@ from plait.node.joined import source_of
 from plait.node.lost_log import require_no_later_block, require_no_later_snapshot
 from plait.node.node import Stored
 from plait.node.remotes import IMPORTS
-from plait.node.restore import at_genesis, open_network_snapshot
+from plait.node.restore import at_genesis, genesis_of, open_network_snapshot
 from plait.protocol.application import Application
 from plait.protocol.requests import FinalizeRequest, ProcessRequest, Refused
 from plait.storage import DecidedRecord, Snapshot
-from plait.types import Height
+from plait.types import Height, RollupId
 
 PROGRESS_EVERY_S = 0.5
 
@@ -119,7 +119,7 @@ def _first_state(stored: Stored) -> Application:
     Raises:
         InvariantBroken: `history_missing` when the log does not begin at height 1 and no network snapshot helps.
     """
-    imports = None if stored.directory is None else stored.directory.path / IMPORTS
+    imports = _imports(stored)
     source = source_of(stored.network, imports)
     if stored.log.base.height == 0:
         return at_genesis(stored.network, stored.genesis, source, Store.in_memory(), recheck_own=True, imports=imports)
@@ -170,12 +170,13 @@ def _differing_block(application: Application, stored: Stored, store: Store) -> 
 
     A store may end before the log does; the next start makes what is missing.
     """
+    genesis = _genesis(application, stored)
     for rollup_id, replayed in sorted(application.rollups.items()):
         newest = min(store.head_number(rollup_id) or 0, replayed.head.number - 1)
         with tempfile.TemporaryDirectory() as folder:
             path = str(Path(folder) / rollup_part(rollup_id))
             replayed.write_snapshot(path)
-            on_disk = Rollup.from_snapshot(stored.genesis[rollup_id], store, path)
+            on_disk = Rollup.from_snapshot(genesis[rollup_id], store, path)
         for number in range(newest + 1):
             if replayed.raw_header(number) is None:
                 continue  # before the snapshot that the replay began with
@@ -215,12 +216,22 @@ def _check_snapshot(application: Application, snapshot: Snapshot, stored: Stored
         return "snapshot_differs", f"{where} has another app hash than the log."
     if snapshot.part(LEDGER_PART).read_bytes() != encode_ledger(application.ledger):
         return "snapshot_differs", f"{where} holds another ledger than the replay gives."
+    genesis = _genesis(application, stored)
     for rollup_id, rollup in application.rollups.items():
         path = snapshot.part(rollup_part(rollup_id))
-        restored = Rollup.from_snapshot(stored.genesis[rollup_id], Store.in_memory(), str(path))
+        restored = Rollup.from_snapshot(genesis[rollup_id], Store.in_memory(), str(path))
         if restored.head.hash != rollup.head.hash or _open_of(restored) != _open_of(rollup):
             return "snapshot_differs", f"{where} holds another state of rollup {rollup_id} than the replay gives."
     return None
+
+
+def _genesis(application: Application, stored: Stored) -> dict[RollupId, bytes]:
+    """op-geth's genesis JSON of every rollup, those that were registered or joined included."""
+    return genesis_of(application.ledger, stored.genesis, source_of(stored.network, _imports(stored)))
+
+
+def _imports(stored: Stored) -> Path | None:
+    return None if stored.directory is None else stored.directory.path / IMPORTS
 
 
 def _open_of(rollup: Rollup) -> tuple[int, ...] | None:

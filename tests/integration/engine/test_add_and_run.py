@@ -36,7 +36,7 @@ async def plait(*arguments: str, refused: str | None = None) -> str:
     if refused is not None:
         assert (process.returncode, err.decode().split(":")[0]) == (4, f"error ({refused})")
         return ""
-    assert process.returncode == 0, err.decode()
+    assert process.returncode == 0, (arguments[0], (out + err).decode())
     return out.decode()
 
 

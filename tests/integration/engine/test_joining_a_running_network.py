@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,8 @@ async def test_a_chain_joins_a_running_network_and_leaves_it(tmp_path: Path) -> 
                     assert await comes(lambda: head_of(verifier, "safe"), reached)
                     assert await comes(lambda: head_of(other, "safe"), 5)
 
-                # it goes on where it stopped, also through a replay of the join
+                await replayed(network / "node")
+                # it goes on where it stopped
                 async with running(*run, log=tmp_path / "node.log"), Client(url) as here:
                     reached = await head_of(eth)
                     assert await comes(lambda: head_of(eth), reached + 3)
@@ -115,6 +117,15 @@ async def test_a_chain_joins_a_running_network_and_leaves_it(tmp_path: Path) -> 
         finally:
             for process, _ in sequencers:
                 await process.stop()
+
+
+async def replayed(home: Path) -> None:
+    """The log replays from the network's genesis, through the join, to the same hashes."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "plait.cli.main", "verify-log", "--data-dir", str(home), "--json", stdout=-1, stderr=-1
+    )
+    out, err = await process.communicate()
+    assert process.returncode == 0, (out + err).decode()
 
 
 async def entry(here: Client, chain_id: int) -> dict[str, Any]:
