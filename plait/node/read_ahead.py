@@ -245,7 +245,9 @@ class ReadAhead:
         if self._known_to.get(rollup_id, 0) >= newest + REMOTE_AHEAD_BLOCKS // 2 or not self._may(key, now_ms):
             return
         ledger = self._host.ledger
-        record = next(one for one in ledger.rollups if one.rollup_id == rollup_id)
+        record = next((one for one in ledger.rollups if one.rollup_id == rollup_id), None)
+        if record is None:  # it leaves with the height that is being published
+            return
         last = newest + REMOTE_AHEAD_BLOCKS
         numbers = range(max(newest + 1, self._known_to.get(rollup_id, 0) + 1), last + 1)
         blocks = [
