@@ -36,7 +36,8 @@ async def run_network(
     async with contextlib.AsyncExitStack() as stack:
         node = await stack.enter_async_context(Node.start(network, config, genesis=genesis))
         stack.enter_context(stopping_on_signals(node))
-        server = await stack.enter_async_context(serve(node, RpcConfig(host=config.host, port=port)))
+        rpc = RpcConfig(host=config.host, port=port, rollup_port_base=config.rollup_port_base)
+        server = await stack.enter_async_context(serve(node, rpc))
         description = describe(node, server)
         if as_json:
             print_json(description)
