@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -45,6 +46,7 @@ class Run:
 
     def __init__(self, network: Path, key: Path, log: Path) -> None:
         self._arguments = ("--data-dir", str(network), "--batcher-key", str(key), "--port", str(free_port()))
+        self.network = network
         self._log = log
         self._process: asyncio.subprocess.Process | None = None
         self.url = ""
@@ -196,12 +198,20 @@ async def the_way_of_a_rollup(
     await until(deposited, seconds=40, what="the deposit is on the rollup")
     await succeeded(ours, [waits])
 
-    # killed at any moment; stopped, which writes a snapshot; killed after that
-    for how in (signal.SIGKILL, signal.SIGTERM, signal.SIGKILL):
+    # killed at any moment; stopped, which writes a snapshot; killed after that; then everything is made anew from the
+    # decided log and the journal
+    for how, forgets in (
+        (signal.SIGKILL, False),
+        (signal.SIGTERM, False),
+        (signal.SIGKILL, False),
+        (signal.SIGTERM, True),
+    ):
         before = await head(ours)
         for slot in (11, 12):
             await send(ours, wallet.sign(keeper, data=keep(slot, 5), gas=100_000))
         await run.end(how)
+        if forgets:
+            shutil.rmtree(run.network / "node" / "store")
         await run.start()
         ours = run.rollups[REMOTE]
 
