@@ -76,6 +76,7 @@ async def test_a_chain_joins_a_running_network_and_leaves_it(tmp_path: Path) -> 
                     assert await comes(lambda: origin_of(client), known + 1), "op-node goes on past the binding"
                     taken = json.loads(await plait("handover", "take", *whole, "--op-node", sequencers[1][1], "--json"))
                     assert not await second.is_sequencing()
+                    await asyncio.sleep(4)  # the network agrees on the anchor's L1 origin
                     await plait("anchor", str(copy), *owner, *at_node)
                     assert (await entry(here, ids[1]))["status"] == "pending"
                     assert await comes(lambda: active(here, ids[1]), 1)
