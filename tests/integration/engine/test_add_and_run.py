@@ -21,6 +21,7 @@ from plait.rollups.opstack.engine_client import EngineClient
 from plait.rollups.opstack.handover import OpNode
 from plait.rollups.opstack.jwt import read_secret
 from plait.testnet.opstack.founding import Founding
+from plait.testnet.opstack.layout import PortPlan
 from plait.testnet.opstack.programs import find_programs
 from plait.testnet.opstack.supervisor import HOST, OpStack
 from plait.types import BlockNumber
@@ -60,7 +61,9 @@ async def running(*arguments: str, log: Path) -> AsyncIterator[dict[str, Any]]:
 async def test_a_chain_joins_a_network_and_leaves_it_again(tmp_path: Path) -> None:
     if not can_build():
         pytest.skip("op-geth is neither there nor can it be built")
-    async with OpStack.running(tmp_path / "stack", find_programs(), Founding(rollups=1), sequencer=False) as stack:
+    async with OpStack.running(
+        tmp_path / "stack", find_programs(), Founding(rollups=1, ports=PortPlan(rpc=0)), sequencer=False
+    ) as stack:
         chain_id = stack.layout.rollups[0].chain_id
         home = stack.directory / str(chain_id)
         engine_url = f"http://{HOST}:{stack.ports.programs[0].engine_auth}"

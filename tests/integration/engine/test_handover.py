@@ -29,6 +29,7 @@ from plait.rollups.opstack.handover import OpNode, give, take
 from plait.rollups.opstack.importing import Anchor, check_chain
 from plait.rollups.opstack.jwt import read_secret
 from plait.testnet.opstack.founding import L1_CHAIN_ID, Founding
+from plait.testnet.opstack.layout import PortPlan
 from plait.testnet.opstack.processes import Process
 from plait.testnet.opstack.programs import find_programs
 from plait.testnet.opstack.supervisor import HOST, OpStack
@@ -129,7 +130,9 @@ async def test_a_chain_is_taken_over_from_op_node_and_given_back_without_a_gap(
 ) -> None:
     if not can_build():
         pytest.skip("op-geth is neither there nor can it be built")
-    async with OpStack.running(tmp_path, find_programs(), Founding(rollups=1), sequencer=False) as network:
+    async with OpStack.running(
+        tmp_path, find_programs(), Founding(rollups=1, ports=PortPlan(rpc=0)), sequencer=False
+    ) as network:
         chain_id = network.layout.rollups[0].chain_id
         home = network.directory / str(chain_id)
         config = decode_rollup_json((home / "rollup.json").read_bytes())

@@ -21,6 +21,7 @@ from plait.rollups.opstack.handover import OpNode
 from plait.rollups.opstack.importing import fetch_blocks
 from plait.rollups.opstack.jwt import read_secret
 from plait.testnet.opstack.founding import Founding
+from plait.testnet.opstack.layout import PortPlan
 from plait.testnet.opstack.programs import find_programs
 from plait.testnet.opstack.supervisor import HOST, OpStack
 from plait.types import BlockNumber
@@ -31,7 +32,9 @@ pytestmark = [pytest.mark.opgeth, pytest.mark.node_js, pytest.mark.slow]
 async def test_a_chain_joins_a_running_network_and_leaves_it(tmp_path: Path) -> None:
     if not can_build():
         pytest.skip("op-geth is neither there nor can it be built")
-    async with OpStack.running(tmp_path / "stack", find_programs(), Founding(rollups=2), sequencer=False) as stack:
+    async with OpStack.running(
+        tmp_path / "stack", find_programs(), Founding(rollups=2, ports=PortPlan(rpc=0)), sequencer=False
+    ) as stack:
         ids = [entry.chain_id for entry in stack.layout.rollups]
         homes = [stack.directory / str(chain_id) for chain_id in ids]
         jwt = stack.directory / "jwt.hex"
