@@ -33,6 +33,8 @@ from plait.types import Address, BlockNumber, Hash32, RollupId, Seconds, Wei
 
 _DOMAIN: Final = b"plait/l1-facts/1"
 _UINT256_MAX: Final = 2**256 - 1
+VAULT_NONCE_MAX: Final = 2**64 - 2
+"""Of a deposit: the ledger keeps the one after it as a 64-bit number."""
 
 
 class RollupL1Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,7 +231,9 @@ def _read_vault(reader: Reader) -> tuple[VaultDeposit, ...]:
     deposits: list[VaultDeposit] = []
     while reader.more:
         one = reader.read_list("vault deposit")
-        deposit = VaultDeposit(one.read_uint(), Address(one.read_bytes(size=20)), one.read_uint(_UINT256_MAX))
+        deposit = VaultDeposit(
+            one.read_uint(VAULT_NONCE_MAX), Address(one.read_bytes(size=20)), one.read_uint(_UINT256_MAX)
+        )
         one.end()
         if deposits and deposit.nonce <= deposits[-1].nonce:
             raise CodecError("deposits of the vault are not strictly ascending", nonce=deposit.nonce)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from plait.derivation.deposits import L1Log, MalformedLog, deposits_of_logs
-from plait.derivation.l1_facts import L1BlockFacts, RollupL1Facts, VaultDeposit
+from plait.derivation.l1_facts import VAULT_NONCE_MAX, L1BlockFacts, RollupL1Facts, VaultDeposit
 from plait.derivation.rollup_config import OpStackConfig
 from plait.derivation.system_config import update_of_log
 from plait.l1.fees import BlobSchedule, blob_base_fee
@@ -45,7 +45,7 @@ def vault_deposits_of_logs(logs: Iterable[L1Log], vault: Address) -> tuple[Vault
         if len(log.topics) != 4 or len(log.data) != 32 or any(log.topics[3][:12]):
             return ()
         nonce = int.from_bytes(log.topics[1], "big")
-        if nonce >= 2**64 or (found and nonce != found[-1].nonce + 1) or len(found) == L1_VAULT_DEPOSITS_MAX:
+        if nonce > VAULT_NONCE_MAX or (found and nonce != found[-1].nonce + 1) or len(found) == L1_VAULT_DEPOSITS_MAX:
             return ()
         found.append(VaultDeposit(nonce, Address(bytes(log.topics[3][12:])), int.from_bytes(log.data, "big")))
     return tuple(found)

@@ -185,7 +185,7 @@ def _anchor(draft: Draft, ctx: SubBlockContext, action: SignedAction, body: Anch
     if not earliest <= body.join_slot <= max(earliest, latest):
         code = "rollup_slot_too_early" if body.join_slot < earliest else "rollup_slot_too_far"
         raise _refused(code, f"name a slot from {earliest} to {max(earliest, latest)}", earliest=earliest)
-    _check_anchor(ctx, ctx.l1, anchor, joining.bound_number)
+    _check_anchor(ctx, ctx.l1, body.rollup_id, anchor, joining.bound_number)
     before = entry.parameters
     parameters = _parameters(anchor.config, anchor.system, ctx.network, before.ordering, anchor)
     registry.check_parameters(draft, ctx, parameters, gas_limit_before=before.gas_limit)
@@ -197,9 +197,11 @@ def _anchor(draft: Draft, ctx: SubBlockContext, action: SignedAction, body: Anch
     draft.emit(RollupMoved(rollup_id=body.rollup_id, event="anchored", slot=body.join_slot))
 
 
-def _check_anchor(ctx: SubBlockContext, state: L1State, anchor: Anchor, bound_number: BlockNumber) -> None:
+def _check_anchor(
+    ctx: SubBlockContext, state: L1State, rollup_id: RollupId, anchor: Anchor, bound_number: BlockNumber
+) -> None:
     config, network = anchor.config, ctx.network
-    if state.binding(RollupId(config.chain_id)) != config:
+    if config.chain_id != rollup_id or state.binding(rollup_id) != config:
         raise _refused("rollup_anchor_invalid", "the anchor has another rollup configuration than the bound one")
     blocks = anchor.block.number - config.genesis_l2.number
     on_time = anchor.timestamp == config.genesis_time_s + blocks * config.block_time_s

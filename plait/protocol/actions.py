@@ -197,7 +197,7 @@ class LedgerWork:
             usage: transactions that each rollup ordered in it.
         """
         ended = steps.end(self._draft, self._context, usage)
-        agreed_l1 = self._l1.end(lambda rollup_id: self._draft.rollups.get(rollup_key(rollup_id)) is not None)
+        agreed_l1 = self._l1.end(self._is_registered)
         if agreed_l1 is not None:
             agreed_l1 = l1_vault.credit(self._draft, agreed_l1, self._l1.final_deposits)
         return LedgerDone(
@@ -215,13 +215,19 @@ class LedgerWork:
         else:
             steps.act(self._draft, msgspec.structs.replace(self._context, l1=self._l1.state), action)
         if isinstance(action.body, BindRollup):
-            self._l1.bind(joining.config_of(action.body))
+            self._l1.bind(joining.config_of(action.body), self._is_registered)
         elif isinstance(action.body, AnchorRollup):
             self._l1.forget_safe(action.body.rollup_id)
         self._actions.append(action)
         self._entries.append(action.raw)
 
+    def _is_registered(self, rollup_id: RollupId) -> bool:
+        return self._draft.rollups.get(rollup_key(rollup_id)) is not None
+
     def _hear(self, raw: bytes) -> None:
+        if self._actions:
+            # each action sees the L1 as judged so far: reports between them would have it judged again and again
+            raise ActionRefused("what is said of the L1 comes before the actions of accounts", code="l1_report_late")
         self._l1.apply(raw)
         self._entries.append(raw)
 
@@ -229,6 +235,11 @@ class LedgerWork:
         if self._registrations == REGISTRATIONS_PER_SUB_BLOCK_MAX:
             raise ActionRefused(
                 f"a sub-block registers at most {REGISTRATIONS_PER_SUB_BLOCK_MAX} rollups", code="registry_busy"
+            )
+        if self._l1.is_bound(body.rollup_id) and not self._is_registered(body.rollup_id):
+            raise ActionRefused(
+                f"chain {body.rollup_id} was bound to the L1 a moment ago; a rollup with its id would derive from it",
+                code="registry_busy",
             )
         mark = self._draft.checkpoint()
         steps.act(self._draft, self._context, action)

@@ -3,7 +3,7 @@
     work = L1Work(ledger, slot)
     work.apply(raw)            a report or facts; refused ones leave no trace
     work.withholds_facts       whether facts are overdue, so that the proposal may carry no items
-    work.bind(config)          a rollup that derives from the L1 from now on
+    work.bind(config, registered)   a rollup that derives from the L1 from now on
     work.end(registered)         the agreed L1 data after the sub-block
 
 Level 4, pure.
@@ -105,11 +105,18 @@ class L1Work:
         """Whether the rollups that derive from the L1 changed so lately that none can be bound."""
         return self._state is not None and not l1.may_change(self._state, self._slot)
 
-    def bind(self, config: OpStackConfig) -> None:
-        """Has later L1 blocks say what they say to a rollup; nothing that was reported counts for it."""
+    def is_bound(self, rollup_id: RollupId) -> bool:
+        """Whether later L1 blocks say what they say to a rollup; for a while also to one that left."""
+        return self._state is not None and self._state.binding(rollup_id) is not None
+
+    def bind(self, config: OpStackConfig, is_registered: Callable[[RollupId], bool]) -> None:
+        """Has later L1 blocks say what they say to a rollup; nothing that was reported counts for it. Those that left
+        are let go with the same change: chains that are bound and leave in turn would otherwise stay for ever."""
         state = self.state
         assert state is not None, "a binding was applied"
-        others = [one for one in state.bindings if one.chain_id != config.chain_id]
+        others = [
+            one for one in state.bindings if one.chain_id != config.chain_id and is_registered(RollupId(one.chain_id))
+        ]
         self._state = l1.with_bindings(state, (*others, config), self._slot)
         self._due_slot = NO_SLOT
 
