@@ -704,7 +704,7 @@ nobody waits for it."""
 
 REMOTE_TIMEOUT_S: Final = 5.0
 """For one request to the node that holds a remote rollup's state: proofs of a hundred accounts take well below 1 s."""
-REMOTE_CONNECTIONS_MAX: Final = 2 * RPC_READ_THREADS
+REMOTE_CONNECTIONS_MAX: Final = 3 * RPC_READ_THREADS
 """To that node: reads of clients, which are as many as their threads, must not make those ahead of a slot wait."""
 REMOTE_REASON_S: Final = 60
 """For so long after a read that failed the health page names it; what waits asks again more often."""
@@ -722,6 +722,14 @@ REMOTE_ANCESTORS_MAX: Final = 60_000
 window of 3,600 L1 blocks, and the lifetime of a channel before it."""
 REMOTE_ANCESTOR_BLOCKS_PER_CALL: Final = 64
 """With their transactions and receipts, in one piece."""
+REMOTE_HASHES_BELOW_ANCHOR_MAX: Final = 512
+"""Ancestors of its anchor whose hashes are read: BLOCKHASH in the 128 states kept reaches 384 below; more is asked by
+calls that pretend another block number, and would be a request for each block of the chain."""
+REMOTE_CALL_PLACES_MAX: Final = 4_000
+"""Accounts, slots and codes that one call of a client may have read: what was read stays in memory and on the disk."""
+REMOTE_CLIENT_PLACES_MAX: Final = 100_000
+"""The same of all clients at once, some hundred MB; and then so many a second:"""
+REMOTE_CLIENT_PLACES_PER_S: Final = 50
 REMOTE_BATCH_CALLS_MAX: Final = 500
 """Calls of one batch to that node: op-geth refuses more than 1,000."""
 REMOTE_PROOF_SLOTS_MAX: Final = 1_000

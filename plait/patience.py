@@ -2,6 +2,7 @@
 
     patience(seconds)         bounds all reads of this thread within the block; a nested one can only be shorter
     time_left_s(default)      what a reader may take now; 0 says that nobody is to be asked
+    spend(places)             what a reader asks for is taken from the purse of whom it asks for, where it has one
     until_read(work, ...)     does a step that has one right outcome as often as it takes
 
 Execution of a rollup whose state is remote reads what it misses (docs/opstack/remote-state.md). Who builds a proposal
@@ -25,30 +26,82 @@ from plait.native.unread import is_unread
 T = TypeVar("T")
 
 
+class Purse:
+    """Places of unknown state (accounts, slots, codes) that may be read for others: what is read stays in memory.
+
+    Args:
+        places_max: at once.
+        places_per_s: that come back.
+        call_places_max: within one `patience` block.
+    """
+
+    def __init__(self, places_max: int, places_per_s: int, call_places_max: int) -> None:
+        self.call_places_max = call_places_max
+        self._places_max = places_max
+        self._places_per_s = places_per_s
+        self._left = float(places_max)
+        self._at_s = time.monotonic()
+        self._turn = threading.Lock()
+
+    def take(self, places: int) -> bool:
+        """Takes so many; False, and none, when there are not so many."""
+        with self._turn:
+            now_s = time.monotonic()
+            self._left = min(self._places_max, self._left + (now_s - self._at_s) * self._places_per_s)
+            self._at_s = now_s
+            if places > self._left:
+                return False
+            self._left -= places
+            return True
+
+
 class _Deadline(threading.local):
     at_s: float | None = None
     """On the monotonic clock; None where nothing bounds this thread."""
+    purse: Purse | None = None
+    spent: int = 0
+    """Places of this block."""
 
 
 _deadline: Final = _Deadline()
 
 
 @contextlib.contextmanager
-def patience(seconds: float) -> Iterator[None]:
-    """Bounds what reads of this thread may take together within the block; 0 allows none."""
-    before = _deadline.at_s
+def patience(seconds: float, purse: Purse | None = None) -> Iterator[None]:
+    """Bounds what reads of this thread may take together within the block; 0 allows none. With a purse also how much
+    they may ask for."""
+    before, outer = _deadline.at_s, (_deadline.purse, _deadline.spent)
     end = time.monotonic() + seconds if seconds > 0 else 0.0
     _deadline.at_s = end if before is None else min(before, end)
+    if purse is not None:
+        _deadline.purse, _deadline.spent = purse, 0
     try:
         yield
     finally:
         _deadline.at_s = before
+        _deadline.purse, _deadline.spent = outer
 
 
 def time_left_s(default: float) -> float:
     """Seconds that a read of this thread may take: at most `default`, at least 0."""
     end = _deadline.at_s
     return default if end is None else max(0.0, min(default, end - time.monotonic()))
+
+
+def is_for_others() -> bool:
+    """Whether this thread reads for a client, out of a purse."""
+    return _deadline.purse is not None
+
+
+def spend(places: int) -> bool:
+    """Takes what is to be read from the thread's purse, if it has one; False when it may not be read."""
+    purse = _deadline.purse
+    if purse is None:
+        return True
+    if _deadline.spent + places > purse.call_places_max or not purse.take(places):
+        return False
+    _deadline.spent += places
+    return True
 
 
 class NotRead(Exception):

@@ -123,6 +123,10 @@ class ReadJournal:
         """Whether the bound is near: a snapshot must be written soon."""
         return self._needed >= _NEAR * self._bytes_max
 
+    def is_half(self) -> bool:
+        """Whether half of the bound is reached: the rest is for what blocks need."""
+        return 2 * self._needed >= self._bytes_max
+
     def wants_snapshot(self) -> bool:
         """Whether so much was read since the last snapshot that another one is due."""
         return self._sizes.get(max(self._sizes, default=0), 0) >= REMOTE_JOURNAL_SNAPSHOT_BYTES

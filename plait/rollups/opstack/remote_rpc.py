@@ -41,8 +41,12 @@ class RemoteStateRefused(InvalidInput):
     default_code = "remote_unavailable"
 
 
-class NoTimeLeft(RemoteStateRefused):
-    """The calling thread may not wait, or not any longer; says nothing about the node."""
+class NotAsked(RemoteStateRefused):
+    """The calling thread may not ask for this, or not now; says nothing about the node."""
+
+
+class NoTimeLeft(NotAsked):
+    """The calling thread may not wait, or not any longer."""
 
 
 class StateRpc:
@@ -207,4 +211,4 @@ def _require_thread() -> None:
     )
 
 
-__all__ = ["Call", "NoTimeLeft", "RemoteStateRefused", "StateRpc"]
+__all__ = ["Call", "NoTimeLeft", "NotAsked", "RemoteStateRefused", "StateRpc"]

@@ -24,10 +24,16 @@ from typing import Any
 
 from plait.errors import L1Refused, Unavailable
 from plait.l1.headers import header_of
-from plait.limits import REMOTE_PROOF_SLOTS_MAX, REMOTE_REASON_S, REMOTE_TIMEOUT_S
+from plait.limits import (
+    REMOTE_HASHES_BELOW_ANCHOR_MAX,
+    REMOTE_PROOF_SLOTS_MAX,
+    REMOTE_REASON_S,
+    REMOTE_TIMEOUT_S,
+)
 from plait.native import Rollup, Session, Store, Transaction
+from plait.patience import is_for_others, spend
 from plait.rollups.opstack.remote_journal import ReadJournal
-from plait.rollups.opstack.remote_rpc import Call, NoTimeLeft, RemoteStateRefused, StateRpc
+from plait.rollups.opstack.remote_rpc import Call, NotAsked, RemoteStateRefused, StateRpc
 from plait.types import Hash32
 
 _Keys = list[tuple[bytes, list[bytes]]]
@@ -109,10 +115,11 @@ class RpcStateReader:
         if self._ended:
             raise RemoteStateRefused("nothing more is read: the node stops")
         try:
+            self._require_asked(number, sum(1 + len(slots) for _, slots in accounts) + len(codes), headers)
             found = self._ask(number, block_hash, accounts, codes, nodes, headers)
             if self.journal is not None:
                 self.journal.append(*found)
-        except NoTimeLeft:
+        except NotAsked:
             raise
         except (RemoteStateRefused, Unavailable) as error:
             self._failed = error.message, time.monotonic()
@@ -123,6 +130,17 @@ class RpcStateReader:
             raise self._fail(f"what was read cannot be kept: {error.strerror or error}") from error
         self._failed = None
         return found
+
+    def _require_asked(self, number: int, places: int, headers: tuple[int, int] | None) -> None:
+        """Nobody is asked for more than may be kept: a client can name any block number, and any number of places."""
+        if headers is not None and headers[1] < number - REMOTE_HASHES_BELOW_ANCHOR_MAX:
+            raise NotAsked(
+                f"hashes of blocks more than {REMOTE_HASHES_BELOW_ANCHOR_MAX} below block {number} are not read"
+            )
+        if is_for_others() and self.journal is not None and self.journal.is_half():
+            raise NotAsked("much was read; until the next snapshot is written nothing more is read for calls")
+        if not spend(places):
+            raise NotAsked("the call looks at more unknown state than may be read now; ask for less, or later")
 
     def _fail(self, reason: str) -> RemoteStateRefused:
         self._failed = reason, time.monotonic()

@@ -52,7 +52,7 @@ async def send_bundle(endpoint: Endpoint, request: BundleRequest, options: SendO
     """Hands in a bundle: its legs are executed together in one sub-block, or not at all."""
     pool = endpoint.backend.bundles
     bundle = _bundle(endpoint, request)
-    decoded = await endpoint.readers_for(_touched(bundle)).run(decoded_of, endpoint, bundle)
+    decoded = await endpoint.readers_for(_touched(bundle)).admission.run(decoded_of, endpoint, bundle)
     found = pool.admit(
         decoded,
         endpoint.backend.clock.now_ms(),
@@ -171,7 +171,8 @@ async def reserve(endpoint: Endpoint, request: ReserveRequest, signature: bytes)
     signer = signer_of(reservation_text(wanted, Slot(request.slot)), signature)
     remote = [one for one in wanted if one in backend.rollups and backend.rollups[one].native.is_remote]
     if signer is not None and remote:
-        await endpoint.readers_for(remote).run(_read_signer, [backend.rollups[one].native for one in remote], signer)
+        readers = endpoint.readers_for(remote).admission
+        await readers.run(_read_signer, [backend.rollups[one].native for one in remote], signer)
     made = backend.bundles.reserve(
         [RollupId(rollup_id) for rollup_id in request.rollups],
         Slot(request.slot),

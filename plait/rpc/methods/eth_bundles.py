@@ -57,7 +57,7 @@ async def send_bundle(endpoint: Endpoint, credentials: Credentials | None, found
     label = _label(endpoint, credentials, found.uuid)
     request = None if label is None or credentials is None else credentials.request(label.name)
     pool, backend = endpoint.backend.bundles, endpoint.backend
-    decoded = await endpoint.readers.run(decoded_of, endpoint, _bundle(endpoint, found))
+    decoded = await endpoint.readers.admission.run(decoded_of, endpoint, _bundle(endpoint, found))
     admitted = pool.admit(decoded, backend.clock.now_ms(), _slot(endpoint), label=label, request=request)
     return {"bundleHash": hex_of(admitted)}
 

@@ -60,7 +60,9 @@ async def submit(endpoint: Endpoint, raws: Sequence[bytes]) -> list[bytes | RpcE
     if declaring([item for item in decoded if type(item) is Transaction], CROSS_L2_INBOX):
         invalid = await endpoint.readers.run(refuse_never_valid, endpoint.backend, rollup_id, decoded)
         decoded = [item for place, item in enumerate(decoded) if place not in invalid]
-    missing = await endpoint.readers.run(read_senders, endpoint.native, decoded) if endpoint.is_remote else None
+    missing = (
+        await endpoint.readers.admission.run(read_senders, endpoint.native, decoded) if endpoint.is_remote else None
+    )
     if missing is not None:
         return [_refusal(refusal("remote_unavailable", str(missing).rstrip("."), reason=missing.code)) for _ in raws]
     results = pool.admit(rollup_id, decoded, endpoint.backend.clock.now_ms())

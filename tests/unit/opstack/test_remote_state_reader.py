@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from plait.errors import PlaitError, Unavailable
-from plait.limits import REMOTE_CONNECTIONS_MAX
-from plait.patience import patience
+from plait.limits import REMOTE_CONNECTIONS_MAX, REMOTE_HASHES_BELOW_ANCHOR_MAX
+from plait.patience import Purse, patience
 from plait.rollups.opstack.remote_journal import ReadJournal
 from plait.rollups.opstack.remote_state import RemoteStateRefused, RpcStateReader
 
@@ -231,3 +231,48 @@ def test_a_reader_that_was_ended_asks_and_writes_no_more(tmp_path: Path) -> None
     assert [error.code for error in refused if isinstance(error, PlaitError)] == ["remote_unavailable"] * 2
     assert len(asked) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_call_that_pretends_another_block_number_does_not_make_the_reader_ask_for_every_header() -> None:
+    """BLOCKHASH under a block override names any number: down to it, that would be a request for each block."""
+    anchor = 20_000_000
+    asked: list[Any] = []
+    with node(200, echoing(asked, 10)) as url:
+        reader = RpcStateReader(url)
+        with pytest.raises(RemoteStateRefused, match="are not read") as caught:
+            reader.read(anchor, bytes(32), [], [], [], (anchor - 1, anchor - REMOTE_HASHES_BELOW_ANCHOR_MAX - 1))
+        assert (asked, reader.requests, reader.reason) == ([], 0, "")
+        assert caught.value.code == "remote_unavailable"
+        reader.close()
+
+
+def test_what_is_read_for_clients_is_bounded_per_call_and_together_and_costs_others_nothing(tmp_path: Path) -> None:
+    """What was read is kept for good, so calls that look at any number of accounts must not read them all."""
+
+    def read(reader: RpcStateReader, places: int) -> None:
+        reader.read(1, bytes(32), [(place.to_bytes(20, "big"), []) for place in range(places)], [], [], None)
+
+    def proofs(_: Any, body: bytes) -> bytes:
+        proof = {"accountProof": ["0x" + "c0" * 500], "storageProof": []}
+        return json.dumps([{"id": call["id"], "result": proof} for call in json.loads(body)]).encode()
+
+    with node(200, proofs) as url:
+        reader = RpcStateReader(url, journal=ReadJournal(tmp_path, bytes_max=1_200))
+        purse = Purse(10, 0, 6)
+        with patience(20, purse), pytest.raises(RemoteStateRefused, match="more unknown state"):
+            read(reader, 7)
+        with patience(20, purse):
+            read(reader, 4)
+            with pytest.raises(RemoteStateRefused, match="more unknown state"):
+                read(reader, 3)
+        with patience(20, purse):
+            read(reader, 6)
+        with patience(20, purse), pytest.raises(RemoteStateRefused, match="more unknown state"):
+            read(reader, 1)
+        read(reader, 20)  # of a block: out of no purse
+        assert reader.reason == ""
+        reader.journal = ReadJournal(tmp_path, bytes_max=900)
+        with patience(20, Purse(10, 0, 6)), pytest.raises(RemoteStateRefused, match="next snapshot"):
+            read(reader, 1)
+        read(reader, 1)
+        reader.close()
