@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
+from plait.derivation.anchor import Anchor
 from plait.errors import ConfigurationError, InvariantBroken
 from plait.ledger.joining import coming
 from plait.ledger.rollup_records import RollupEntry, RollupStatus
@@ -43,7 +44,8 @@ class NodeSource:
     def __init__(self, embedded: EmbeddedSource, imports: Path | None) -> None:
         self._embedded = embedded
         self._imports = imports
-        self._held: dict[RollupId, Rollup] = {}
+        self._held: dict[RollupId, tuple[Anchor, Rollup]] = {}
+        """With what the copy says of its last block: an anchor can name that block and lie about the rest."""
         self.remotes: Remotes | None = None
         """Rollups whose state another node holds; None where there are validators, who all have to hold it."""
 
@@ -78,7 +80,7 @@ class NodeSource:
             InvariantBroken: `rollup_import_missing`.
         """
         held = self._held.get(entry.rollup_id)
-        return held if held is not None and is_at_anchor(held, entry) else self.load(entry, store)
+        return held[1] if held is not None and _is_the_anchor(*held, entry) else self.load(entry, store)
 
     def load(self, entry: RollupEntry, store: Store) -> Rollup:
         """Takes a chain's copy into memory and its blocks into the store; `existing` gives it out then.
@@ -103,17 +105,17 @@ class NodeSource:
                 rollup, _ = imported_rollup(directory, store)
         except (ConfigurationError, NativeError, OSError) as error:
             raise self._missing(entry, f"{error}".rstrip(".")) from error
-        self._held[entry.rollup_id] = rollup
+        self._held[entry.rollup_id] = found, rollup
         return rollup
 
     def loaded(self, entry: RollupEntry) -> bool:
         """Whether a chain is in memory at its anchor."""
         held = self._held.get(entry.rollup_id)
-        return held is not None and is_at_anchor(held, entry)
+        return held is not None and _is_the_anchor(*held, entry)
 
     def forget(self, kept: set[RollupId]) -> None:
         """Lets go of all chains but these."""
-        self._held = {rollup_id: rollup for rollup_id, rollup in self._held.items() if rollup_id in kept}
+        self._held = {rollup_id: held for rollup_id, held in self._held.items() if rollup_id in kept}
 
     def _directory(self, entry: RollupEntry) -> Path:
         if self._imports is None:
@@ -132,10 +134,9 @@ class NodeSource:
         )
 
 
-def is_at_anchor(rollup: Rollup, entry: RollupEntry) -> bool:
-    """Whether a rollup's head is the anchor with which its chain joins."""
-    anchor = None if entry.joining is None else entry.joining.anchor
-    return anchor is not None and rollup.head.hash == anchor.block.hash
+def _is_the_anchor(anchor: Anchor, rollup: Rollup, entry: RollupEntry) -> bool:
+    agreed = None if entry.joining is None else entry.joining.anchor
+    return anchor == agreed and rollup.head.hash == anchor.block.hash
 
 
 class Arrivals:
@@ -205,4 +206,4 @@ def source_of(network: NetworkConfig, imports: Path | None = None) -> NodeSource
     return NodeSource(EmbeddedSource.of(network.parameters(), forks), imports)
 
 
-__all__ = ["Arrivals", "NodeSource", "is_at_anchor", "source_of"]
+__all__ = ["Arrivals", "NodeSource", "source_of"]

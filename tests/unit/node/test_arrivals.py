@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from plait.errors import InvariantBroken
@@ -90,3 +91,24 @@ async def test_a_chain_whose_anchor_was_withdrawn_is_let_go(tmp_path: Path) -> N
     (tmp_path / str(CHAIN) / ANCHOR_FILE).unlink()
     with pytest.raises(InvariantBroken):
         source.existing(entry, Store.in_memory())
+
+
+async def test_an_anchor_that_names_the_copys_block_and_lies_about_the_rest_is_not_reported(tmp_path: Path) -> None:
+    """Withdrawn and named anew at once, so that the copy is still in memory: nodes that started again could not
+    load it, and stopped at the join."""
+    world = anchored(tmp_path / str(CHAIN))
+    source, arrivals = arrivals_of(world, tmp_path)
+    await arrivals.step()
+    assert len(arrivals.safe_reports()) == 1
+    right = world.chain.anchor()
+    wrong = msgspec.structs.replace(right, sequence_number=right.sequence_number + 1)
+    world.pass_second([world.action(WithdrawAnchor(rollup_id=CHAIN))])
+    world.pass_second([world.anchor(world.second + 14, wrong)])
+    assert world.failed == ()
+    assert arrivals.safe_reports() == ()
+    assert world.entry is not None
+    with pytest.raises(InvariantBroken) as refusal:
+        source.existing(world.entry, Store.in_memory())
+    assert refusal.value.code == "rollup_import_missing"
+    await arrivals.step()
+    assert len(arrivals.reasons()) == 1
