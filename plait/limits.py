@@ -748,6 +748,8 @@ REMOTE_AHEAD_TIMEOUT_S: Final = 4.0
 """For reading ahead what one batch of transactions or one bundle needs."""
 REMOTE_AHEAD_BATCH_MAX: Final = 256
 """Transactions of a rollup that are read ahead together: their reads share round trips."""
+REMOTE_AHEAD_GAS_MAX: Final = 15_000_000
+"""Gas limits of them: one that may look at thousands of accounts is read alone, and after those that cannot."""
 REMOTE_AHEAD_BLOCKS: Final = 256
 """Blocks that a rollup can open without its node, as far as the blocks' own bookkeeping goes (block hashes and beacon
 roots): some minutes."""

@@ -563,12 +563,20 @@ class BundlePool:
 
     # ------------------------------------------------------------ state that another node holds
     def to_read(self, now_ms: Milliseconds, slot: Slot) -> list[DecodedBundle]:
-        """Bundles whose state should be read now, before they are offered."""
+        """Bundles whose state should be read now, before they are offered: every payer's first, then every payer's
+        second, so that nobody's make those of others wait."""
         if not self._unread:
             return []
         self._unread.keep(lambda item: item in self._entries)
         due = [self._entries[Hash32(item)] for item in self._unread.due(now_ms)]
-        return [entry.bundle for entry in due if entry.first_slot <= slot + 1]
+        turns: dict[Payer, int] = {}
+        placed: list[tuple[int, DecodedBundle]] = []
+        for entry in due:
+            if entry.first_slot <= slot + 1:
+                turn = turns[entry.payer] = turns.get(entry.payer, -1) + 1
+                placed.append((turn, entry.bundle))
+        placed.sort(key=lambda item: item[0])
+        return [bundle for _, bundle in placed]
 
     def waiting_for_state(self) -> int:
         """Bundles that were tried and lack state."""

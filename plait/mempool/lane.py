@@ -25,6 +25,7 @@ from plait.limits import (
     POOL_PROMOTED_MAX,
     POOL_QUEUED_LIFETIME_S,
     POOL_SWEEP_ACCOUNTS_MAX,
+    REMOTE_AHEAD_GAS_MAX,
 )
 from plait.mempool.entries import UNPLACED, Account, Admitted, tier_of
 from plait.mempool.history import Decided, DroppedEnd, History, Waiters
@@ -255,22 +256,30 @@ class Lane:
 
     def to_read(self, now_ms: Milliseconds, most: int) -> list[SenderQueue]:
         """Queues with transactions whose state is to be read now, each from its sender's first one up to the last such
-        one, because they run one after the other; together about `most` transactions."""
+        one, because they run one after the other; together about `most` transactions and REMOTE_AHEAD_GAS_MAX.
+
+        Those with little gas go first: they can look at little, so that what is slow to read makes them not wait."""
         unread = self.unread
         if not unread:
             return []
         unread.keep(self.by_hash.__contains__)
         ends: dict[Account, int] = {}
-        count = 0
-        for hash_ in unread.due(now_ms):
-            entry = self.by_hash[hash_]
+        count = gas = 0
+        due = [self.by_hash[hash_] for hash_ in unread.due(now_ms)]
+        due.sort(key=lambda entry: entry.gas_limit.bit_length())
+        for entry in due:
             if not entry.pending:
                 continue
             end = entry.nonce - entry.account.next_nonce + 1
             before = ends.get(entry.account, 0)
-            if end > before and (not count or count + end - before <= most):
+            more = sum([one.gas_limit for one in entry.account.pending[before:end]])
+            fits = count + end - before <= most and gas + more <= REMOTE_AHEAD_GAS_MAX
+            if end > before and (not count or fits):
                 ends[entry.account] = end
                 count += end - before
+                gas += more
+            if count >= most:
+                break
         return [tuple(account.ready[:end]) for account, end in ends.items()]
 
     # ------------------------------------------------------------ removals

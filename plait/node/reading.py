@@ -63,6 +63,8 @@ def read_queues(rollup: Rollup, rollup_id: RollupId, queues: Sequence[SenderQueu
     except NativeError as error:
         if not is_unread(error):
             raise
+        if len(transactions) == 1:
+            return Tried([], [], [_unread(rollup_id, transactions[0], error)], [])
         return _one_by_one(rollup, rollup_id, queues)
     left_out = [place for place, status in enumerate(outcomes.statuses) if status == _NOT_APPLICABLE]
     later = {place for place in left_out if (outcomes.failure(place) or ("",))[0] in _FULL}

@@ -148,6 +148,41 @@ def test_a_transaction_is_offered_when_its_state_was_read_and_waits_with_its_rea
     assert offered(pool) == {REMOTE: 2, LOCAL: 1}, "what replaces another is read for, too"
 
 
+def test_transactions_that_may_look_at_much_make_no_others_wait_to_be_read_for() -> None:
+    """One with 9,000,000 gas can look at thousands of accounts of which none is known, as often as it likes, for free:
+    it is never included. Those that came after it and can look at little are read for before it."""
+    found, _ = rollups()
+    pool = pool_of(found)
+    now = Milliseconds(1)
+    greedy = [pay(REMOTE, user, 0, gas_limit=9_000_000) for user in range(2)]
+    modest = [pay(REMOTE, 2, nonce) for nonce in range(2)]
+    pool.submit(REMOTE, [*greedy, *modest], now)
+
+    def read() -> list[list[int]]:
+        return [[ready.transaction.gas_limit for ready in queue] for queue in pool.to_read(REMOTE, now, 100)]
+
+    first = read()
+    assert len(first[0]) == 2, "the later ones come first"
+    assert [one for queue in first[1:] for one in queue] == [9_000_000], "one of the others, not both at once"
+    for queue in pool.to_read(REMOTE, now, 100):
+        pool.state_read(REMOTE, [ready.transaction.hash for ready in queue])
+    assert read() == [[9_000_000]]
+
+
+def test_bundles_of_one_payer_make_those_of_another_not_wait_to_be_read_for() -> None:
+    found, _ = rollups()
+    pool = BundlePool()
+    for record in NETWORK.ledger.rollups:
+        pool.add_rollup(found[record.rollup_id], record.parameters)
+    made = []
+    for user, value in ((0, 1), (0, 2), (0, 3), (1, 1)):
+        legs = tuple(Leg(rollup_id=one, transactions=(pay(one, user, 0, value=value),)) for one in (REMOTE, LOCAL))
+        made.append(decoded(Bundle(legs=legs, not_before_slot=Slot(0), deadline_slot=Slot(20))))
+        pool.admit(made[-1], Milliseconds(1), Slot(0))
+    order = [one.hash for one in pool.to_read(Milliseconds(1), Slot(1))]
+    assert order == [made[place].hash for place in (0, 3, 1, 2)]
+
+
 def test_a_bundle_with_a_remote_leg_waits_whole_and_nobody_is_charged() -> None:
     found, node = rollups()
     pool = BundlePool()
