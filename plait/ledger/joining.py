@@ -122,6 +122,7 @@ def _bind(draft: Draft, ctx: SubBlockContext, action: SignedAction, body: BindRo
     registry.check_fees(draft, body)
     config = config_of(body)
     _check_config(ctx, ctx.l1, config, body.rollup_id)
+    _check_contracts(draft, ctx.l1, config)
     parameters = _parameters(config, config.genesis_system, ctx.network, ORDERINGS[body.ordering])
     registry.check_parameters(draft, ctx, parameters, gas_limit_before=0)
     draft.debit(action.sender, body.escrow)
@@ -169,6 +170,20 @@ def _check_config(ctx: SubBlockContext, state: L1State, config: OpStackConfig, r
             f"blocks every {config.block_time_s} s since {config.genesis_time_s} are not at multiples of that time "
             f"since {network.genesis_time_s}, with which this network's grid begins",
         )
+
+
+def _check_contracts(draft: Draft, state: L1State, config: OpStackConfig) -> None:
+    """Facts have so many bytes for all rollups: what one contract says must not count for many, or chains that somebody
+    binds to a rollup's own contracts make its deposits too much for a block."""
+    contracts = {config.deposit_contract, config.system_config_contract}
+    for one in state.bindings:
+        shared = contracts & {one.deposit_contract, one.system_config_contract}
+        if shared and draft.rollups.get(rollup_key(one.chain_id)) is not None:
+            raise _refused(
+                "rollup_config_invalid",
+                f"0x{min(shared).hex()} is a contract of rollup {one.chain_id} already",
+                field="deposit_contract" if config.deposit_contract in shared else "system_config_contract",
+            )
 
 
 def _anchor(draft: Draft, ctx: SubBlockContext, action: SignedAction, body: AnchorRollup) -> None:

@@ -172,3 +172,17 @@ def test_the_greatest_nonce_of_a_vault_leaves_a_ledger_that_can_be_read() -> Non
     state = credit(draft, world.state, [VaultDeposit(VAULT_NONCE_MAX, Address(b"\x01" * 20), 1)])
     reader = Reader(encode_l1(state), what="L1").read_list("L1")
     assert decode_l1(reader) == state
+
+
+def test_a_chain_with_the_contracts_of_a_rollup_is_not_bound() -> None:
+    """Forty of them, and a deposit of 100 KB to the rollup was more than a block's facts hold: it stood for ever."""
+    world = JoiningWorld(validators=0)
+    world.pass_seconds(4)
+    other = world.state.binding(world.ids[0])
+    assert other is not None
+    for field in ("deposit_contract", "system_config_contract"):
+        changed = msgspec.structs.replace(world.chain.config, **{field: getattr(other, field)})
+        world.pass_second([world.bind(changed)])
+        assert refused(world) == ["rollup_config_invalid"]
+    world.pass_second([world.bind()])
+    assert not refused(world)

@@ -102,8 +102,8 @@ def chain_config(rollup_id: int) -> OpStackConfig:
         ),
         block_time_s=2,
         batch_inbox=account(6),
-        deposit_contract=account(6),
-        system_config_contract=account(6),
+        deposit_contract=account(10_000 + rollup_id),
+        system_config_contract=account(20_000 + rollup_id),
     )
 
 
