@@ -165,7 +165,7 @@ impl Rollup {
         for path in given.blocks {
             import.file(path)?;
         }
-        import.finish(genesis.hash)?;
+        import.finish(&genesis)?;
         let (head, hashes) = (import.head.take(), std::mem::take(&mut import.hashes));
         let (header, hash, body) = head.unwrap_or((genesis.header.clone(), genesis.hash, Arc::default()));
         if (header.number, hash) != (given.head_number, given.head_hash) {
@@ -330,15 +330,19 @@ impl<'a> Import<'a> {
         Ok(())
     }
 
-    fn finish(&mut self, genesis: B256) -> Result<()> {
+    fn finish(&mut self, genesis: &Sealed) -> Result<()> {
         self.flush()?;
         if self.next + 1 != self.lowest.max(1) && self.next != 0 {
             return Err(wrong(format!("the blocks end at {}, they must reach down to {}", self.next + 1, self.lowest)));
         }
-        if self.next == 0 && self.expected != genesis {
-            return Err(wrong(format!("block 1 is not on the genesis block {genesis}")));
+        if self.next > 0 {
+            return Ok(());
         }
-        Ok(())
+        if self.expected != genesis.hash {
+            return Err(wrong(format!("block 1 is not on the genesis block {}", genesis.hash)));
+        }
+        // Block 1's record leads to the genesis state, which no file holds.
+        self.unwind(&genesis.header, genesis.hash, Vec::new())
     }
 
     /// Takes the next lower block: the record of the one above must lead to its state, and is stored then.
