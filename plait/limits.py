@@ -736,6 +736,8 @@ REMOTE_PROOF_SLOTS_MAX: Final = 1_000
 """Slots of one eth_getProof: op-geth refuses more than 1,024."""
 REMOTE_ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of one answer: 500 proofs of full depth with a thousand slots do not occur; with ten slots each they are 40 MB."""
+REMOTE_EARLY_BYTES_MAX: Final = 32 * 1024 * 1024
+"""Of proofs that came before a read ran out of time, held until it is tried again."""
 REMOTE_RETRY_MS_FIRST: Final = 250
 """Pause after a read of remote state failed; it doubles with each further failure of the same item."""
 REMOTE_RETRY_MS_MAX: Final = 15_000

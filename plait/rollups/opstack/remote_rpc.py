@@ -81,14 +81,19 @@ class StateRpc:
         while self._idle:
             self._idle.pop().close()
 
-    def calls(self, calls: Sequence[Call], *, optional: str = "") -> list[Any]:
+    def calls(self, calls: Sequence[Call], *, optional: str = "", partly: list[Any] | None = None) -> list[Any]:
         """Results of calls in their order; None for a call of `optional` that the node refuses.
+
+        Args:
+            calls: any number.
+            optional: a method.
+            partly: takes the results up to a failure.
 
         Raises:
             RemoteStateRefused: no answer within the time, a malformed one, or a refusal.
         """
         _require_thread()
-        results: list[Any] = []
+        results: list[Any] = [] if partly is None else partly
         for start in range(0, len(calls), REMOTE_BATCH_CALLS_MAX):
             part = calls[start : start + REMOTE_BATCH_CALLS_MAX]
             body = [
@@ -171,6 +176,7 @@ class StateRpc:
                 answer += chunk
                 if not chunk or len(answer) > REMOTE_ANSWER_BYTES_MAX:
                     break
+            response.close()  # read1 leaves one with a length open, and the next request on its connection would fail
             self._require_usable(response.status, answer)
         except BaseException:
             connection.close()
@@ -206,9 +212,7 @@ def _require_thread() -> None:
         asyncio.get_running_loop()
     except RuntimeError:
         return
-    raise RemoteStateRefused(
-        "state of another node cannot be read in the event loop's thread; this is a fault of Plait"
-    )
+    raise NotAsked("state of another node cannot be read in the event loop's thread; this is a fault of Plait")
 
 
 __all__ = ["Call", "NoTimeLeft", "NotAsked", "RemoteStateRefused", "StateRpc"]

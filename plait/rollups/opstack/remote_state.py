@@ -18,6 +18,7 @@ Level 5. Source: EIP-1186; execution-apis (eth_getProof, eth_createAccessList).
 """
 
 import contextlib
+import threading
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -25,6 +26,7 @@ from typing import Any
 from plait.errors import L1Refused, Unavailable
 from plait.l1.headers import header_of
 from plait.limits import (
+    REMOTE_EARLY_BYTES_MAX,
     REMOTE_HASHES_BELOW_ANCHOR_MAX,
     REMOTE_PROOF_SLOTS_MAX,
     REMOTE_REASON_S,
@@ -37,6 +39,8 @@ from plait.rollups.opstack.remote_rpc import Call, NotAsked, RemoteStateRefused,
 from plait.types import Hash32
 
 _Keys = list[tuple[bytes, list[bytes]]]
+_Place = tuple[bytes, tuple[str, ...]]
+"""An account, and slots of it as they are asked for."""
 
 
 class RpcStateReader:
@@ -69,6 +73,10 @@ class RpcStateReader:
         state that everything begins at is asked for first; an archive has it."""
         self._ended = False
         self._failed: tuple[str, float] | None = None
+        self._early: dict[_Place, list[bytes]] = {}
+        """Proofs that came before a read ran out of time: the next asks for the rest, so that it comes to an end."""
+        self._early_bytes = 0
+        self._early_turn = threading.Lock()
 
     @property
     def reason(self) -> str:
@@ -171,15 +179,20 @@ class RpcStateReader:
         headers: tuple[int, int] | None,
     ) -> tuple[list[bytes], list[bytes], list[bytes]]:
         head_calls: list[Call] = [("eth_blockNumber", [])] if at == "latest" else []
-        proofs: list[Call] = [
-            ("eth_getProof", [_hex(account), slots, at]) for account, slots in _portions(accounts)
-        ]  # fmt: skip
+        early, places = self._taken_early(accounts)
+        proofs: list[Call] = [("eth_getProof", [_hex(account), list(slots), at]) for account, slots in places]
         code_calls: list[Call] = [("eth_getCode", [_hex(account), at]) for account, _ in codes]
         node_calls: list[Call] = [("debug_dbGet", [_hex(node)]) for node in nodes] if self._gives_nodes else []
         numbers = [] if headers is None else list(range(headers[0], headers[1] - 1, -1))
         header_calls: list[Call] = [("eth_getBlockByNumber", [hex(below), False]) for below in numbers]
         parts = (head_calls, proofs, code_calls, node_calls, header_calls)
-        rest = self._rpc.calls([call for part in parts for call in part], optional="debug_dbGet")
+        rest: list[Any] = []
+        try:
+            self._rpc.calls([call for part in parts for call in part], optional="debug_dbGet", partly=rest)
+        except RemoteStateRefused:
+            came = zip(places, map(_proof_nodes, rest[len(head_calls) :]), strict=False)
+            self._keep_early([*early.items(), *came])
+            raise
         answers: list[list[Any]] = []
         for part in parts:
             answers.append(rest[: len(part)])
@@ -187,7 +200,8 @@ class RpcStateReader:
         head_answers, proof_answers, code_answers, node_answers, header_answers = answers
         for head in head_answers:
             self._require_head(head, number)
-        found = [node for answer in proof_answers for node in _proof_nodes(answer)]
+        found = [node for nodes in early.values() for node in nodes]
+        found += [node for answer in proof_answers for node in _proof_nodes(answer)]
         found += [_bytes(answer) for answer in node_answers if answer is not None]
         self._gives_nodes = self._gives_nodes and (not node_calls or any(one is not None for one in node_answers))
         return (
@@ -195,6 +209,31 @@ class RpcStateReader:
             [_bytes(answer) for answer in code_answers],
             [header_of(answer).encode() for answer in header_answers],
         )
+
+    def _taken_early(self, accounts: _Keys) -> tuple[dict[_Place, list[bytes]], list[_Place]]:
+        """Proofs that came before, and what is to be asked for."""
+        early: dict[_Place, list[bytes]] = {}
+        places: list[_Place] = []
+        with self._early_turn:
+            for place in _portions(accounts):
+                nodes = self._early.pop(place, None)
+                if nodes is None:
+                    places.append(place)
+                else:
+                    early[place] = nodes
+                    self._early_bytes -= sum(map(len, nodes))
+        return early, places
+
+    def _keep_early(self, came: Iterable[tuple[_Place, list[bytes]]]) -> None:
+        """Their hashes say later whether they are right, as those of any answer. What nobody asks for again goes."""
+        with self._early_turn:
+            for place, nodes in came:
+                size = sum(map(len, nodes))
+                if self._early_bytes + size > REMOTE_EARLY_BYTES_MAX:
+                    self._early, self._early_bytes = {}, 0
+                if place not in self._early:
+                    self._early[place] = nodes
+                    self._early_bytes += size
 
     def _require_head(self, head: Any, number: int) -> None:
         try:
@@ -261,9 +300,9 @@ def _request_of(transaction: Transaction) -> dict[str, str]:
     return request if transaction.to is None else request | {"to": _hex(transaction.to)}
 
 
-def _portions(accounts: _Keys) -> Iterable[tuple[bytes, list[str]]]:
+def _portions(accounts: _Keys) -> Iterable[_Place]:
     for account, slots in accounts:
-        words = [_hex(slot) for slot in slots]
+        words = tuple([_hex(slot) for slot in slots])
         for start in range(0, max(len(words), 1), REMOTE_PROOF_SLOTS_MAX):
             yield account, words[start : start + REMOTE_PROOF_SLOTS_MAX]
 

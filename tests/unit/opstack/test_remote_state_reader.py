@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from plait.errors import PlaitError, Unavailable
-from plait.limits import REMOTE_CONNECTIONS_MAX, REMOTE_HASHES_BELOW_ANCHOR_MAX
+from plait.limits import REMOTE_BATCH_CALLS_MAX, REMOTE_CONNECTIONS_MAX, REMOTE_HASHES_BELOW_ANCHOR_MAX
 from plait.patience import Purse, patience
 from plait.rollups.opstack.remote_journal import ReadJournal
 from plait.rollups.opstack.remote_state import RemoteStateRefused, RpcStateReader
@@ -276,3 +276,32 @@ def test_what_is_read_for_clients_is_bounded_per_call_and_together_and_costs_oth
             read(reader, 1)
         read(reader, 1)
         reader.close()
+
+
+def test_a_read_that_takes_longer_than_it_may_goes_on_where_it_ended() -> None:
+    """Otherwise a transaction that needs more proofs than fit into the time could never be executed."""
+    asked: list[str] = []
+
+    def slow(_: Any, body: bytes) -> bytes:
+        calls = json.loads(body)
+        asked.extend(call["params"][0] for call in calls)
+        time.sleep(0.3)
+        proofs = [{"accountProof": ["0x" + call["params"][0][2:] * 2], "storageProof": []} for call in calls]
+        return json.dumps([{"id": call["id"], "result": one} for call, one in zip(calls, proofs, strict=True)]).encode()
+
+    count = 4 * REMOTE_BATCH_CALLS_MAX
+    wanted: list[tuple[bytes, list[bytes]]] = [(place.to_bytes(20, "big"), []) for place in range(count)]
+    with node(200, slow) as url:
+        reader = RpcStateReader(url, timeout_s=20)
+        tries = 0
+        while tries < 20:
+            tries += 1
+            with patience(0.75), suppress(RemoteStateRefused):
+                found, _, _ = reader.read(1, bytes(32), wanted, [], [], None)
+                break
+        else:
+            raise AssertionError("it never came to an end")
+        reader.close()
+    assert sorted(found) == [2 * account for account, _ in wanted]
+    assert 1 < tries <= 4
+    assert len(asked) <= count + tries * REMOTE_BATCH_CALLS_MAX, "what was answered is not asked for again"
