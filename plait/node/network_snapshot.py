@@ -25,7 +25,7 @@ from plait.limits import (
     NETWORK_SNAPSHOT_SPAN_BLOCKS,
     UNWIND_BLOCKS_MAX,
 )
-from plait.native import FrozenRollup
+from plait.native import SHARED_UNDO_BLOCKS, FrozenRollup
 from plait.protocol.application import Application
 from plait.protocol.proposal import app_hash_of, decode_proposal, encode_header, header_hash_of
 from plait.storage import DecidedLog, MemoryLog
@@ -110,7 +110,7 @@ def write_network_snapshot(
     """
     disk = files if files is not None else Files()
     header = _header_of(state, log)
-    previous = _previous(snapshots)
+    previous = _previous(snapshots, state.ledger)
     work = snapshots.begin(state.height)
     head = encode_list((encode_bytes(header), encode_bytes(encode_ledger(state.ledger))))
     disk.write_whole(work / HEAD, head)
@@ -152,16 +152,20 @@ class _Previous(msgspec.Struct, frozen=True):
 
     snapshot: NetworkSnapshot
     heads: Mapping[RollupId, BlockNumber]
+    may_go: int
+    """Blocks below those heads that another chain may have taken the place of since, and whose undo records are in its
+    files; 0 without an L1."""
 
 
-def _previous(snapshots: NetworkSnapshots) -> _Previous | None:
+def _previous(snapshots: NetworkSnapshots, ledger: LedgerState) -> _Previous | None:
     newest = snapshots.newest()
     if newest is None:
         return None
+    may_go = 0 if ledger.l1 is None else max(UNWIND_BLOCKS_MAX, SHARED_UNDO_BLOCKS)
     if newest.heads is not None:
-        return _Previous(newest, newest.heads)
-    _, ledger = decode_head((newest.path / HEAD).read_bytes())
-    return _Previous(newest, heads_of(ledger))
+        return _Previous(newest, newest.heads, may_go)
+    _, before = decode_head((newest.path / HEAD).read_bytes())
+    return _Previous(newest, heads_of(before), may_go)
 
 
 def _header_of(state: FrozenState, log: DecidedLog | MemoryLog) -> bytes:
@@ -212,9 +216,9 @@ def _reuse(  # noqa: PLR0917 - a helper with one caller
     previous: _Previous | None,
     known: dict[str, bytes],
 ) -> bool:
-    """Links a span's file from the previous snapshot when it was full there."""
+    """Links a span's file from the previous snapshot when it was full there, and no way back leads below its end."""
     head = None if previous is None else previous.heads.get(rollup_id)
-    if previous is None or head is None or not span.full or head < span.highest:
+    if previous is None or head is None or not span.full or head - previous.may_go < span.highest:
         return False
     old_name = blocks_part(rollup_id, head // NETWORK_SNAPSHOT_SPAN_BLOCKS - span.number)
     manifest = previous.snapshot.manifest
