@@ -297,7 +297,8 @@ class Node:
             text = f"Height {found.height + 1} waits for state that another node holds: {waits}"
             found = msgspec.structs.replace(found, reasons=(*found.reasons, text))
         settling = () if self.settling is None else self.settling.reasons()
-        more = (*self.restored.remotes.reasons(), *self.arrivals.reasons(), *settling)
+        ahead = () if self.ahead is None else self.ahead.reasons()
+        more = (*self.restored.remotes.reasons(), *ahead, *self.arrivals.reasons(), *settling)
         return msgspec.structs.replace(found, reasons=(*found.reasons, *more)) if more else found
 
     # ------------------------------------------------------------ inside

@@ -122,6 +122,8 @@ class ReadAhead:
         """Number of the last block whose opening was read for."""
         self._not_before_ms: dict[_Key, int] = {}
         self._failures: dict[_Key, int] = {}
+        self._reasons: dict[_Key, str] = {}
+        """Why jobs failed that are tried again."""
         self._deposits: dict[int, tuple[L1BlockFacts, dict[RollupId, Hash32]]] = {}
         """L1 blocks with deposits that are yet to be read for."""
         self._numbers = {"transactions": 0, "bundles": 0, "failures": 0}
@@ -312,6 +314,7 @@ class ReadAhead:
                 pause_ms = min(REMOTE_RETRY_MS_FIRST << min(failures - 1, _DOUBLINGS_MAX), REMOTE_RETRY_MS_MAX)
                 self._not_before_ms[key] = self._now_ms() + pause_ms
                 self._numbers["failures"] += 1
+                self._reasons[key] = f"{error.code}: {error}"
                 return
             _log.warning("read_ahead_failed", job=key[0], code=error.code, reason=str(error))
             found = None
@@ -320,9 +323,24 @@ class ReadAhead:
             self._wake.set()
         self._failures.pop(key, None)
         self._not_before_ms.pop(key, None)
+        self._reasons.pop(key, None)
         then(what, found)
 
     # ------------------------------------------------------------ for people
+    def reasons(self) -> tuple[str, ...]:
+        """One sentence for each rollup whose deposits hold L1 agreement up, for the health page: all rollups that are
+        bound to the L1 wait at the end of their sequencer drift."""
+        found = []
+        for rollup_id in sorted({one for _, wanted in self._deposits.values() for one in wanted}):
+            reason = self._reasons.get(("deposits", rollup_id))
+            if reason is not None:
+                number = min(number for number, (_, wanted) in self._deposits.items() if rollup_id in wanted)
+                found.append(
+                    f"L1 block {number} is not agreed: its deposits to rollup {rollup_id} need state that cannot be "
+                    f"read: {reason}"
+                )
+        return tuple(found)
+
     def statistics(self) -> dict[str, int]:
         """Numbers for metrics."""
         waiting = self._host.pool.waiting_for_state() + self._host.bundles.waiting_for_state()

@@ -216,8 +216,12 @@ def test_l1_blocks_are_not_agreed_before_their_deposits_were_read_and_other_bloc
                 await asyncio.sleep(0.05)
             assert host.application.rollups[RollupId(901)].head.number == head + 4, "blocks go on, without the deposit"
             assert service.holds(world.l1.head.number)
+            (reason,) = service.reasons()
+            assert reason.startswith(f"L1 block {world.l1.head.number} is not agreed: its deposits to rollup 901 need")
+            assert "remote_unavailable" in reason
             node.then = "ok"
             await until(lambda: not service.holds(world.l1.head.number), host, 30)
+            assert service.reasons() == ()
             await until(items.candidates, host)
             node.then = "refuse"
             for _ in range(6):
