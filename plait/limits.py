@@ -736,6 +736,14 @@ REMOTE_PROOF_SLOTS_MAX: Final = 1_000
 """Slots of one eth_getProof: op-geth refuses more than 1,024."""
 REMOTE_ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 """Of one answer: 500 proofs of full depth with a thousand slots do not occur; with ten slots each they are 40 MB."""
+REMOTE_SEARCH_NODES_MAX: Final = 16
+"""Nodes beside deletions that one step searches for where the node gives none by hash: seconds of all cores each, at
+worst."""
+REMOTE_SEARCH_S_MAX: Final = 10.0
+"""Of such searches at once, for a rollup; and of this part of the time after that:"""
+REMOTE_SEARCH_SHARE: Final = 0.1
+REMOTE_SEARCH_GRACE_S: Final = 2.0
+"""For asking for what a search found, also when the time is up: else the search is repeated, for ever."""
 REMOTE_EARLY_BYTES_MAX: Final = 32 * 1024 * 1024
 """Of proofs that came before a read ran out of time, held until it is tried again."""
 REMOTE_RETRY_MS_FIRST: Final = 250

@@ -61,6 +61,8 @@ class _Deadline(threading.local):
     purse: Purse | None = None
     spent: int = 0
     """Places of this block."""
+    search_at_s: float | None = None
+    """When the core was left to search for a node beside a deletion."""
 
 
 _deadline: Final = _Deadline()
@@ -75,10 +77,11 @@ def patience(seconds: float, purse: Purse | None = None) -> Iterator[None]:
     _deadline.at_s = end if before is None else min(before, end)
     if purse is not None:
         _deadline.purse, _deadline.spent = purse, 0
+    _deadline.search_at_s = None
     try:
         yield
     finally:
-        _deadline.at_s = before
+        _deadline.at_s, _deadline.search_at_s = before, None
         _deadline.purse, _deadline.spent = outer
 
 
@@ -102,6 +105,24 @@ def spend(places: int) -> bool:
         return False
     _deadline.spent += places
     return True
+
+
+def search_begins() -> None:
+    """Notes that the core, in this thread, searches for what a reader could not give it."""
+    _deadline.search_at_s = time.monotonic()
+
+
+def search_ended(grace_s: float) -> float:
+    """Seconds that a search took which this read follows, 0 when it follows none. What was found so is worth waiting
+    for: the thread may take `grace_s` more."""
+    begun = _deadline.search_at_s
+    if begun is None:
+        return 0.0
+    now = time.monotonic()
+    _deadline.search_at_s = None
+    if _deadline.at_s is not None:
+        _deadline.at_s = max(_deadline.at_s, now + grace_s)
+    return now - begun
 
 
 class NotRead(Exception):

@@ -30,10 +30,14 @@ from plait.limits import (
     REMOTE_HASHES_BELOW_ANCHOR_MAX,
     REMOTE_PROOF_SLOTS_MAX,
     REMOTE_REASON_S,
+    REMOTE_SEARCH_GRACE_S,
+    REMOTE_SEARCH_NODES_MAX,
+    REMOTE_SEARCH_S_MAX,
+    REMOTE_SEARCH_SHARE,
     REMOTE_TIMEOUT_S,
 )
-from plait.native import Rollup, Session, Store, Transaction
-from plait.patience import is_for_others, spend
+from plait.native import Rollup, Session, Store, Transaction, keccak256
+from plait.patience import is_for_others, search_begins, search_ended, spend
 from plait.rollups.opstack.remote_journal import ReadJournal
 from plait.rollups.opstack.remote_rpc import Call, NotAsked, RemoteStateRefused, StateRpc
 from plait.types import Hash32
@@ -76,7 +80,10 @@ class RpcStateReader:
         self._early: dict[_Place, list[bytes]] = {}
         """Proofs that came before a read ran out of time: the next asks for the rest, so that it comes to an end."""
         self._early_bytes = 0
-        self._early_turn = threading.Lock()
+        self._search_s = REMOTE_SEARCH_S_MAX
+        """Seconds that the core may still search, as of the time beside it."""
+        self._search_at_s = time.monotonic()
+        self._turn = threading.Lock()
 
     @property
     def reason(self) -> str:
@@ -124,7 +131,10 @@ class RpcStateReader:
             raise RemoteStateRefused("nothing more is read: the node stops")
         try:
             self._require_asked(number, sum(1 + len(slots) for _, slots in accounts) + len(codes), headers)
+            self._spend_search(search_ended(REMOTE_SEARCH_GRACE_S))
             found = self._ask(number, block_hash, accounts, codes, nodes, headers)
+            if nodes:
+                self._begin_search(set(nodes) - {keccak256(node) for node in found[0]})
             if self.journal is not None:
                 self.journal.append(*found)
         except NotAsked:
@@ -149,6 +159,28 @@ class RpcStateReader:
             raise NotAsked("much was read; until the next snapshot is written nothing more is read for calls")
         if not spend(places):
             raise NotAsked("the call looks at more unknown state than may be read now; ask for less, or later")
+
+    def _begin_search(self, missing: set[bytes]) -> None:
+        """The core searches for keys that lead to nodes which were not given, up to seconds on all cores; nothing of
+        that is bounded by the thread's time. So that transactions cannot make it search all the time, some wait."""
+        if not missing:
+            return
+        if len(missing) > REMOTE_SEARCH_NODES_MAX:
+            raise NotAsked(
+                f"{len(missing)} nodes beside deletions are not given by hash (debug_dbGet): too many to search"
+            )
+        if self._spend_search(0.0) <= 0:
+            raise NotAsked("a node beside a deletion is not given by hash (debug_dbGet), and much was searched already")
+        search_begins()
+
+    def _spend_search(self, seconds: float) -> float:
+        """What is left then."""
+        with self._turn:
+            now_s = time.monotonic()
+            came_back = (now_s - self._search_at_s) * REMOTE_SEARCH_SHARE
+            self._search_s = min(REMOTE_SEARCH_S_MAX, self._search_s + came_back) - seconds
+            self._search_at_s = now_s
+            return self._search_s
 
     def _fail(self, reason: str) -> RemoteStateRefused:
         self._failed = reason, time.monotonic()
@@ -214,7 +246,7 @@ class RpcStateReader:
         """Proofs that came before, and what is to be asked for."""
         early: dict[_Place, list[bytes]] = {}
         places: list[_Place] = []
-        with self._early_turn:
+        with self._turn:
             for place in _portions(accounts):
                 nodes = self._early.pop(place, None)
                 if nodes is None:
@@ -226,7 +258,7 @@ class RpcStateReader:
 
     def _keep_early(self, came: Iterable[tuple[_Place, list[bytes]]]) -> None:
         """Their hashes say later whether they are right, as those of any answer. What nobody asks for again goes."""
-        with self._early_turn:
+        with self._turn:
             for place, nodes in came:
                 size = sum(map(len, nodes))
                 if self._early_bytes + size > REMOTE_EARLY_BYTES_MAX:

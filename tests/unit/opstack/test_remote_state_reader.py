@@ -13,7 +13,13 @@ from typing import Any
 import pytest
 
 from plait.errors import PlaitError, Unavailable
-from plait.limits import REMOTE_BATCH_CALLS_MAX, REMOTE_CONNECTIONS_MAX, REMOTE_HASHES_BELOW_ANCHOR_MAX
+from plait.limits import (
+    REMOTE_BATCH_CALLS_MAX,
+    REMOTE_CONNECTIONS_MAX,
+    REMOTE_HASHES_BELOW_ANCHOR_MAX,
+    REMOTE_SEARCH_NODES_MAX,
+    REMOTE_SEARCH_S_MAX,
+)
 from plait.patience import Purse, patience
 from plait.rollups.opstack.remote_journal import ReadJournal
 from plait.rollups.opstack.remote_state import RemoteStateRefused, RpcStateReader
@@ -305,3 +311,39 @@ def test_a_read_that_takes_longer_than_it_may_goes_on_where_it_ended() -> None:
     assert sorted(found) == [2 * account for account, _ in wanted]
     assert 1 < tries <= 4
     assert len(asked) <= count + tries * REMOTE_BATCH_CALLS_MAX, "what was answered is not asked for again"
+
+
+def test_searches_for_nodes_that_are_not_given_are_bounded_and_what_they_found_is_asked_for() -> None:
+    """The core searches on all cores for as long as it takes; a transaction could make it do so again and again."""
+    asked: list[Any] = []
+
+    def without_debug(_: Any, body: bytes) -> bytes:
+        calls = json.loads(body)
+        asked.extend(calls)
+        proof = {"accountProof": ["0xc0"], "storageProof": []}
+        return json.dumps(
+            [{"id": one["id"], "result": proof if one["method"] == "eth_getProof" else None} for one in calls]
+        ).encode()
+
+    def nodes(count: int) -> list[bytes]:
+        return [bytes([place]) * 32 for place in range(count)]
+
+    with node(200, without_debug) as url:
+        reader = RpcStateReader(url)
+        with pytest.raises(RemoteStateRefused, match="too many to search"):
+            reader.read(1, bytes(32), [], [], nodes(REMOTE_SEARCH_NODES_MAX + 1), None)
+        with patience(0.3):
+            reader.read(1, bytes(32), [], [], nodes(1), None)
+            time.sleep(0.4)  # the search
+            reader.read(1, bytes(32), [(bytes(20), [])], [], [], None)
+        with patience(0.3):
+            time.sleep(0.4)
+            with pytest.raises(RemoteStateRefused, match="no time left"):
+                reader.read(1, bytes(32), [(bytes(20), [])], [], [], None)
+        reader._spend_search(REMOTE_SEARCH_S_MAX)
+        with pytest.raises(RemoteStateRefused, match="much was searched"):
+            reader.read(1, bytes(32), [], [], nodes(1), None)
+        reader._search_at_s -= 20
+        reader.read(1, bytes(32), [], [], nodes(1), None)
+        assert reader.reason == ""
+        reader.close()
