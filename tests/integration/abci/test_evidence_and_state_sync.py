@@ -129,13 +129,13 @@ async def test_a_double_sign_that_cometbft_verified_is_slashed_on_every_node(tmp
 async def test_a_new_node_takes_a_snapshot_through_cometbft_and_follows(tmp_path: Path) -> None:
     require_cometbft()
     configs = [
-        msgspec.structs.replace(config, network_snapshot_every_heights=10) for config in make_network(tmp_path, 2)
+        msgspec.structs.replace(config, network_snapshot_every_heights=30) for config in make_network(tmp_path, 2)
     ]
     late = add_node(tmp_path, configs)
     async with network(configs) as nodes:
         await until_height(nodes, 2)
         submit(nodes[0], 3)
-        await until_height(nodes, 24)
+        await until_height(nodes, 34)
         async with rpc_of(configs[0]) as rpc:
             trusted = (await rpc.commit(5))["signed_header"]["commit"]
         late = msgspec.structs.replace(
