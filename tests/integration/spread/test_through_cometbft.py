@@ -211,7 +211,7 @@ async def test_a_peer_that_floods_costs_little_and_delays_nobody(tmp_path: Path)
             statistics = node.spreader.statistics()
             assert statistics["checked_refused"] >= 100, "the flood came through"
             assert statistics["entries_refused"] < count / 3
-            # A copy of an honest one that was being looked at when its block was decided goes with the next height.
+            # The core has a decided transaction a moment before the pool lets go of it.
             await until(lambda node=node: node.pool.count == 0, "nothing of the flood stays")  # type: ignore[misc]
         recovered = recovery_statistics()["recovered"] - before
         print(f"{count} worthless entries: {recovered} recoveries on 3 nodes in {seconds:.1f} s, {heights} heights")
