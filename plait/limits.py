@@ -509,8 +509,11 @@ L1_ROLLUP_KEPT_BYTES_MAX: Final = 24 * 1024 * 1024
 in an L1 block, 2 million in the long run, of which a byte costs 40: a day's dearest burst and 256 blocks fit."""
 L1_REPORTERS_LEFT_MAX: Final = 256
 """Validators that left whose last report's sequence the ledger remembers, so that no report of theirs comes twice."""
+CONFLICTS_UNPAUSED: Final = 16
+"""Conflicts of a rollup that are carried out at once: an honest one whose batches came late takes a few to catch up
+with what L1 derives without it."""
 CONFLICT_PAUSE_SLOTS: Final = 60
-"""After a rollup's conflict took all rollups back, its next one waits so long; twice as long each further time."""
+"""After more of them its next one waits so long; twice as long each further time."""
 CONFLICT_PAUSE_SLOTS_MAX: Final = 960
 """The longest such wait. With what posting takes it stays below UNWIND_BLOCKS_MAX, or the rollup could not go back."""
 CONFLICT_QUIET_SLOTS: Final = 7_200

@@ -1,9 +1,9 @@
 """Pauses between the conflicts of one rollup that take all rollups back. Level 3, pure.
 
 Who holds a rollup's batcher key can have L1 derive other blocks than the network decided, as often as it likes, and an
-agreed conflict takes every rollup back. So after one was carried out the same rollup's next conflict waits
-CONFLICT_PAUSE_SLOTS slots, after each further one twice as long, CONFLICT_PAUSE_SLOTS_MAX at most; a quiet time of
-CONFLICT_QUIET_SLOTS after a wait ends that. While a conflict waits its rollup takes no items: they would be lost.
+agreed conflict takes every rollup back. So after CONFLICTS_UNPAUSED were carried out the same rollup's next conflict
+waits CONFLICT_PAUSE_SLOTS slots, after each further one twice as long, CONFLICT_PAUSE_SLOTS_MAX at most; a quiet time
+of CONFLICT_QUIET_SLOTS ends that. While a conflict waits its rollup takes no items: they would be lost.
 """
 
 from collections.abc import Collection, Mapping
@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping
 import msgspec
 
 from plait.ledger.l1 import L1State, Pause
-from plait.limits import CONFLICT_PAUSE_SLOTS, CONFLICT_PAUSE_SLOTS_MAX, CONFLICT_QUIET_SLOTS
+from plait.limits import CONFLICT_PAUSE_SLOTS, CONFLICT_PAUSE_SLOTS_MAX, CONFLICT_QUIET_SLOTS, CONFLICTS_UNPAUSED
 from plait.types import BlockNumber, RollupId, Slot
 
 
@@ -37,8 +37,9 @@ def with_carried_out(state: L1State, rollup_ids: Collection[RollupId], slot: Slo
     for rollup_id in rollup_ids:
         before = pauses.get(rollup_id)
         count = 1 if before is None else before.count + 1
+        paused = count - CONFLICTS_UNPAUSED
         # a pause has doubled often enough long before its count says so
-        slots = min(CONFLICT_PAUSE_SLOTS << min(count - 1, 16), CONFLICT_PAUSE_SLOTS_MAX)
+        slots = min(CONFLICT_PAUSE_SLOTS << min(paused - 1, 16), CONFLICT_PAUSE_SLOTS_MAX) if paused > 0 else 0
         pauses[rollup_id] = Pause(rollup_id, count, Slot(slot + slots))
     return msgspec.structs.replace(state, pauses=tuple(pauses[rollup_id] for rollup_id in sorted(pauses)))
 

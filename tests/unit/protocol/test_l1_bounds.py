@@ -15,6 +15,7 @@ from plait.ledger.encoding import decode_ledger, encode_ledger
 from plait.limits import (
     CONFLICT_PAUSE_SLOTS,
     CONFLICT_PAUSE_SLOTS_MAX,
+    CONFLICTS_UNPAUSED,
     L1_FACTS_DUE_SLOTS,
     L1_REPORTERS_LEFT_MAX,
     UNWIND_BLOCKS_MAX,
@@ -161,6 +162,30 @@ def test_a_rollup_with_longer_blocks_than_its_l1_is_not_founded() -> None:
 
 
 # ---------------------------------------------------------------- conflicts
+def test_conflicts_are_carried_out_at_once_until_there_are_too_many() -> None:
+    world = L1World(validators=4, interval_s=12)
+    for _ in range(12):
+        world.step()
+    when: list[int] = []
+    for second in range(5 * CONFLICTS_UNPAUSED):
+        if second % 12 == 0:
+            world.l1.grow()
+        if second % 3 == 0:
+            number = BlockNumber(max(1, newest(world, A) - 1))
+            world.report(conflicts=[RollupConflict(A, number, Hash32(second.to_bytes(32, "big")))])
+        if world.step().unwound:
+            when.append(second)
+    assert len(when) == CONFLICTS_UNPAUSED + 1
+    assert replayed(world) == world.nodes[0].app_hash
+
+
+@pytest.fixture
+def paused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rollups that had their unpaused conflicts already."""
+    monkeypatch.setattr("plait.ledger.l1_pauses.CONFLICTS_UNPAUSED", 0)
+
+
+@pytest.mark.usefixtures("paused_at_once")
 def test_one_rollups_conflicts_take_the_others_back_ever_more_seldom() -> None:
     """Who holds a rollup's batcher key can have every block of it derived otherwise: the others lose blocks once, then
     after a pause that doubles. The rollup takes no items while its conflict waits, and all others do."""
@@ -187,6 +212,7 @@ def test_one_rollups_conflicts_take_the_others_back_ever_more_seldom() -> None:
     assert decode_ledger(encode_ledger(world.nodes[0].ledger)) == world.nodes[0].ledger
 
 
+@pytest.mark.usefixtures("paused_at_once")
 def test_a_conflict_that_waited_is_carried_out_without_another_report_and_its_rollup_opens_again() -> None:
     world = L1World(validators=4, hold_s=86_400)
     for _ in range(12):
