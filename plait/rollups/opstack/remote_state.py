@@ -21,7 +21,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from plait.errors import L1Refused, Unavailable
 from plait.l1.headers import header_of
@@ -45,6 +45,19 @@ from plait.types import Hash32
 _Keys = list[tuple[bytes, list[bytes]]]
 _Place = tuple[bytes, tuple[str, ...]]
 """An account, and slots of it as they are asked for."""
+_Found = tuple[list[bytes], list[bytes], list[bytes]]
+"""Trie nodes, codes, headers."""
+
+
+class _Wanted(NamedTuple):
+    """One question of the core, as `plait.native.RemoteReader.read` has it."""
+
+    number: int
+    block_hash: bytes
+    accounts: _Keys
+    codes: list[tuple[bytes, bytes]]
+    nodes: list[bytes]
+    headers: tuple[int, int] | None
 
 
 class RpcStateReader:
@@ -132,7 +145,7 @@ class RpcStateReader:
         try:
             self._require_asked(number, sum(1 + len(slots) for _, slots in accounts) + len(codes), headers)
             self._spend_search(search_ended(REMOTE_SEARCH_GRACE_S))
-            found = self._ask(number, block_hash, accounts, codes, nodes, headers)
+            found = self._ask(_Wanted(number, block_hash, accounts, codes, nodes, headers))
             if nodes:
                 self._begin_search(set(nodes) - {keccak256(node) for node in found[0]})
             if self.journal is not None:
@@ -186,36 +199,20 @@ class RpcStateReader:
         self._failed = reason, time.monotonic()
         return RemoteStateRefused(reason)
 
-    def _ask(  # noqa: PLR0917
-        self,
-        number: int,
-        block_hash: bytes,
-        accounts: list[tuple[bytes, list[bytes]]],
-        codes: list[tuple[bytes, bytes]],
-        nodes: list[bytes],
-        headers: tuple[int, int] | None,
-    ) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    def _ask(self, wanted: _Wanted) -> _Found:
+        anchor = {"blockHash": _hex(wanted.block_hash)}
         if self._newest and self.replaying:
             with contextlib.suppress(RemoteStateRefused):
-                return self._ask_at({"blockHash": _hex(block_hash)}, number, accounts, codes, nodes, headers)
-        at: Any = "latest" if self._newest else {"blockHash": _hex(block_hash)}
-        return self._ask_at(at, number, accounts, codes, nodes, headers)
+                return self._ask_at(anchor, wanted)
+        return self._ask_at("latest" if self._newest else anchor, wanted)
 
-    def _ask_at(  # noqa: PLR0917
-        self,
-        at: Any,
-        number: int,
-        accounts: list[tuple[bytes, list[bytes]]],
-        codes: list[tuple[bytes, bytes]],
-        nodes: list[bytes],
-        headers: tuple[int, int] | None,
-    ) -> tuple[list[bytes], list[bytes], list[bytes]]:
+    def _ask_at(self, at: Any, wanted: _Wanted) -> _Found:
         head_calls: list[Call] = [("eth_blockNumber", [])] if at == "latest" else []
-        early, places = self._taken_early(accounts)
+        early, places = self._taken_early(wanted.accounts)
         proofs: list[Call] = [("eth_getProof", [_hex(account), list(slots), at]) for account, slots in places]
-        code_calls: list[Call] = [("eth_getCode", [_hex(account), at]) for account, _ in codes]
-        node_calls: list[Call] = [("debug_dbGet", [_hex(node)]) for node in nodes] if self._gives_nodes else []
-        numbers = [] if headers is None else list(range(headers[0], headers[1] - 1, -1))
+        code_calls: list[Call] = [("eth_getCode", [_hex(account), at]) for account, _ in wanted.codes]
+        node_calls: list[Call] = [("debug_dbGet", [_hex(node)]) for node in wanted.nodes] if self._gives_nodes else []
+        numbers = [] if wanted.headers is None else range(wanted.headers[0], wanted.headers[1] - 1, -1)
         header_calls: list[Call] = [("eth_getBlockByNumber", [hex(below), False]) for below in numbers]
         parts = (head_calls, proofs, code_calls, node_calls, header_calls)
         rest: list[Any] = []
@@ -231,7 +228,7 @@ class RpcStateReader:
             rest = rest[len(part) :]
         head_answers, proof_answers, code_answers, node_answers, header_answers = answers
         for head in head_answers:
-            self._require_head(head, number)
+            self._require_head(head, wanted.number)
         found = [node for nodes in early.values() for node in nodes]
         found += [node for answer in proof_answers for node in _proof_nodes(answer)]
         found += [_bytes(answer) for answer in node_answers if answer is not None]
