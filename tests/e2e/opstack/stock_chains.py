@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from plait.testnet.opstack.layout import PortPlan, RollupEntry, RollupPorts
 from plait.testnet.opstack.processes import Process
 from plait.testnet.opstack.programs import find_programs
 from plait.testnet.opstack.supervisor import HOST, OpStack
+from tests.peers.stock_sequencer import stock_sequencer
 
 L1_BLOCK_TIME_S = 2
 KEEP = bytes.fromhex("6020355f355500")
@@ -56,35 +56,6 @@ class StockStack(OpStack):
         """The option with which a chain's state is held here."""
         return ("--genesis", str(self.directory / str(self.layout.rollups[at].chain_id) / "genesis.json"))
 
-    def sequencer(self, at: int) -> tuple[Process, str]:
-        """op-node that sequences upon a rollup's engine, and its address. Not started."""
-        entry, ports = self.layout.rollups[at], self.ports.programs[at]
-        port = free_port()
-        url = f"http://{HOST}:{port}"
-        command = (
-            str(self.programs.op_node), "--l1", self.l1_url, "--l1.rpckind", "standard",
-            "--l1.http-poll-interval", "500ms", "--l1.epoch-poll-interval", "2s", "--l1.beacon.ignore=true",
-            "--l2", f"http://{HOST}:{ports.engine_auth}", "--l2.jwt-secret", str(self.directory / "jwt.hex"),
-            "--rollup.config", str(self.directory / str(entry.chain_id) / "rollup.json"),
-            "--rollup.l1-chain-config", str(self.directory / "l1chain.json"), "--sequencer.enabled",
-            "--sequencer.l1-confs", "0", "--verifier.l1-confs", "0", "--p2p.disable", "--rpc.addr", HOST,
-            "--rpc.port", str(port), "--rpc.enable-admin",
-        )  # fmt: skip
-
-        async def ready() -> bool:
-            async with Client(url) as client:
-                await client.call("optimism_version")
-            return True
-
-        return Process(f"sequencer-{entry.chain_id}", command, self.directory, ready=ready), url
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
-
 
 @contextlib.asynccontextmanager
 async def stock_stack(directory: Path, *, rollups: int) -> AsyncIterator[StockStack]:
@@ -102,7 +73,7 @@ async def stock_stack(directory: Path, *, rollups: int) -> AsyncIterator[StockSt
 @contextlib.asynccontextmanager
 async def sequencing(stack: StockStack, places: Sequence[int]) -> AsyncIterator[list[str]]:
     """Stock sequencers of these rollups: their addresses."""
-    made = [stack.sequencer(at) for at in places]
+    made = [stock_sequencer(stack, at) for at in places]
     try:
         await asyncio.gather(*(process.start() for process, _ in made))
         yield [url for _, url in made]
@@ -159,4 +130,4 @@ def keep(slot: int, value: int) -> bytes:
     return slot.to_bytes(32, "big") + value.to_bytes(32, "big")
 
 
-__all__ = ["KEEP", "StockStack", "Wallet", "filling", "free_port", "keep", "sequencing", "stock_stack"]
+__all__ = ["KEEP", "StockStack", "Wallet", "filling", "keep", "sequencing", "stock_stack"]

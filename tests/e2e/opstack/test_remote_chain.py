@@ -16,11 +16,12 @@ from typing import Any
 
 import pytest
 from running_opstack import blocks, call, require_programs, until
-from stock_chains import StockStack, Wallet, filling, free_port, keep, sequencing, stock_stack
+from stock_chains import StockStack, Wallet, filling, keep, sequencing, stock_stack
 
 from plait.client import Bundle, Client, RpcError
 from plait.native import keccak256
 from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
+from plait.testnet.layout import free_ports
 
 pytestmark = [pytest.mark.slow, pytest.mark.opgeth, pytest.mark.node_js]
 
@@ -45,7 +46,7 @@ class Run:
     """`plait rollup run` that can be killed."""
 
     def __init__(self, network: Path, key: Path, log: Path) -> None:
-        self._arguments = ("--data-dir", str(network), "--batcher-key", str(key), "--port", str(free_port()))
+        self._arguments = ("--data-dir", str(network), "--batcher-key", str(key), "--port", str(free_ports(1)[0]))
         self.network = network
         self._log = log
         self._process: asyncio.subprocess.Process | None = None

@@ -2,107 +2,41 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(REPOSITORY / "tools"))
+from eth_account import Account
 
-from build_tools import foundry_path  # noqa: E402
-from eth_account import Account  # noqa: E402
+from plait.derivation.attributes import block_attributes
+from plait.derivation.l1_facts import L1BlockFacts
+from plait.derivation.origins import Origin, next_origin
+from plait.derivation.rollup_config import BlockId, OpStackConfig
+from plait.derivation.system_config import SystemConfig
+from plait.l1.client import L1Client
+from plait.l1.fees import DEVELOPMENT_SCHEDULE, blob_base_fee
+from plait.native import Rollup, Store, Transaction, decode_transactions, keccak256
+from plait.rollups.batcher.journal import Journal
+from plait.rollups.batcher.l1_access import L1Access
+from plait.rollups.batcher.service import Batcher, BatcherTerms, PostedRollup
+from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
+from plait.rollups.embedded.genesis import GenesisSpecification, genesis_json
+from plait.types import Address, BlockNumber, ChainId, Gas, Hash32, RollupId, Seconds
+from tests.peers import anvil
+from tests.peers.anvil import L1_CHAIN_ID
 
-from plait.derivation.attributes import block_attributes  # noqa: E402
-from plait.derivation.l1_facts import L1BlockFacts  # noqa: E402
-from plait.derivation.origins import Origin, next_origin  # noqa: E402
-from plait.derivation.rollup_config import BlockId, OpStackConfig  # noqa: E402
-from plait.derivation.system_config import SystemConfig  # noqa: E402
-from plait.l1.client import L1Client  # noqa: E402
-from plait.l1.fees import DEVELOPMENT_SCHEDULE, blob_base_fee  # noqa: E402
-from plait.native import Rollup, Store, Transaction, decode_transactions, keccak256  # noqa: E402
-from plait.rollups.batcher.journal import Journal  # noqa: E402
-from plait.rollups.batcher.l1_access import L1Access  # noqa: E402
-from plait.rollups.batcher.service import Batcher, BatcherTerms, PostedRollup  # noqa: E402
-from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS  # noqa: E402
-from plait.rollups.embedded.genesis import GenesisSpecification, genesis_json  # noqa: E402
-from plait.types import Address, BlockNumber, ChainId, Gas, Hash32, RollupId, Seconds  # noqa: E402
-
-L1_CHAIN_ID = 900
 INBOX = Address(bytes.fromhex("ff00000000000000000000000000000000000901"))
 BATCHER = DEVELOPMENT_ACCOUNTS[9]
 NOBODY = Address(bytes.fromhex("00000000000000000000000000000000000000aa"))
 _WALLETS = [Account.from_key(account.private_key) for account in DEVELOPMENT_ACCOUNTS]
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Anvil:
-    """An L1 that survives restarts: its state is a file, its time is the tests'."""
-
-    def __init__(self, directory: Path, *flags: str) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        self._directory = directory
-        self._flags = flags
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = [
-            str(foundry_path("anvil")), "--chain-id", str(L1_CHAIN_ID), "-p", str(self.port), "--silent", "--no-mining",
-            "--slots-in-an-epoch", "8", "--state", str(self._directory / "anvil.json"), *self._flags,
-        ]  # fmt: skip
-        environment = {"HOME": str(self._directory), "PATH": os.environ["PATH"]}
-        self._process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                self.call("eth_chainId")
-                return
-            except (OSError, urllib.error.URLError):
-                assert self._process.poll() is None, "anvil ended at once"
-                assert time.monotonic() < deadline, "anvil did not start"
-                time.sleep(0.05)
-
-    def stop(self) -> None:
-        """Ends it so that it writes its state."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-            self._process.wait(20)
+class Anvil(anvil.Anvil):
+    """An L1 whose time is the tests'."""
 
     def restart(self) -> None:
         self.stop()
         self.start()
-
-    def call(self, method: str, *params: Any) -> Any:
-        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
-        request = urllib.request.Request(self.url, body, {"content-type": "application/json"})
-        with urllib.request.urlopen(request, timeout=20) as response:
-            answer = json.load(response)
-        if "error" in answer:
-            raise RuntimeError(f"{method}: {answer['error']}")
-        return answer["result"]
-
-    def mine(self, count: int = 1) -> int:
-        """Mines blocks one second apart; returns the newest number."""
-        for _ in range(count):
-            self.call("evm_mine")
-        return self.number()
-
-    def number(self) -> int:
-        return int(self.call("eth_blockNumber"), 16)
 
     def nonce(self, address: bytes = BATCHER.address) -> int:
         return int(self.call("eth_getTransactionCount", "0x" + address.hex(), "latest"), 16)

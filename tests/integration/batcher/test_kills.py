@@ -11,12 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
-from batcher_world import L1_CHAIN_ID, REPOSITORY, Anvil, Chain, facts_at
+from batcher_world import L1_CHAIN_ID, Anvil, Chain, facts_at
 
 from plait.l1.client import L1Client
 from plait.node.settlement import FollowedRollup, Settlement
 from plait.rollups.batcher.inbox import InboxReader
 from plait.types import RollupId
+from tests.peers.anvil import REPOSITORY
 
 pytestmark = pytest.mark.node_js
 

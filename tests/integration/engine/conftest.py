@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from engine_fixtures import Drivers, Engines
 from engine_processes import can_build
+
+from plait.cli.main import main
 
 
 @pytest.fixture(autouse=True)
@@ -35,3 +38,23 @@ async def drivers(tmp_path: Path) -> AsyncIterator[Drivers]:
     found = Drivers(tmp_path / "evidence")
     yield found
     await found.close()
+
+
+@pytest.fixture
+def plait(capsys: pytest.CaptureFixture[str]) -> Callable[..., Awaitable[tuple[int, str, str]]]:
+    """Runs `plait rollup ...` in this process: exit code, output, errors."""
+
+    def run(arguments: tuple[str, ...]) -> int:
+        try:
+            main(["rollup", *arguments])
+        except SystemExit as end:
+            return end.code if isinstance(end.code, int) else 0
+        return 0
+
+    async def call(*arguments: str) -> tuple[int, str, str]:
+        capsys.readouterr()  # what the drivers logged
+        code = await asyncio.to_thread(run, arguments)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call

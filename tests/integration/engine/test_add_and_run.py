@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from engine_processes import can_build, free_ports
-from test_handover import RECIPIENT, comes, number_of, stock_sequencer, transfer
+from test_handover import RECIPIENT, comes, number_of, transfer
 
 from plait.client import Client
 from plait.rollups.opstack.engine_client import EngineClient
@@ -25,6 +25,7 @@ from plait.testnet.opstack.layout import PortPlan
 from plait.testnet.opstack.programs import find_programs
 from plait.testnet.opstack.supervisor import HOST, OpStack
 from plait.types import BlockNumber
+from tests.peers.stock_sequencer import stock_sequencer
 
 pytestmark = [pytest.mark.opgeth, pytest.mark.node_js, pytest.mark.slow]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -12,31 +11,12 @@ from driven_chain import Chain
 from engine_fixtures import Drivers, Engines
 from test_importing import config_of
 
-from plait.cli.main import main
 from plait.derivation.rollup_config import encode_rollup_json
 from plait.native import Store
 from plait.rollups.opstack.importing import imported_rollup
 from plait.types import BlockNumber
 
 pytestmark = [pytest.mark.opgeth]
-
-
-@pytest.fixture
-def plait(capsys: pytest.CaptureFixture[str]) -> Callable[..., Awaitable[tuple[int, str, str]]]:
-    def run(arguments: tuple[str, ...]) -> int:
-        try:
-            main(["rollup", *arguments])
-        except SystemExit as end:
-            return end.code if isinstance(end.code, int) else 0
-        return 0
-
-    async def call(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()  # what the drivers logged
-        code = await asyncio.to_thread(run, arguments)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
 
 
 async def test_check_and_import_a_chain_and_import_more_of_it_later(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from engine_fixtures import Drivers
-from engine_processes import can_build, free_ports
+from engine_processes import can_build
 from eth_account import Account
 
 import plait.rollups.opstack.handover
@@ -30,10 +30,10 @@ from plait.rollups.opstack.importing import Anchor, check_chain
 from plait.rollups.opstack.jwt import read_secret
 from plait.testnet.opstack.founding import L1_CHAIN_ID, Founding
 from plait.testnet.opstack.layout import PortPlan
-from plait.testnet.opstack.processes import Process
 from plait.testnet.opstack.programs import find_programs
 from plait.testnet.opstack.supervisor import HOST, OpStack
 from plait.types import BlockNumber, Seconds
+from tests.peers.stock_sequencer import stock_sequencer
 
 pytestmark = [pytest.mark.opgeth, pytest.mark.node_js, pytest.mark.slow]
 
@@ -48,29 +48,6 @@ def transfer(chain_id: int, nonce: int) -> bytes:
         "maxFeePerGas": 10**11, "maxPriorityFeePerGas": 10**6,
     }  # fmt: skip
     return bytes(WALLET.sign_transaction(fields).raw_transaction)
-
-
-def stock_sequencer(network: OpStack, at: int = 0) -> tuple[Process, str]:
-    """op-node that sequences upon a rollup's engine, and its address."""
-    entry, ports = network.layout.rollups[at], network.ports.programs[at]
-    port = free_ports(1)[0]
-    url = f"http://{HOST}:{port}"
-    command = (
-        str(network.programs.op_node), "--l1", network.l1_url, "--l1.rpckind", "standard",
-        "--l1.http-poll-interval", "500ms", "--l1.epoch-poll-interval", "2s", "--l1.beacon.ignore=true",
-        "--l2", f"http://{HOST}:{ports.engine_auth}", "--l2.jwt-secret", str(network.directory / "jwt.hex"),
-        "--rollup.config", str(network.directory / str(entry.chain_id) / "rollup.json"),
-        "--rollup.l1-chain-config", str(network.directory / "l1chain.json"), "--sequencer.enabled",
-        "--sequencer.l1-confs", "0", "--verifier.l1-confs", "0", "--p2p.disable", "--rpc.addr", HOST,
-        "--rpc.port", str(port), "--rpc.enable-admin",
-    )  # fmt: skip
-
-    async def ready() -> bool:
-        async with Client(url) as client:
-            await client.call("optimism_version")
-        return True
-
-    return Process(f"op-node-sequencer-{at}", command, network.directory, ready=ready), url
 
 
 class Sequencer:

@@ -18,7 +18,6 @@ from engine_processes import EngineProcess
 from test_importing import config_of
 
 import plait.rollups.opstack.ancestors
-from plait.cli.main import main
 from plait.derivation.rollup_config import BlockId, encode_rollup_json
 from plait.errors import ConfigurationError
 from plait.native import Store
@@ -42,29 +41,6 @@ from plait.types import BlockNumber, Hash32
 pytestmark = [pytest.mark.opgeth]
 
 WAIT_S = 60
-Command = Callable[..., Awaitable[tuple[int, str, str]]]
-
-
-@pytest.fixture
-def command(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs `plait rollup ...` in this process: exit code, output, errors."""
-
-    def run(arguments: tuple[str, ...]) -> int:
-        try:
-            main(["rollup", *arguments])
-        except SystemExit as end:
-            return end.code if isinstance(end.code, int) else 0
-        return 0
-
-    async def call(*arguments: str) -> tuple[int, str, str]:
-        capsys.readouterr()  # what the drivers logged
-        code = await asyncio.to_thread(run, arguments)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return call
-
-
 Plait = Callable[..., Awaitable[tuple[int, str, str]]]
 
 
@@ -156,7 +132,7 @@ async def test_what_an_engine_took_back_is_copied_again(engines: Engines, driver
 
 
 async def test_import_without_a_genesis_file_and_every_wrong_input_by_name(
-    engines: Engines, drivers: Drivers, tmp_path: Path, command: Command
+    engines: Engines, drivers: Drivers, tmp_path: Path, plait: Plait
 ) -> None:
     chain = Chain()
     chain.grow(10, 3)
@@ -171,7 +147,7 @@ async def test_import_without_a_genesis_file_and_every_wrong_input_by_name(
     into = tmp_path / "copy"
 
     async def refused(*arguments: str) -> str:
-        code, _, said = await command("import", "--into", str(tmp_path / "refused"), *arguments)
+        code, _, said = await plait("import", "--into", str(tmp_path / "refused"), *arguments)
         assert code == 4, said
         assert len(said.split(": ", 1)[1]) > 40, "a sentence that says what to do"
         return said.split(":")[0].removeprefix("error (").removesuffix(")")
@@ -198,7 +174,7 @@ async def test_import_without_a_genesis_file_and_every_wrong_input_by_name(
             assert await refused(*named, "--state", url) == expected
     assert not list((tmp_path / "refused").glob("remote.json"))
 
-    code, printed, said = await command("import", "--into", str(into), *named, "--json")
+    code, printed, said = await plait("import", "--into", str(into), *named, "--json")
     assert code == 0, said
     found = json.loads(printed)
     assert (found["number"], found["hash"]) == (10, "0x" + chain.rollup.head.hash.hex())

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.error
-import urllib.request
-from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-sys.path.insert(0, str(REPOSITORY / "tools"))
+from eth_abi import encode
 
-from build_tools import foundry_path  # noqa: E402
-from eth_abi import encode  # noqa: E402
+from plait.derivation.rollup_config import BlockId, OpStackConfig
+from plait.derivation.system_config import SystemConfig
+from plait.native import keccak256
+from plait.rollups.contracts import artifact
+from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS
+from plait.types import Address, Gas, Seconds
+from tests.peers import anvil
+from tests.peers.anvil import L1_CHAIN_ID
 
-from plait.derivation.rollup_config import BlockId, OpStackConfig  # noqa: E402
-from plait.derivation.system_config import SystemConfig  # noqa: E402
-from plait.native import keccak256  # noqa: E402
-from plait.rollups.contracts import artifact  # noqa: E402
-from plait.rollups.embedded.accounts import DEVELOPMENT_ACCOUNTS  # noqa: E402
-from plait.types import Address, Gas, Seconds  # noqa: E402
-
-L1_CHAIN_ID = 900
 OWNER = "0x" + DEVELOPMENT_ACCOUNTS[8].address.hex()
 WALLET = "0x" + DEVELOPMENT_ACCOUNTS[1].address.hex()
 BATCHER = DEVELOPMENT_ACCOUNTS[9].address
@@ -35,63 +23,13 @@ INBOX = Address(bytes.fromhex("ff00000000000000000000000000000000000901"))
 NOBODY = Address(bytes.fromhex("00000000000000000000000000000000000000aa"))
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-class Anvil:
-    """An L1 that keeps its state over a restart."""
-
-    def __init__(self, directory: Path, *flags: str, chain_id: int = L1_CHAIN_ID) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
-        self._directory = directory
-        self._flags = flags
-        self._chain_id = chain_id
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self._process: subprocess.Popen[bytes] | None = None
+class Anvil(anvil.Anvil):
+    """An L1 whose blocks are at least a second apart."""
 
     def start(self) -> None:
-        command = [
-            str(foundry_path("anvil")), "--chain-id", str(self._chain_id), "-p", str(self.port), "--silent",
-            "--no-mining", "--slots-in-an-epoch", "8", "--state", str(self._directory / "anvil.json"), *self._flags,
-        ]  # fmt: skip
-        environment = {"HOME": str(self._directory), "PATH": os.environ["PATH"]}
-        self._process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                self.call("eth_chainId")
-                # else blocks that are mined within a second have the same time, which no other L1 gives them
-                self.call("anvil_setBlockTimestampInterval", 1)
-                return
-            except (OSError, urllib.error.URLError):
-                assert self._process.poll() is None, "anvil ended at once"
-                assert time.monotonic() < deadline, "anvil did not start"
-                time.sleep(0.05)
-
-    def stop(self) -> None:
-        """Ends it so that it writes its state."""
-        if self._process is not None and self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-            self._process.wait(20)
-
-    def call(self, method: str, *params: Any) -> Any:
-        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
-        request = urllib.request.Request(self.url, body, {"content-type": "application/json"})
-        with urllib.request.urlopen(request, timeout=20) as response:
-            answer = json.load(response)
-        if "error" in answer:
-            raise RuntimeError(f"{method}: {answer['error']}")
-        return answer["result"]
-
-    def mine(self, count: int = 1) -> int:
-        """Number of the newest block after mining."""
-        for _ in range(count):
-            self.call("evm_mine")
-        return int(self.call("eth_blockNumber"), 16)
+        super().start()
+        # else blocks that are mined within a second have the same time, which no other L1 gives them
+        self.call("anvil_setBlockTimestampInterval", 1)
 
     def later(self, seconds: int) -> None:
         """Gives the next block a time so long after the clock's."""

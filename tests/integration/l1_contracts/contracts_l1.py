@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 import sys
 import time
-from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,8 @@ from eth_utils import keccak
 from web3 import HTTPProvider, Web3
 from web3.contract import Contract
 from web3.types import TxReceipt
+
+from plait.testnet.layout import free_ports
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 ARTIFACTS = REPOSITORY / "plait" / "rollups" / "artifacts"
@@ -75,9 +75,7 @@ class L1:
     """An anvil process and what tests do with it."""
 
     def __init__(self, directory: Path, *flags: str) -> None:
-        with closing(socket.socket()) as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = free_ports(1)[0]
         self.url = f"http://127.0.0.1:{self.port}"
         self.deployment_gas: dict[str, int] = {}
         self._log = open(directory / "anvil.log", "w")  # noqa: SIM115  (closed in stop)
